@@ -1,0 +1,53 @@
+# `make help` lists the targets; what takes more than a few lines is in scripts/.
+
+# The interpreter to build for: lua5.1 .. lua5.4, luajit, .build/lua5.5, or a path.
+LUA ?= lua5.4
+# lua51 .. lua55 or luajit: the cargo feature, and the name of a build's own folders.
+FLAVOR ?= $(shell $(LUA) scripts/flavor.lua 2>/dev/null)
+CARGO ?= cargo
+SPEC ?= $(shell find spec -name '*_spec.lua' | sort)
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib/lua/$(shell $(LUA) -e 'io.write(_VERSION:match("%d%.%d"))')
+LIB_EXTENSION ?= so
+
+LIBRARY = target/$(FLAVOR)/release/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
+
+.PHONY: build install deps demo test spec lint check clean help
+
+build: $(filter .build/lua5.5,$(LUA)) ## build for $(LUA) (default lua5.4; `make LUA=luajit`): tcp.so, and a copy in .build/$(FLAVOR)
+	@LUA='$(LUA)' scripts/deps --check build lua
+	$(CARGO) build --release --locked --features $(FLAVOR) --target-dir target/$(FLAVOR)
+	@mkdir -p .build/$(FLAVOR)
+	install -m 755 $(LIBRARY) .build/$(FLAVOR)/tcp.so
+	install -m 755 $(LIBRARY) tcp.$(LIB_EXTENSION)
+
+install: ## copy what `make` built to $(DESTDIR)$(LIBDIR); LuaRocks calls it
+	mkdir -p '$(DESTDIR)$(LIBDIR)'
+	install -m 755 $(LIBRARY) '$(DESTDIR)$(LIBDIR)/tcp.$(LIB_EXTENSION)'
+
+deps: ## install what `make check` needs: apt-get on Debian and Ubuntu, elsewhere it says what
+	@LUA='$(LUA)' scripts/deps build lua rocks demo test lint
+
+demo: ## build, install into .build/tree-$(FLAVOR), run the four examples against local servers
+	@MAKE='$(MAKE)' scripts/demo '$(LUA)'
+
+test: ## everything on every Lua: cargo's tests, then the specs on 5.1 .. 5.5 and LuaJIT
+	@MAKE='$(MAKE)' scripts/test
+
+spec: build ## the specs on $(LUA) alone; SPEC=spec/x_spec.lua runs one file
+	scripts/spec '$(LUA)' $(FLAVOR) $(SPEC)
+
+lint: ## rustfmt, clippy, rustdoc, luacheck, and the rules of scripts/rules
+	@scripts/lint
+
+check: lint test ## lint and test
+
+.build/lua5.5: $(wildcard scripts/lua55/*)
+	scripts/lua55/build $@
+
+clean: ## remove all that was built
+	rm -rf target .build tcp.so tcp.dll
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /\1 - /p' Makefile

@@ -1,0 +1,293 @@
+-- What the specs share: peers that are independent of the module (serve.py), the form that every
+-- failure must have, a clock, and a child process of the Lua under test.
+--
+-- The peers of a test live until `after_each(helper.finish)`, their process until
+-- `teardown(helper.stop)`; `finish` also closes what the test opened and raises what went wrong in
+-- a peer's own code.
+
+local assert = require "luassert"
+
+local helper = {}
+
+-- Seconds that anything may take, where a test does not measure time itself.
+helper.timeout = 3
+
+helper.certificates = ".build/spec/certificates"
+
+-- The file of a certificate (see make_ca.sh), or with `kind` = "key" of its key.
+function helper.pem(name, kind)
+  return ("%s/%s.%s"):format(helper.certificates, name, kind or "pem")
+end
+
+function helper.contents(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local unpack = table.unpack or unpack -- luacheck: ignore 143
+local load = loadstring or load -- luacheck: ignore 113 143
+
+-- The process of the peers ------------------------------------------------------------------------
+
+local answers, requests -- of the running process
+
+local function json(value)
+  if type(value) == "string" then
+    return '"' .. value:gsub('[%c"\\]', function(c) return ("\\u%04x"):format(c:byte()) end) .. '"'
+  elseif type(value) == "table" then
+    local members = {}
+    for k, v in pairs(value) do
+      members[#members + 1] = json(k) .. ":" .. json(v)
+    end
+    return "{" .. table.concat(members, ",") .. "}"
+  end
+  return tostring(value)
+end
+
+local function start()
+  local fifo = os.tmpname()
+  os.remove(fifo)
+  answers = assert(io.popen(("sh spec/support/make_ca.sh %s && mkfifo -m 600 %s && exec %s %s %s %s"):format(
+    helper.certificates, fifo, os.getenv "PYTHON" or "python3", "spec/support/serve.py", fifo,
+    helper.certificates), "r"))
+  assert.equal("ready", answers:read "*l")
+  -- Open for reading too: it then never blocks, and never raises SIGPIPE.
+  requests = assert(io.open(fifo, "r+"))
+end
+
+-- Asks the peers' process, and gives its answer.
+local function ask(...)
+  if not answers then start() end
+  local parts = {}
+  for i = 1, select("#", ...) do
+    parts[i] = json((select(i, ...)))
+  end
+  requests:write("[", table.concat(parts, ","), "]\n")
+  requests:flush()
+  local answer = answers:read "*l"
+  if not answer then error("the process of the peers is gone", 0) end
+  local ok, value = assert(load(answer))()
+  if not ok then error(value, 0) end
+  return value
+end
+
+-- Peers -------------------------------------------------------------------------------------------
+
+local peer_methods = {}
+local peer_mt = { __index = peer_methods }
+
+-- What the peer's code returned, on its first (or nth) connection, once it has ended there; an
+-- error of the code is raised here.
+function peer_methods:result(n)
+  return ask("result", self.index, n or 1)
+end
+
+-- Lets `c.wait()` of the peer's code go on, `times` times.
+function peer_methods:go(times)
+  ask("go", self.index, times or 1)
+end
+
+-- How many connections have come.
+function peer_methods:count()
+  return ask("count", self.index)
+end
+
+-- The other end's address on the first (or nth) connection, as the peer sees it: {ip, port}.
+function peer_methods:sees(n)
+  return ask("peer_of", self.index, n or 1)
+end
+
+-- A listening peer whose behaviour is `code` (Python; see serve.py). Options: `host`, `port`, `tls`
+-- (the name of its certificate) with `version`, `ciphers`, `alpn`, `client_ca`, `receive_buffer`,
+-- `listen = false` (refuses), `full = true` (the kernel does not answer).
+function helper.listen(code, options)
+  local place = debug.getinfo(2, "Sl")
+  if place.short_src:find("support/helper.lua", 1, true) then place = debug.getinfo(3, "Sl") end
+  local made = ask("listen", code, place.short_src, place.currentline, options or {})
+  return setmetatable({ index = made[1], port = made[2] }, peer_mt)
+end
+
+-- Connections -------------------------------------------------------------------------------------
+
+local opened = {}
+
+-- Has what a test opened closed at its end; gives its arguments back.
+function helper.keep(connection, ...)
+  if connection then opened[#opened + 1] = connection end
+  return connection, ...
+end
+
+-- The options of a call, with the specs' own timeout where none is given.
+local function with_defaults(options, defaults)
+  if type(options) == "number" then options = { timeout = options } end
+  local all = {}
+  for k, v in pairs(defaults) do all[k] = v end
+  for k, v in pairs(options or {}) do all[k] = v end
+  return all
+end
+
+-- Connects to a new peer: the connection, and the peer. `module` is by default `tcp`.
+function helper.connect(code, options, listener, module)
+  local peer = helper.listen(code, listener)
+  local host = listener and listener.host or "127.0.0.1"
+  options = with_defaults(options, { timeout = helper.timeout })
+  return helper.keep((module or require "tcp").connect(host, peer.port, options)), peer
+end
+
+-- The same over TLS, to the peer with the certificate `good` if `listener.tls` names no other.
+function helper.connect_tls(code, options, listener, module)
+  listener = with_defaults(listener, { tls = "good" })
+  local peer = helper.listen(code, listener)
+  options = with_defaults(options, { timeout = helper.timeout })
+  if not (options.ca or options.ca_dir) then options.ca_file = options.ca_file or helper.pem "root" end
+  local host = listener.host or "127.0.0.1"
+  return helper.keep((module or require "tcp").connect_tls(host, peer.port, options)), peer
+end
+
+-- What holds for one kind of connection is specified for both.
+helper.kinds = {
+  { name = "TCP", connect = helper.connect, class = "tcp.Connection" },
+  { name = "TLS", connect = helper.connect_tls, class = "tcp.TlsConnection" },
+}
+
+-- For `after_each`.
+function helper.finish()
+  local connections = opened
+  opened = {}
+  for _, connection in ipairs(connections) do connection:close() end
+  if answers then ask "end" end
+end
+
+-- For `teardown`.
+function helper.stop()
+  if not answers then return end
+  requests:write "stop\n"
+  requests:close()
+  answers:close()
+  answers, requests = nil, nil
+end
+
+-- Failures ----------------------------------------------------------------------------------------
+
+-- What `fn` throws: a plain string that begins with a position inside `fn` itself, which is the
+-- caller of what failed. Gives what follows the position.
+local function thrown(fn)
+  local ok, message = pcall(fn)
+  assert(not ok, "nothing was thrown")
+  assert.equal("string", type(message))
+  local place = debug.getinfo(fn, "S")
+  local source, line, rest = message:match "^(%S-):(%d+): (.*)$"
+  assert(source == place.short_src, "not at the caller's position: " .. message)
+  line = tonumber(line)
+  assert(line >= place.linedefined and line <= place.lastlinedefined,
+    "not at the caller's line: " .. message)
+  return rest
+end
+
+-- Checks `<operation> <peer>: <code>: <detail>`, and that it matches.
+local function check_message(message, code, pattern)
+  assert.equal("string", type(message))
+  local head, given = message:match "^([%l_]+ ?%S*): (%l[%l_]*): ."
+  assert(head, "not `<operation> <peer>: <code>: <detail>`: " .. message)
+  assert(given == code, ("%s expected: %s"):format(code, message))
+  assert(message:find(pattern or ""), ("%q expected: %s"):format(pattern or "", message))
+  assert(not message:find "[\r\n]", "more than one line: " .. message)
+end
+
+-- `fn` must throw a failure of this code whose text (without position) matches; gives that text.
+-- The failing call must be `fn`'s own, and no tail call.
+function helper.fails(code, pattern, fn)
+  local message = thrown(fn)
+  check_message(message, code, pattern)
+  return message
+end
+
+-- The same for what a call of `tcp.safe` returned: nil, message, code[, details]; gives message and
+-- details.
+function helper.fails_safely(code, pattern, value, message, given, details)
+  assert.is_nil(value)
+  check_message(message, code, pattern)
+  assert.equal(code, given)
+  return message, details
+end
+
+-- `fn` must throw a programming error in Lua's own words.
+function helper.misuse(expected, fn)
+  -- Lua says `no value` where an argument is missing, and cannot always tell it from nil.
+  local message = thrown(fn):gsub("got no value", "got nil")
+  assert.equal(expected, message)
+end
+
+-- Time --------------------------------------------------------------------------------------------
+
+local has_system, system = pcall(require, "system")
+local grain = has_system and 0 or 0.01
+
+-- Seconds on a monotonic clock.
+function helper.clock()
+  if has_system then return system.monotime() end
+  return tonumber(helper.contents("/proc/uptime"):match "^%S+")
+end
+
+-- `act` must take `seconds`: never less, and at most 50 ms more. A busy machine may be late, so it
+-- is tried some times; `prepare` (not measured) gives what `act` gets.
+function helper.takes(seconds, prepare, act)
+  local late
+  for _ = 1, 5 do
+    local prepared = { prepare() }
+    local before = helper.clock()
+    act(unpack(prepared))
+    local took = helper.clock() - before
+    assert(took >= seconds - grain, ("%.3f s early"):format(seconds - took))
+    late = took - seconds
+    if late <= 0.05 + grain then return end
+  end
+  assert(false, ("%.3f s late"):format(late))
+end
+
+-- This process, and others ------------------------------------------------------------------------
+
+local function output(command)
+  local pipe = assert(io.popen(command, "r"))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
+-- The program of the Lua under test.
+function helper.interpreter()
+  return (output "readlink /proc/$PPID/exe":gsub("\n", ""))
+end
+
+-- How many sockets this process has open.
+function helper.sockets()
+  return tonumber(output "ls -l /proc/$PPID/fd | grep -c socket:")
+end
+
+-- A line of /proc/self/status, in bytes: VmRSS, VmSize.
+function helper.memory(what)
+  return tonumber(helper.contents("/proc/self/status"):match(what .. ":%s*(%d+) kB")) * 1024
+end
+
+-- Runs Lua source in a new process of the Lua under test; `before` is shell text before the
+-- command (variables, `unshare`...). Gives its output, stderr's too, and the status.
+function helper.run(code, before)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "wb"))
+  file:write(("package.path = %q package.cpath = %q "):format(package.path, package.cpath), code)
+  file:close()
+  local text = output(("%s timeout -s KILL 30 %s %s 2>&1; echo \" $?\""):format(
+    before or "", helper.interpreter(), path))
+  os.remove(path)
+  local said, status = text:match "^(.*) (%d+)\n$"
+  return said, tonumber(status)
+end
+
+-- Whether this machine lets us have a network namespace of our own.
+function helper.has_namespaces()
+  return output "unshare -rnm true 2>&1 && echo yes" == "yes\n"
+end
+
+return helper

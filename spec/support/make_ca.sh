@@ -1,0 +1,123 @@
+#!/bin/sh
+# Makes the throw-away certificates of the specs: make_ca.sh FOLDER
+#
+# One line of the table below is one certificate: FOLDER/NAME.pem holds it and what its server
+# sends with it, FOLDER/NAME.key its key. FOLDER/hashed holds the root as OpenSSL's CA folders do.
+# The dates are fixed, so a folder made once stays good; it is made aside and moved into place
+# whole, so that runs may race for it.
+set -eu
+umask 077
+
+folder=$1
+if [ -d "$folder" ] && ! [ "$0" -nt "$folder/made" ]; then exit 0; fi
+
+always='200101000000Z 491231235959Z'
+past='200101000000Z 210630120000Z'
+future='480101000000Z 491231235959Z'
+
+# NAME             ISSUER       KEY      DATES   SENT   SUBJECT                    EXTENSIONS
+table() { cat <<'TABLE'
+root               self         p256     always  leaf   /CN=Specs Root             ca
+middle             root         p256     always  leaf   /CN=Specs Intermediate     ca
+stranger           self         p256     always  leaf   /CN=Stranger Root          ca
+good               middle       p256     always  chain  /O=Specs/CN=localhost      DNS:localhost,IP:127.0.0.1,IP:::1
+direct             root         p256     always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1,IP:::1
+rsa                middle       rsa2048  always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1,IP:::1
+ed25519            middle       ed25519  always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1,IP:::1
+incomplete         middle       p256     always  leaf   /CN=localhost              DNS:localhost,IP:127.0.0.1,IP:::1
+other_host         middle       p256     always  chain  /CN=localhost              DNS:other.example,DNS:www.other.example
+other_ip           middle       p256     always  chain  /CN=127.0.0.1              DNS:localhost,IP:192.0.2.7
+name_only          middle       p256     always  chain  /CN=localhost              DNS:localhost
+dns_for_ip         middle       p256     always  chain  /CN=127.0.0.1              DNS:127.0.0.1
+cn_only            middle       p256     always  chain  /CN=localhost              none
+wildcard           middle       p256     always  chain  /CN=wild                   DNS:*.wild.example
+page               middle       p256     always  chain  /CN=api.exemplo.com        DNS:api.exemplo.com,DNS:servidor-seguro.com
+expired            middle       p256     past    chain  /CN=localhost              DNS:localhost,IP:127.0.0.1
+not_yet            middle       p256     future  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1
+expired_other      middle       p256     past    chain  /CN=other                  DNS:other.example
+self_signed        self         p256     always  leaf   /CN=localhost              DNS:localhost,IP:127.0.0.1
+unknown_issuer     stranger     p256     always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1
+client_only        middle       p256     always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1,clientAuth
+client             middle       p256     always  chain  /CN=client.example         DNS:client.example,clientAuth
+client_stranger    stranger     p256     always  chain  /CN=client.example         DNS:client.example,clientAuth
+TABLE
+}
+
+new_key() {
+  case $1 in
+    p256) openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 ;;
+    rsa2048) openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 ;;
+    ed25519) openssl genpkey -algorithm ED25519 ;;
+  esac 2>/dev/null
+}
+
+extensions() {
+  echo '[extensions]'
+  echo 'subjectKeyIdentifier = hash'
+  if [ "$1" = ca ]; then
+    echo 'basicConstraints = critical, CA:TRUE'
+    echo 'keyUsage = critical, keyCertSign, cRLSign'
+    return
+  fi
+  echo 'basicConstraints = critical, CA:FALSE'
+  echo 'authorityKeyIdentifier = keyid'
+  names=${1%,clientAuth}
+  if [ "$names" = "$1" ]; then use=serverAuth; else use=clientAuth; fi
+  echo "extendedKeyUsage = $use"
+  if [ "$names" != none ]; then echo "subjectAltName = $names"; fi
+}
+
+mkdir -p "$(dirname "$folder")"
+work=$(mktemp -d "$folder.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cp "$0" "$work/made" # what it was made from; also its date
+
+cat >"$work/openssl.cnf" <<END
+[ca]
+default_ca = specs
+[specs]
+database = $work/index
+new_certs_dir = $work
+default_md = sha256
+policy = anything
+unique_subject = no
+rand_serial = yes
+copy_extensions = none
+[anything]
+organizationName = optional
+commonName = supplied
+[req]
+distinguished_name = empty
+[empty]
+END
+: >"$work/index"
+
+table | while read -r name issuer key dates sent rest; do
+  subject=${rest%%  *}
+  wanted=${rest##* }
+  case $dates in always) dates=$always ;; past) dates=$past ;; future) dates=$future ;; esac
+  new_key "$key" >"$work/$name.key"
+  extensions "$wanted" >"$work/$name.ext"
+  openssl req -new -config "$work/openssl.cnf" -key "$work/$name.key" -subj "$subject" -out "$work/$name.csr"
+  if [ "$issuer" = self ]; then
+    by="-selfsign -keyfile $work/$name.key"
+  else
+    by="-cert $work/$issuer.pem -keyfile $work/$issuer.key"
+  fi
+  # shellcheck disable=SC2086 # $by is several words
+  openssl ca -config "$work/openssl.cnf" -batch -notext $by \
+    -startdate "${dates% *}" -enddate "${dates#* }" \
+    -extfile "$work/$name.ext" -extensions extensions \
+    -in "$work/$name.csr" -out "$work/$name.pem" >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+  # A server sends all but the root.
+  if [ "$sent" = chain ] && [ "$issuer" = middle ]; then cat "$work/middle.pem" >>"$work/$name.pem"; fi
+  rm -f "$work/$name.csr" "$work/$name.ext"
+done
+
+mkdir "$work/hashed"
+cp "$work/root.pem" "$work/hashed/$(openssl x509 -in "$work/root.pem" -noout -subject_hash).0"
+rm -f "$work"/[0-9A-F]*.pem "$work/log" "$work"/index* "$work/openssl.cnf"
+
+# Someone faster may have put it there meanwhile: both are good.
+if [ -d "$folder" ] && [ "$0" -nt "$folder/made" ]; then rm -rf "$folder"; fi
+mv -T "$work" "$folder" 2>/dev/null || [ -f "$folder/made" ]

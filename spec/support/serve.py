@@ -1,0 +1,413 @@
+"""The peers that the specs talk to; Python's standard library alone, nothing of the module.
+
+serve.py REQUESTS CERTIFICATES reads one request a line (JSON) from the FIFO `REQUESTS` and answers
+each with one line on stdout, a Lua chunk: `return true, value` or `return false, message`. The
+behaviour of a peer is Python code that stands in the spec itself: it runs once for each connection,
+in a thread of its own, with `c` (a `Connection`) and the modules and functions of `NAMES`. What the
+code returns, the spec can ask for. Everything ends when the spec's process does.
+"""
+
+import json
+import os
+import select
+import socket
+import ssl
+import struct
+import sys
+import threading
+import time
+import traceback
+
+LONGEST = 10  # seconds that anything here may wait
+
+
+def packet(value):
+    """The length-prefixed form of bytes, or of the JSON of any other value."""
+    body = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return struct.pack(">I", len(body)) + body
+
+
+class Connection:
+    """One accepted connection, as a peer's code sees it."""
+
+    def __init__(self, listener, accepted):
+        self.listener = listener
+        self.peer = accepted.getpeername()
+        self.closed = False
+        self.sni = None
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        accepted.settimeout(LONGEST)
+        # A second name for the descriptor, for what must not pass through TLS.
+        self.raw = accepted.dup()
+        self.sock = accepted
+
+    def handshake(self, certificate=None, **settings):
+        """Becomes TLS, as its server."""
+        settings = dict(self.listener.options, **settings)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        path = os.path.join(CERTIFICATES, certificate or settings["tls"])
+        context.load_cert_chain(path + ".pem", path + ".key")
+        if "ciphers" in settings:
+            context.set_ciphers(settings["ciphers"])
+        versions = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1,
+                    "1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+        if "version" in settings:
+            context.minimum_version = context.maximum_version = versions[settings["version"]]
+        if "alpn" in settings:
+            context.set_alpn_protocols(settings["alpn"].split(","))
+        if "client_ca" in settings:
+            context.load_verify_locations(os.path.join(CERTIFICATES, settings["client_ca"] + ".pem"))
+            context.verify_mode = ssl.CERT_REQUIRED
+        context.sni_callback = self.note_sni
+        if settings.get("drip"):
+            self.sock = self.dripping(self.sock)
+        self.sock = context.wrap_socket(self.sock, server_side=True, suppress_ragged_eofs=False)
+
+    def note_sni(self, _sock, name, _context):
+        self.sni = name
+
+    @staticmethod
+    def dripping(outside):
+        """A socket whose bytes leave by `outside` one at a time."""
+        inside, between = socket.socketpair()
+
+        def pump(source, target, most):
+            try:
+                while data := source.recv(most):
+                    target.sendall(data)
+                target.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+
+        threading.Thread(target=pump, args=(between, outside, 1), daemon=True).start()
+        threading.Thread(target=pump, args=(outside, between, 65536), daemon=True).start()
+        inside.settimeout(LONGEST)
+        return inside
+
+    # Sending.
+
+    def send(self, data):
+        self.sock.sendall(data)
+
+    def send_packet(self, value):
+        self.send(packet(value))
+
+    def drip(self, data, pause=0.001):
+        """Sends a byte at a time."""
+        for i in range(len(data)):
+            self.send(data[i:i + 1])
+            time.sleep(pause)
+
+    # Receiving; all of these raise EOFError when the stream ends before what was asked for.
+
+    def recv(self, n=65536):
+        """What there is; b"" at the end of the stream."""
+        return self.sock.recv(n)
+
+    def recv_exactly(self, n):
+        parts, left = [], n
+        while left:
+            part = self.sock.recv(min(left, 1 << 20))
+            if not part:
+                raise EOFError("the stream ended %d bytes too early" % left)
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+
+    def recv_line(self):
+        line = b""
+        while not line.endswith(b"\n"):
+            line += self.recv_exactly(1)
+        return line
+
+    def recv_packet(self):
+        return self.recv_exactly(struct.unpack(">I", self.recv_exactly(4))[0])
+
+    def recv_all(self):
+        parts = []
+        while True:
+            part = self.sock.recv(65536)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+
+    def ending(self):
+        """Waits for the other end to go: "end" for a clean one (over TLS: with its goodbye),
+        "cut" for a TCP end without TLS's goodbye, "reset"."""
+        try:
+            self.recv_all()
+            return "end"
+        except ConnectionResetError:
+            return "reset"
+        except ssl.SSLEOFError:
+            return "cut"
+
+    # Waiting for the spec.
+
+    def wait(self):
+        """Until the spec says `peer.go()`, once for each call."""
+        if not self.listener.go.acquire(timeout=LONGEST):
+            raise EOFError("nobody said go")
+
+    def hold(self):
+        """Until the spec is over: says and hears nothing meanwhile."""
+        self.listener.over.wait(LONGEST)
+
+    # Ending.
+
+    def finish(self):
+        """Sends no more, and listens until the other end is done too."""
+        if self.closed:
+            return
+        if isinstance(self.sock, ssl.SSLSocket):
+            self.sock.unwrap()
+        self.raw.shutdown(socket.SHUT_WR)
+        while self.raw.recv(65536):
+            pass
+
+    def close(self):
+        """Closes both ways at once, with TLS's goodbye."""
+        if isinstance(self.sock, ssl.SSLSocket) and not self.closed:
+            self.sock.settimeout(0)
+            try:
+                self.sock.unwrap()
+            except OSError:
+                pass
+        self.cut()
+
+    def cut(self):
+        """Closes both ways at once, without TLS's goodbye."""
+        self.closed = True
+        self.sock.close()
+        self.raw.close()
+
+    def reset(self):
+        """Closes with a TCP reset."""
+        self.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.cut()
+
+    def abandon(self):
+        try:
+            self.raw.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+class Run:
+    """A connection's code, running."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.value = None
+        self.failure = None
+        self.told = False
+        self.done = threading.Event()
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        connection = self.connection
+        try:
+            if "tls" in connection.listener.options:
+                connection.handshake()
+            self.value = connection.listener.handler(connection)
+        except Exception as failure:  # whatever it is, the spec is told
+            self.failure = failure
+        self.done.set()
+        try:
+            if self.failure is None:
+                connection.finish()
+        except OSError:
+            pass  # its end came some other way
+        connection.cut()
+
+    def result(self):
+        if not self.done.wait(LONGEST):
+            raise EOFError("the peer is still busy")
+        if self.failure is not None:
+            self.told = True
+            raise self.failure
+        return self.value
+
+
+class Listener:
+    """One listening port and what its peer does."""
+
+    def __init__(self, code, file, line, options):
+        self.options = options
+        self.handler = handler(code, file, line)
+        self.over = threading.Event()
+        self.go = threading.Semaphore(0)
+        self.runs = []
+        self.arrived = threading.Condition()
+        host = options.get("host", "127.0.0.1")
+        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if "receive_buffer" in options:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options["receive_buffer"])
+        self.sock.bind((host, options.get("port", 0)))
+        self.port = self.sock.getsockname()[1]
+        self.fillers = []
+        if options.get("full"):
+            self.fill()
+        elif options.get("listen", True):
+            self.sock.listen(options.get("backlog", 128))
+            threading.Thread(target=self.accept, daemon=True).start()
+
+    def fill(self):
+        """Fills the accept queue, so that the kernel answers no further connection at all."""
+        self.sock.listen(0)
+        for _ in range(8):
+            filler = socket.socket(self.sock.family)
+            filler.setblocking(False)
+            filler.connect_ex(self.sock.getsockname())
+            self.fillers.append(filler)
+            if not select.select([], [filler], [], 0.02)[1]:
+                return
+
+    def accept(self):
+        while not self.over.is_set():
+            try:
+                accepted, _ = self.sock.accept()
+                connection = Connection(self, accepted)
+            except OSError:
+                continue  # it was gone before it was accepted, or all is over
+            with self.arrived:
+                self.runs.append(Run(connection))
+                self.arrived.notify_all()
+
+    def run_number(self, n):
+        with self.arrived:
+            if not self.arrived.wait_for(lambda: len(self.runs) >= n, LONGEST):
+                raise EOFError("connection %d never came" % n)
+            return self.runs[n - 1]
+
+    def end(self):
+        """Ends all of it; gives the failures that can only be mistakes."""
+        self.over.set()
+        for sock in [self.sock] + self.fillers:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)  # wakes up accept
+            except OSError:
+                pass
+            sock.close()
+        with self.arrived:
+            runs = list(self.runs)
+        mistakes = []
+        for run in runs:
+            run.connection.abandon()
+            run.done.wait(1)
+            if run.failure and not run.told and not isinstance(run.failure, (OSError, EOFError)):
+                mistakes.append(told(run.failure))
+        return mistakes
+
+
+NAMES = {"json": json, "os": os, "packet": packet, "socket": socket, "ssl": ssl, "struct": struct,
+         "threading": threading, "time": time}
+
+
+def handler(code, file, line):
+    """Makes a function of a peer's code; `line` is where it stands in `file`."""
+    lines = code.split("\n")
+    margin = min([len(text) - len(text.lstrip()) for text in lines if text.strip()], default=0)
+    body = ["def peer(c):"] + [" " + text[margin:] for text in lines] + [" pass"]
+    names = dict(NAMES)
+    exec(compile("\n" * (line - 1) + "\n".join(body), file, "exec"), names)
+    return names["peer"]
+
+
+def told(failure):
+    """A failure in a line, with the place in the peer's own code if it has one."""
+    places = [frame for frame in traceback.extract_tb(failure.__traceback__)
+              if not frame.filename.endswith(".py")]
+    where = "%s:%d: in the peer: " % (places[-1].filename, places[-1].lineno) if places else ""
+    return "%s%s: %s" % (where, type(failure).__name__, failure)
+
+
+# Requests.
+
+listeners = []
+
+
+def listen(code, file, line, options):
+    listener = Listener(code, file, line, options)
+    listeners.append(listener)
+    return [len(listeners), listener.port]
+
+
+def result(index, n):
+    return listeners[index - 1].run_number(n).result()
+
+
+def count(index):
+    return len(listeners[index - 1].runs)
+
+
+def go(index, times):
+    listeners[index - 1].go.release(times)
+
+
+def peer_of(index, n):
+    return list(listeners[index - 1].run_number(n).connection.peer[:2])
+
+
+def end():
+    """Ends all peers, between two tests; their mistakes are the test's."""
+    mistakes = []
+    for listener in listeners:
+        mistakes += listener.end()
+    listeners.clear()
+    if mistakes:
+        raise RuntimeError("\n".join(mistakes))
+
+
+def lua(value):
+    """A value as Lua source."""
+    if value is None:
+        return "nil"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        value = value.encode()
+    if isinstance(value, (bytes, bytearray)):
+        return '"%s"' % "".join(
+            chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else "\\%03d" % byte for byte in value)
+    if isinstance(value, dict):
+        return "{%s}" % ",".join("[%s]=%s" % (lua(k), lua(v)) for k, v in value.items())
+    return "{%s}" % ",".join(map(lua, value))
+
+
+def answer(request):
+    try:
+        name, *arguments = json.loads(request)
+        value = {"listen": listen, "result": result, "count": count, "go": go, "peer_of": peer_of,
+                 "end": end}[name](*arguments)
+        return "return true, " + lua(value)
+    except Exception as failure:
+        return "return false, " + lua(told(failure))
+
+
+def end_with_the_reader():
+    """The spec's process is gone when nobody can read our stdout any more."""
+    poll = select.poll()
+    poll.register(1, 0)  # POLLERR and POLLHUP always count
+    poll.poll(600 * 1000)
+    os._exit(0)
+
+
+def main():
+    threading.Thread(target=end_with_the_reader, daemon=True).start()
+    print("ready", flush=True)
+    with open(REQUESTS, encoding="utf-8") as requests:
+        os.unlink(REQUESTS)
+        for request in requests:
+            if request == "stop\n":
+                break
+            print(answer(request), flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    REQUESTS, CERTIFICATES = sys.argv[1:]
+    main()

@@ -1,0 +1,89 @@
+-- Timeouts: a total for each call, never less, hardly more, whatever the peer does.
+
+local helper = require "spec.support.helper"
+
+for _, over in ipairs(helper.kinds) do
+  describe("a timeout over " .. over.name, function()
+    after_each(helper.finish)
+    teardown(helper.stop)
+
+    local function connect(code, seconds)
+      return (over.connect(code, { timeout = seconds, connect_timeout = helper.timeout }))
+    end
+
+    local reads = {
+      read_str = [[ c.drip(b"x" * 500, 0.005) ]],
+      read_json = [[ c.drip(b'"' + b"x" * 500, 0.005) ]],
+      read_json_packet = [[ c.drip(packet("x" * 500), 0.005) ]],
+    }
+
+    for _, seconds in ipairs { 0.05, 0.2 } do
+      for method, dripping in pairs(reads) do
+        it(("is %s s for all of %s, though bytes drip"):format(seconds, method), function()
+          helper.takes(seconds, function() return connect(dripping, seconds) end, function(conn)
+            helper.fails("timeout", "^" .. method .. " ", function() conn[method](conn) end)
+          end)
+        end)
+      end
+
+      for _, method in ipairs { "read_str", "recv", "read_json", "read_json_packet" } do
+        it(("is %s s for %s, where nothing comes"):format(seconds, method), function()
+          helper.takes(seconds, function() return connect([[ c.hold() ]], seconds) end, function(conn)
+            helper.fails("timeout", "^" .. method .. " ", function() conn[method](conn) end)
+          end)
+        end)
+      end
+
+      for _, method in ipairs { "send", "write_json" } do
+        it(("is %s s for %s, where nothing is read"):format(seconds, method), function()
+          helper.takes(seconds, function() return connect([[ c.hold() ]], seconds) end, function(conn)
+            helper.fails("timeout", "^" .. method .. " ", function() conn[method](conn, ("x"):rep(2e7)) end)
+          end)
+        end)
+      end
+    end
+
+    it("is one for a write whose bytes are taken slowly", function()
+      helper.takes(0.2, function()
+        return connect([[
+          c.raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+          for _ in range(1000):
+            if not c.recv(4096): break
+            time.sleep(0.002)
+        ]], 0.2)
+      end, function(conn)
+        helper.fails("timeout", "^send ", function() conn:send(("x"):rep(3e7)) end)
+      end)
+    end)
+
+    it("begins anew with each call", function()
+      local conn = connect([[ c.drip(packet(1) + packet(2) + packet(3) + packet(4), 0.01) ]], 0.15)
+      -- 0.2 s in all; each call has its own 0.15 s.
+      for i = 1, 4 do assert.equal(i, conn:read_json_packet()) end
+    end)
+
+    it("asks for no time where the bytes are there", function()
+      local conn, peer = over.connect([[
+        c.send(packet(1) + packet(2))
+        c.wait()
+      ]])
+      assert.equal(1, conn:read_json_packet())
+      local before = helper.clock()
+      assert.equal(2, conn:read_json_packet())
+      assert.is_true(helper.clock() - before < 0.1)
+      peer:go()
+    end)
+
+    it("waits without working", function()
+      local conn = connect([[ c.hold() ]], 0.3)
+      local before = os.clock()
+      helper.fails("timeout", "", function() conn:read_str() end)
+      assert.is_true(os.clock() - before < 0.1, "it spins")
+    end)
+
+    it("says how long it was", function()
+      local conn = connect([[ c.hold() ]], 0.05)
+      helper.fails("timeout", "0%.05", function() conn:recv() end)
+    end)
+  end)
+end

@@ -1,0 +1,265 @@
+-- Writing: `send` and `write_str`, `write_json`; peers that are gone, and peers that do not read.
+
+local helper = require "spec.support.helper"
+local tcp = require "tcp"
+
+for _, over in ipairs(helper.kinds) do
+  describe("writing over " .. over.name, function()
+    after_each(helper.finish)
+    teardown(helper.stop)
+
+    local connect = over.connect
+
+    -- Some packets more than any socket's buffers hold.
+    local function fill(conn)
+      local sent = 0
+      local ok, message
+      repeat
+        ok, message = pcall(conn.write_json_packet, conn, { n = sent, text = ("x"):rep(200000) })
+        sent = sent + 1
+        assert(sent < 200, "the kernel takes everything")
+      until not ok
+      assert.matches(": timeout: ", message)
+      return sent
+    end
+
+    for _, name in ipairs { "send", "write_str" } do
+      it(name .. " sends strings and numbers in order, and gives nothing", function()
+        local conn, peer = connect [[ return c.recv_all() ]]
+        assert.equal(0, select("#", conn[name](conn, "a", 1, "b", 2.5, "", "\0\255")))
+        assert.equal(0, select("#", conn[name](conn, "c")))
+        assert.equal(0, select("#", conn[name](conn, "")))
+        assert.equal(0, select("#", conn[name](conn)))
+        conn:close()
+        assert.equal("a1b2.5\0\255c", peer:result())
+      end)
+
+      it(name .. " sends many megabytes", function()
+        local conn, peer = connect [[
+          data = c.recv_all()
+          return len(data), data == bytes(range(256)) * 40000
+        ]]
+        local all = {}
+        for i = 0, 255 do all[i + 1] = string.char(i) end
+        conn[name](conn, (table.concat(all):rep(40000)))
+        conn:close()
+        assert.same({ 10240000, true }, peer:result())
+      end)
+    end
+
+    it("sends numbers as Lua writes them", function()
+      local conn, peer = connect [[ return c.recv_all() ]]
+      local numbers = { 0, -1, 1e15, 0.1, 1e100, 2 ^ 53, 123456789012, 1e16 }
+      local expected = {}
+      for i, number in ipairs(numbers) do
+        expected[i] = "" .. number
+        conn:send(number, " ")
+      end
+      conn:close()
+      assert.equal(table.concat(expected, " ") .. " ", peer:result())
+    end)
+
+    it("sends a thousand strings at once", function()
+      local conn, peer = connect [[ return c.recv_all() ]]
+      local strings = {}
+      for i = 1, 200 do strings[i] = ("%d,"):format(i):rep(i) end
+      conn:send((table.unpack or unpack)(strings)) -- luacheck: ignore 113 143
+      conn:close()
+      assert.equal(table.concat(strings), peer:result())
+    end)
+
+    it("write_json sends the text and a newline", function()
+      local conn, peer = connect [[ return c.recv_all() ]]
+      assert.equal(0, select("#", conn:write_json { a = { 1, "ç\n" } }))
+      conn:write_json(nil)
+      conn:write_json "x"
+      conn:write_json(tcp.json.array {})
+      conn:close()
+      assert.equal('{"a":[1,"ç\\n"]}\nnull\n"x"\n[]\n', peer:result())
+    end)
+
+    it("write_json sends nothing of a value that has no JSON form", function()
+      local conn, peer = connect [[ return c.recv_all() ]]
+      helper.fails("json", "^write_json .*%[2%]%.f", function() conn:write_json { 1, { f = print } } end)
+      conn:write_json(1)
+      conn:close()
+      assert.equal("1\n", peer:result())
+    end)
+
+    it("write_json has no packet's limit", function()
+      local conn, peer = connect [[ return len(c.recv_all()) ]]
+      conn:write_json(("x"):rep(2e6))
+      conn:close()
+      assert.equal(2000003, peer:result())
+    end)
+
+    it("is closed when the peer has gone", function()
+      for _, code in ipairs { [[ c.close() ]], [[ c.reset() ]] } do
+        local conn, peer = connect(code)
+        peer:result()
+        -- The first bytes may still leave; it is their answer that tells.
+        local message
+        for _ = 1, 200 do
+          local ok
+          ok, message = pcall(function() conn:send(("x"):rep(1000)) end)
+          if not ok then break end
+        end
+        assert.matches("^%S+ send 127%.0%.0%.1:%d+: closed: ", message)
+        helper.fails("closed", "^write_json_packet ", function() conn:write_json_packet(1) end)
+        helper.fails("closed", "^write_json ", function() conn:write_json(1) end)
+      end
+    end)
+
+    it("leaves what had come readable, though writing failed", function()
+      local conn, peer = connect [[
+        c.send(packet("last words"))
+        c.wait()
+        c.close()
+      ]]
+      -- Seen by the module before the peer goes.
+      assert.equal(1, #conn:recv(1))
+      peer:go()
+      peer:result()
+      for _ = 1, 200 do
+        if not pcall(conn.send, conn, ("x"):rep(1000)) then break end
+      end
+      assert.equal('\0\0\012"last words"', conn:recv())
+    end)
+
+    it("raises no SIGPIPE", function()
+      local peer = helper.listen([[ c.close() ]], over.name == "TLS" and { tls = "good" } or nil)
+      local said, status = helper.run(([[
+        local tcp = require "tcp"
+        for _, write in ipairs { "send", "write_str", "write_json", "write_json_packet" } do
+          local conn
+          if %q == "TLS" then
+            conn = tcp.connect_tls("127.0.0.1", %d, { ca_file = %q, timeout = 3 })
+          else
+            conn = tcp.connect("127.0.0.1", %d, 3)
+          end
+          local ok, message
+          for _ = 1, 1000 do
+            ok, message = pcall(conn[write], conn, ("x"):rep(10000))
+            if not ok then break end
+          end
+          assert(message:find ": closed: ", message)
+          assert(not pcall(conn.send, conn, "a", "b", "c"))
+          conn:close()
+        end
+        tcp = nil
+        collectgarbage()
+        io.write "alive"
+      ]]):format(over.name, peer.port, helper.pem "root", peer.port), "env --default-signal=PIPE")
+      assert.equal("alive", said)
+      assert.equal(0, status)
+    end)
+
+    describe("to a peer that does not read", function()
+      local reader = [[
+        c.wait()
+        packets = []
+        while True:
+          try: value = json.loads(c.recv_packet())
+          except EOFError: break
+          packets.append([value["n"], len(value["text"])])
+        return packets
+      ]]
+      local slow = { timeout = 0.05, connect_timeout = helper.timeout }
+
+      it("takes no longer than the timeout", function()
+        helper.takes(0.15, function()
+          return (connect([[ c.hold() ]], { timeout = 0.15, connect_timeout = helper.timeout }))
+        end, function(conn)
+          helper.fails("timeout", "^send 127%.0%.0%.1:%d+: timeout: .*of 30000000 bytes",
+            function() conn:send(("x"):rep(3e7)) end)
+        end)
+      end)
+
+      it("keeps the framing: the rest of a packet leaves before the next", function()
+        local conn, peer = connect(reader, slow)
+        local sent = fill(conn)
+        -- All of these are queued behind it, in order, as whole packets.
+        for i = 0, 2 do
+          helper.fails("timeout", "^write_json_packet ",
+            function() conn:write_json_packet { n = sent + i, text = "y" } end)
+        end
+        peer:go()
+        local ok
+        repeat
+          ok = pcall(conn.write_json_packet, conn, { n = sent + 3, text = "z" })
+          sent = sent + 1
+        until ok
+        conn:close()
+        local packets = peer:result()
+        -- Each that was tried came once, in order, and none of them torn.
+        assert.equal(sent + 3, #packets)
+        local last = -1
+        for _, got in ipairs(packets) do
+          assert.equal(last + 1, got[1])
+          last = got[1]
+        end
+      end)
+
+      it("sends the rest with flush", function()
+        local conn, peer = connect(reader, slow)
+        local sent = fill(conn)
+        helper.fails("timeout", "^flush 127%.0%.0%.1:%d+: timeout: ", function() conn:flush() end)
+        peer:go()
+        while not pcall(conn.flush, conn) do end
+        conn:flush()
+        conn:close()
+        local packets = peer:result()
+        assert.equal(sent, #packets)
+        for i, got in ipairs(packets) do assert.same({ i - 1, 200000 }, got) end
+      end)
+
+      it("still reads", function()
+        local conn = connect([[
+          c.send_packet("hello")
+          c.hold()
+        ]], slow)
+        fill(conn)
+        assert.equal("hello", conn:read_json_packet())
+      end)
+
+      it("never keeps more than max_buffer, and queues nothing of what is over", function()
+        local conn, peer = connect([[
+          c.wait()
+          data = c.recv_all()
+          return len(data), data.count(b"x"), data[-3:]
+        ]], { timeout = 0.05, connect_timeout = helper.timeout, max_buffer = 1000000 })
+        -- Fills the kernel's buffers and some of ours.
+        local sent = 0
+        local ok, message
+        repeat
+          ok, message = pcall(conn.send, conn, ("x"):rep(100000))
+          sent = sent + 1
+          assert(sent < 500, "the kernel takes everything")
+        until not ok
+        assert.matches(": timeout: ", message)
+        repeat
+          ok, message = pcall(conn.send, conn, ("x"):rep(100000))
+          assert.is_false(ok)
+          if message:find ": timeout: " then sent = sent + 1 end
+        until not message:find ": timeout: "
+        assert.matches("^send 127%.0%.0%.1:%d+: too_large: .*1000000", message)
+        helper.fails("too_large", "^send ", function() conn:send(("y"):rep(1000001)) end)
+        peer:go()
+        while not pcall(conn.send, conn, "end") do end
+        conn:close()
+        local result = peer:result()
+        assert.equal(sent * 100000, result[2])
+        assert.equal("end", result[3])
+      end)
+    end)
+
+    it("refuses one write over max_buffer before a byte leaves", function()
+      local conn, peer = connect([[ return c.recv_all() ]], { max_buffer = 1000 })
+      helper.fails("too_large", "^send .*1001.*1000", function() conn:send(("x"):rep(500), ("y"):rep(501)) end)
+      helper.fails("too_large", "^write_json .*1000", function() conn:write_json(("x"):rep(1000)) end)
+      conn:send(("x"):rep(500), ("y"):rep(500))
+      conn:close()
+      assert.equal(("x"):rep(500) .. ("y"):rep(500), peer:result())
+    end)
+  end)
+end

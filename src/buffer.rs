@@ -1,0 +1,92 @@
+//! Bytes that came in and were not asked for yet, or go out and were not taken yet: filled at the
+//! end, consumed from the front. Grows with what arrives, never on anybody's word. Knows no socket
+//! and no Lua.
+
+/// An empty buffer larger than this gives its memory back, in bytes.
+const IDLE: usize = 256 * 1024;
+
+#[derive(Debug, Default)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    /// Where the bytes that are still wanted begin.
+    start: usize,
+}
+
+impl Buffer {
+    pub fn filled(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Drops `count` bytes from the front.
+    pub fn consume(&mut self, count: usize) {
+        self.start += count;
+        debug_assert!(self.start <= self.bytes.len());
+        if self.is_empty() {
+            self.bytes.clear();
+            self.start = 0;
+            if self.bytes.capacity() > IDLE {
+                self.bytes = Vec::new();
+            }
+        }
+    }
+
+    /// The vector to append to, with room for at least `room` bytes more. What was consumed is
+    /// given up first, where that moves less than it frees.
+    pub fn spare(&mut self, room: usize) -> &mut Vec<u8> {
+        if self.bytes.capacity() - self.bytes.len() < room {
+            if self.start > self.len() {
+                self.bytes.drain(..self.start);
+                self.start = 0;
+            }
+            self.bytes.reserve(room);
+        }
+        &mut self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_in_comes_out_in_order() {
+        let mut buffer = Buffer::default();
+        buffer.spare(3).extend_from_slice(b"abc");
+        buffer.consume(2);
+        buffer.spare(2).extend_from_slice(b"de");
+        assert_eq!(buffer.filled(), b"cde");
+        assert_eq!(buffer.len(), 3);
+        buffer.consume(3);
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn consumed_room_is_used_again() {
+        let mut buffer = Buffer::default();
+        buffer.spare(1024).extend_from_slice(&[7; 1024]);
+        for _ in 0..10_000 {
+            buffer.consume(1000);
+            buffer.spare(1000).extend_from_slice(&[7; 1000]);
+        }
+        assert_eq!(buffer.len(), 1024);
+        assert!(buffer.bytes.capacity() < 8 * 1024);
+    }
+
+    #[test]
+    fn large_idle_memory_is_given_back() {
+        let mut buffer = Buffer::default();
+        buffer.spare(2 * IDLE).resize(2 * IDLE, 0);
+        buffer.consume(2 * IDLE - 1);
+        assert!(buffer.bytes.capacity() >= 2 * IDLE);
+        buffer.consume(1);
+        assert_eq!(buffer.bytes.capacity(), 0);
+    }
+}

@@ -1,0 +1,301 @@
+//! One connection: the buffers on both sides of a transport, and the steps that every operation is
+//! made of. A read that fails consumes nothing; a write is queued once and then flushed, so either
+//! can be made again after a wait. Knows no Lua and no clock. Uses `buffer`, `find`, `frame`,
+//! `transport`, `step`, `error`.
+
+use std::os::fd::RawFd;
+
+use crate::buffer::Buffer;
+use crate::error::{Code, Error, Pending, Result};
+use crate::find::{Found, Item, Request, Search};
+use crate::frame::{self, Endian, HEADER};
+use crate::step::{Step, Wait, ready};
+use crate::transport::Transport;
+
+/// Room made for one read, in bytes: large enough to be rarely asked for, small enough to be cheap
+/// for a connection that only ever sees packets.
+const ROOM: usize = 64 * 1024;
+
+/// Reads or writes in one step, before the clock and the interpreter get their turn.
+const TURNS: usize = 16;
+
+/// What a script may set, and what it gets if it does not.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest packet body, both ways, in bytes.
+    pub max_packet: usize,
+    /// Most that one read may gather, or that may wait to be sent, in bytes.
+    pub max_buffer: usize,
+    /// Byte order of a packet's length.
+    pub endian: Endian,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_packet: 512_000, max_buffer: 256 << 20, endian: Endian::Big }
+    }
+}
+
+/// Payload so far, in bytes; over TLS what is inside it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traffic {
+    pub read: u64,
+    pub written: u64,
+}
+
+/// How reading ended. Nothing comes after it, so it is remembered.
+#[derive(Debug)]
+enum End {
+    Clean,
+    Failed(Error),
+}
+
+pub struct Conn {
+    /// None once the script has closed it.
+    transport: Option<Box<dyn Transport>>,
+    limits: Limits,
+    input: Buffer,
+    output: Buffer,
+    search: Search,
+    /// Bytes of a skipped packet that are still to come.
+    skip: usize,
+    end: Option<End>,
+    /// Why nothing can be written any more.
+    broken: Option<Error>,
+    traffic: Traffic,
+}
+
+impl Conn {
+    pub fn new(transport: Box<dyn Transport>, limits: Limits) -> Self {
+        Self {
+            transport: Some(transport),
+            limits,
+            input: Buffer::default(),
+            output: Buffer::default(),
+            search: Search::default(),
+            skip: 0,
+            end: None,
+            broken: None,
+            traffic: Traffic::default(),
+        }
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.transport.is_some()
+    }
+
+    /// The transport, as long as the script has not closed it.
+    pub fn transport(&mut self) -> Result<&mut dyn Transport> {
+        match &mut self.transport {
+            Some(transport) => Ok(transport.as_mut()),
+            None => Err(Error::closed("this connection was closed by the script")),
+        }
+    }
+
+    pub fn fd(&mut self) -> Result<RawFd> {
+        Ok(self.transport()?.fd())
+    }
+
+    /// Bytes that can be read without waiting.
+    pub fn pending(&mut self) -> Result<usize> {
+        let inside = self.transport()?.pending();
+        Ok(self.input.len() + inside)
+    }
+
+    // Reading.
+
+    /// The item at the front of what has come, whole; `None` where the stream ended before it
+    /// began. It stays until [`Conn::consume`].
+    pub fn step_find(&mut self, request: Request<'_>) -> Result<Step<Option<Item>>> {
+        self.transport()?;
+        ready!(self.step_skipped()?);
+        for _ in 0..TURNS {
+            let end = matches!(self.end, Some(End::Clean));
+            match self.search.find(request, self.input.filled(), end)? {
+                Found::Item(item) => return Ok(Step::Done(Some(item))),
+                Found::End => return Ok(Step::Done(None)),
+                Found::NotYet(pending) => ready!(self.step_fill(pending)?),
+            }
+        }
+        self.step_breath()
+    }
+
+    /// The bytes of an item that was found.
+    pub fn text(&self, item: &Item) -> &[u8] {
+        &self.input.filled()[item.text.clone()]
+    }
+
+    pub fn consume(&mut self, item: &Item) {
+        self.input.consume(item.size);
+        self.search.restart();
+    }
+
+    /// Throws the next packet away without gathering it: its body's length.
+    pub fn step_skip_packet(&mut self) -> Result<Step<Option<usize>>> {
+        let header = Request::Exact { size: HEADER, max: HEADER };
+        let Some(item) = ready!(self.step_find(header)?) else { return Ok(Step::Done(None)) };
+        let length = frame::length(self.text(&item), self.limits.endian).unwrap_or_default();
+        self.consume(&item);
+        self.skip = length;
+        Ok(Step::Done(Some(length)))
+    }
+
+    /// Finishes a skip: what is left of a skipped packet goes before anything else.
+    pub fn step_skipped(&mut self) -> Result<Step<()>> {
+        for _ in 0..TURNS {
+            let here = self.skip.min(self.input.len());
+            self.input.consume(here);
+            self.skip -= here;
+            if self.skip == 0 {
+                return Ok(Step::Done(()));
+            }
+            ready!(self.step_fill(Pending::Skipping { left: self.skip })?);
+        }
+        self.step_breath()
+    }
+
+    /// Takes in what has come; done when there is more than before, or the end was seen.
+    fn step_fill(&mut self, pending: Pending) -> Result<Step<()>> {
+        match &self.end {
+            Some(End::Clean) => return Err(Error::closed(format!("end of stream: {pending}"))),
+            Some(End::Failed(error)) => return Err(error.clone()),
+            None => {}
+        }
+        let spare = self.input.spare(ROOM);
+        let transport = self.transport.as_mut().expect("checked at the door of each step");
+        match transport.read(spare) {
+            Ok(step) => {
+                let count = ready!(step.pending(pending));
+                self.traffic.read += count as u64;
+                if count == 0 {
+                    self.end = Some(End::Clean);
+                }
+            }
+            Err(error) => self.end = Some(End::Failed(error)),
+        }
+        Ok(Step::Done(()))
+    }
+
+    fn step_breath<T>(&mut self) -> Result<Step<T>> {
+        Ok(Step::Wait(Wait::breath(self.fd()?)))
+    }
+
+    // Writing.
+
+    /// Appends what `fill` makes to what waits to be sent. Where that fails, nothing is queued.
+    pub fn queue<E: From<Error>>(
+        &mut self,
+        fill: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        self.transport()?;
+        if let Some(error) = &self.broken {
+            return Err(error.clone().into());
+        }
+        let waiting = self.output.len();
+        let out = self.output.spare(0);
+        let mark = out.len();
+        let queued = fill(out).and_then(|()| {
+            let total = waiting + out.len() - mark;
+            check_queue(total, self.limits.max_buffer).map_err(E::from)
+        });
+        if queued.is_err() {
+            out.truncate(mark);
+        }
+        queued
+    }
+
+    /// Queues a packet whose body `fill` makes behind the room left for its length.
+    pub fn queue_packet<E: From<Error>>(
+        &mut self,
+        fill: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let Limits { max_packet, endian, .. } = self.limits;
+        self.queue(|out| {
+            let head = out.len();
+            let body = head + HEADER;
+            out.resize(body, 0);
+            fill(out)?;
+            let length = out.len() - body;
+            frame::check(length, max_packet)?;
+            Ok(frame::put_length(&mut out[head..body], length, endian)?)
+        })
+    }
+
+    /// Queues strings in order.
+    pub fn queue_bytes(&mut self, parts: &[&[u8]]) -> Result<()> {
+        // Checked before the copy, which may be of gigabytes.
+        let size = parts.iter().map(|part| part.len()).sum::<usize>();
+        let limit = self.limits.max_buffer;
+        let waiting = self.output.len();
+        self.queue(|out| {
+            check_queue(waiting + size, limit)?;
+            out.reserve(size);
+            parts.iter().for_each(|part| out.extend_from_slice(part));
+            Ok(())
+        })
+    }
+
+    /// Sends what is queued.
+    pub fn step_flush(&mut self) -> Result<Step<()>> {
+        self.transport()?;
+        for _ in 0..TURNS {
+            if let Some(error) = &self.broken {
+                return Err(error.clone());
+            }
+            if self.output.is_empty() {
+                return Ok(Step::Done(()));
+            }
+            let pending = Pending::Sending { left: self.output.len() };
+            let transport = self.transport.as_mut().expect("checked above");
+            match transport.write(self.output.filled()) {
+                Ok(step) => {
+                    let count = ready!(step.pending(pending));
+                    self.traffic.written += count as u64;
+                    self.output.consume(count);
+                }
+                Err(error) => self.broken = Some(error),
+            }
+        }
+        self.step_breath()
+    }
+
+    /// Sends what is queued and then ends the sending side; reading goes on.
+    pub fn step_shutdown(&mut self) -> Result<Step<()>> {
+        ready!(self.step_flush()?);
+        let ended = self.transport()?.shutdown()?;
+        ready!(ended);
+        self.broken = Some(Error::closed("this connection was shut down for writing"));
+        Ok(Step::Done(()))
+    }
+
+    /// Closes at once; what is queued is lost. Any number of times.
+    pub fn close(&mut self) {
+        if let Some(mut transport) = self.transport.take() {
+            transport.part();
+        }
+        self.input = Buffer::default();
+        self.output = Buffer::default();
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn check_queue(total: usize, limit: usize) -> Result<()> {
+    if total > limit {
+        let detail = format!("{total} bytes to send, the limit (max_buffer) is {limit}");
+        return Err(Error::new(Code::TooLarge, detail));
+    }
+    Ok(())
+}

@@ -1,0 +1,357 @@
+//! From a host and a port to a connected socket: every address is tried, families interleaved and
+//! staggered, and the first to connect wins (RFC 8305, sections 4 and 5). Racing connects sit behind
+//! one descriptor, so that a wait is always for one. Uses `resolve`, `step`, `deadline`, `error`.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+
+use crate::deadline::{Deadline, now};
+use crate::error::{Code, Error, Pending, Result, system_text};
+use crate::resolve::{self, Lookup};
+use crate::step::{Step, Wait, Want, ready};
+
+/// Head start of an address over the next one, in seconds (RFC 8305, section 5).
+const STAGGER: f64 = 0.25;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Inet,
+    Inet6,
+}
+
+/// Where to connect, and how.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub host: String,
+    pub port: u16,
+    pub family: Option<Family>,
+    /// Local address to connect from; port 0 leaves the port to the system.
+    pub bind: Option<SocketAddr>,
+    pub nodelay: bool,
+    pub keepalive: Option<TcpKeepalive>,
+}
+
+/// Seconds that each phase took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    pub dns: f64,
+    pub connect: f64,
+    pub tls: Option<f64>,
+    pub total: f64,
+}
+
+pub struct Dialed {
+    pub socket: Socket,
+    pub peer: SocketAddr,
+}
+
+pub struct Dial {
+    target: Target,
+    stage: Stage,
+    begun: f64,
+    timings: Timings,
+}
+
+enum Stage {
+    Resolving(Lookup),
+    Racing(Race),
+}
+
+impl Dial {
+    pub fn start(target: Target) -> Result<Self> {
+        let begun = now();
+        let stage = match resolve::literal(&target.host) {
+            Some(ip) => Stage::Racing(Race::new(&target, vec![(ip, target.port).into()])?),
+            None => Stage::Resolving(Lookup::start(&target.host)?),
+        };
+        Ok(Self { target, stage, begun, timings: Timings::default() })
+    }
+
+    pub fn timings(&self) -> Timings {
+        self.timings
+    }
+
+    pub fn step(&mut self) -> Result<Step<Dialed>> {
+        if let Stage::Resolving(lookup) = &mut self.stage {
+            let mut addresses = ready!(lookup.step()?);
+            addresses.iter_mut().for_each(|address| address.set_port(self.target.port));
+            self.timings.dns = now() - self.begun;
+            self.stage = Stage::Racing(Race::new(&self.target, addresses)?);
+        }
+        let Stage::Racing(race) = &mut self.stage else { unreachable!("resolved above") };
+        let dialed = ready!(race.step(&self.target)?);
+        self.timings.connect = now() - self.begun - self.timings.dns;
+        Ok(Step::Done(dialed))
+    }
+}
+
+/// Connects under way.
+struct Race {
+    waiting: VecDeque<SocketAddr>,
+    running: Vec<Dialed>,
+    failed: Vec<(SocketAddr, io::Error)>,
+    /// When the next address may start beside those that run.
+    next: Deadline,
+    /// Watches the running ones as soon as there are two.
+    poll: Option<Poll>,
+}
+
+impl Race {
+    fn new(target: &Target, mut addresses: Vec<SocketAddr>) -> Result<Self> {
+        addresses.retain(|address| is_wanted(target, address));
+        if addresses.is_empty() {
+            return Err(Error::new(Code::Dns, "no address of the family asked for"));
+        }
+        Ok(Self {
+            waiting: interleave(addresses),
+            running: Vec::new(),
+            failed: Vec::new(),
+            next: Deadline::at(0.0),
+            poll: None,
+        })
+    }
+
+    fn step(&mut self, target: &Target) -> Result<Step<Dialed>> {
+        self.drain_events()?;
+        if let Some(winner) = self.take_winner() {
+            return Ok(Step::Done(winner));
+        }
+        while !self.waiting.is_empty() && (self.running.is_empty() || self.next.has_passed()) {
+            self.start_next(target)?;
+        }
+        match self.running.last() {
+            Some(last) => {
+                let pending = Pending::Connecting(last.peer);
+                Ok(Step::Wait(self.wait(last).pending(pending)))
+            }
+            None => Err(self.failure()),
+        }
+    }
+
+    fn wait(&self, only: &Dialed) -> Wait {
+        let wait = match &self.poll {
+            Some(poll) => Wait::new(poll.as_raw_fd(), Want::Read),
+            None => Wait::new(only.socket.as_raw_fd(), Want::Write),
+        };
+        if self.waiting.is_empty() { wait } else { wait.waking(self.next) }
+    }
+
+    /// The first that is connected. Those that failed are taken out, and the next may start.
+    fn take_winner(&mut self) -> Option<Dialed> {
+        let mut at = 0;
+        while let Some(dialed) = self.running.get(at) {
+            match outcome(&dialed.socket) {
+                Ok(true) => return Some(self.running.swap_remove(at)),
+                Ok(false) => at += 1,
+                Err(error) => {
+                    let dialed = self.running.remove(at);
+                    self.failed.push((dialed.peer, error));
+                    self.next = Deadline::at(0.0);
+                }
+            }
+        }
+        None
+    }
+
+    fn start_next(&mut self, target: &Target) -> Result<()> {
+        let Some(peer) = self.waiting.pop_front() else { return Ok(()) };
+        let socket = open(target, peer)?;
+        match socket.connect(&SockAddr::from(peer)) {
+            Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
+                self.failed.push((peer, error));
+            }
+            _ => {
+                self.running.push(Dialed { socket, peer });
+                self.next = Deadline::after(STAGGER);
+                self.watch()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One that runs alone is waited for by itself; from the second on, all are watched together.
+    fn watch(&mut self) -> Result<()> {
+        let unwatched = match &self.poll {
+            None if self.running.len() < 2 => return Ok(()),
+            None => 0,
+            Some(_) => self.running.len() - 1,
+        };
+        let poll = match &mut self.poll {
+            Some(poll) => poll,
+            empty => empty.insert(Poll::new()?),
+        };
+        for dialed in &self.running[unwatched..] {
+            let fd = dialed.socket.as_raw_fd();
+            poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::WRITABLE)?;
+        }
+        Ok(())
+    }
+
+    /// What the watching descriptor reports is reported once: without this it stays readable.
+    fn drain_events(&mut self) -> Result<()> {
+        if let Some(poll) = &mut self.poll {
+            let mut events = Events::with_capacity(16);
+            match poll.poll(&mut events, Some(Duration::ZERO)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// All addresses failed: what happened to each.
+    fn failure(&self) -> Error {
+        let refused =
+            |(_, error): &(_, io::Error)| error.kind() == io::ErrorKind::ConnectionRefused;
+        let code = if self.failed.iter().any(refused) { Code::Refused } else { Code::Unreachable };
+        let reasons: Vec<_> =
+            self.failed.iter().map(|(peer, error)| (peer.ip(), system_text(error))).collect();
+        let first = reasons.first().map_or("", |(_, text)| text);
+        let detail = if reasons.iter().all(|(_, text)| text == first) {
+            let tried: Vec<_> = reasons.iter().map(|(ip, _)| ip.to_string()).collect();
+            format!("{first} (tried {})", tried.join(", "))
+        } else {
+            let each: Vec<_> = reasons.iter().map(|(ip, text)| format!("{ip}: {text}")).collect();
+            each.join(", ")
+        };
+        Error::new(code, detail)
+    }
+}
+
+fn is_wanted(target: &Target, address: &SocketAddr) -> bool {
+    let family = target.family.is_none_or(|family| (family == Family::Inet) == address.is_ipv4());
+    let bind = target.bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
+    family && bind
+}
+
+/// Families in turn, beginning with the one that the system prefers (RFC 8305, section 4).
+fn interleave(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    let preferred = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let (first, second): (VecDeque<_>, VecDeque<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv4() == preferred);
+    let mut queues = [first, second];
+    let mut all = VecDeque::new();
+    while queues.iter().any(|queue| !queue.is_empty()) {
+        all.extend(queues.iter_mut().filter_map(VecDeque::pop_front));
+    }
+    all
+}
+
+/// A nonblocking socket, closed on exec, bound where the target says so.
+fn open(target: &Target, peer: SocketAddr) -> Result<Socket> {
+    let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    if target.nodelay {
+        socket.set_tcp_nodelay(true)?;
+    }
+    if let Some(keepalive) = &target.keepalive {
+        socket.set_keepalive(true)?;
+        socket.set_tcp_keepalive(keepalive)?;
+    }
+    if let Some(bind) = target.bind {
+        socket.bind(&bind.into()).map_err(|error| {
+            Error::new(Code::Address, format!("cannot bind {bind}: {}", system_text(&error)))
+        })?;
+    }
+    Ok(socket)
+}
+
+/// Whether a connect is through: not yet, connected, or failed.
+fn outcome(socket: &Socket) -> io::Result<bool> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    match socket.peer_addr() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// An address and a port as people read them: `[::1]:80`.
+pub fn label(host: &str, port: u16) -> String {
+    match resolve::literal(host) {
+        Some(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
+        _ => format!("{host}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait::{Driven, drive};
+    use std::net::TcpListener;
+
+    fn target(host: &str, port: u16) -> Target {
+        let host = host.to_owned();
+        Target { host, port, family: None, bind: None, nodelay: true, keepalive: None }
+    }
+
+    fn dial(target: Target, addresses: Vec<SocketAddr>) -> Result<Dialed> {
+        let mut race = Race::new(&target, addresses)?;
+        let deadline = Deadline::after(5.0);
+        loop {
+            if let Driven::Done(dialed) = drive(deadline, || race.step(&target))? {
+                return Ok(dialed);
+            }
+        }
+    }
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = listener.local_addr().expect("address");
+        (listener, address)
+    }
+
+    /// An address of this machine where nobody listens.
+    fn dead() -> SocketAddr {
+        listener().1
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let parse = |text: &str| text.parse::<SocketAddr>().expect("address");
+        let given = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"].map(parse);
+        let turns = ["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"].map(parse);
+        assert_eq!(interleave(given.to_vec()), turns);
+    }
+
+    #[test]
+    fn one_that_refuses_does_not_hold_up_the_next() {
+        let (_listener, live) = listener();
+        let start = now();
+        let dialed = dial(target("x", live.port()), vec![dead(), dead(), live]).expect("connects");
+        assert_eq!(dialed.peer, live);
+        assert!(now() - start < STAGGER);
+    }
+
+    #[test]
+    fn a_failure_names_every_address() {
+        let error = dial(target("x", 1), vec![dead(), dead()]).err().expect("nobody listens");
+        assert_eq!(error.code(), Code::Refused);
+        assert_eq!(error.detail(), "connection refused (tried 127.0.0.1, 127.0.0.1)");
+    }
+
+    #[test]
+    fn a_family_that_is_not_there_is_a_dns_error() {
+        let target = Target { family: Some(Family::Inet6), ..target("x", 1) };
+        assert_eq!(dial(target, vec![dead()]).err().expect("no address").code(), Code::Dns);
+    }
+
+    #[test]
+    fn a_peer_reads_as_people_write_it() {
+        assert_eq!(label("example.com", 80), "example.com:80");
+        assert_eq!(label("::1", 80), "[::1]:80");
+        assert_eq!(label("[::1]", 80), "[::1]:80");
+    }
+}

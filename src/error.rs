@@ -1,0 +1,272 @@
+//! Every failure of the module, as data: a code that scripts compare, and the words that people
+//! read. Only here do codes and system errors become text. May use nothing of ours.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+/// What a failure is, in one word. The list is closed and part of the module's promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// A local address or port that cannot be bound.
+    Address,
+    /// Another coroutine is reading, or writing, this connection.
+    Busy,
+    /// Verification of the peer's certificate failed.
+    Certificate,
+    /// End of stream before what was asked for, a reset, or a handle closed by the script.
+    Closed,
+    /// The name does not resolve.
+    Dns,
+    /// Anything else, in the system's own words.
+    Io,
+    /// Not valid JSON, or a value that has no JSON form.
+    Json,
+    /// Nobody listens there.
+    Refused,
+    /// Handshake or record failure.
+    Tls,
+    /// The call's own deadline passed. Not fatal: the same call may be made again.
+    Timeout,
+    /// Over a limit that the script or the module sets.
+    TooLarge,
+    /// No way to the address.
+    Unreachable,
+}
+
+impl Code {
+    /// The word that scripts see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Busy => "busy",
+            Self::Certificate => "certificate",
+            Self::Closed => "closed",
+            Self::Dns => "dns",
+            Self::Io => "io",
+            Self::Json => "json",
+            Self::Refused => "refused",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::Unreachable => "unreachable",
+        }
+    }
+
+    /// The code of a failed system call on a socket.
+    fn of(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::AddrInUse | Kind::AddrNotAvailable => Self::Address,
+            Kind::ConnectionRefused => Self::Refused,
+            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => {
+                Self::Unreachable
+            }
+            // The kernel's own ETIMEDOUT is a connection that died, not our deadline.
+            Kind::BrokenPipe
+            | Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::NotConnected
+            | Kind::TimedOut => Self::Closed,
+            _ => Self::Io,
+        }
+    }
+}
+
+/// What a call waits for: the words of its timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// An answer of the resolver.
+    Resolution,
+    /// A connection to this address.
+    Connecting(SocketAddr),
+    /// The end of the TLS handshake.
+    Handshake,
+    /// `have` of the four bytes of a packet's header have come.
+    Header { have: usize },
+    /// `have` of `need` bytes have come.
+    Bytes { have: usize, need: usize },
+    /// `have` bytes have come; how many it takes is not known.
+    More { have: usize },
+    /// `left` bytes of a skipped packet are still to come.
+    Skipping { left: usize },
+    /// `left` bytes have not been taken by the peer.
+    Sending { left: usize },
+    /// A client of a listener.
+    Client,
+}
+
+impl Pending {
+    /// The phase of connecting that this belongs to, if it does.
+    pub fn phase(self) -> Option<&'static str> {
+        match self {
+            Self::Resolution => Some("dns"),
+            Self::Connecting(_) => Some("connect"),
+            Self::Handshake => Some("tls"),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolution => f.write_str("name resolution"),
+            Self::Connecting(address) => write!(f, "connecting to {}", address.ip()),
+            Self::Handshake => f.write_str("TLS handshake"),
+            Self::Header { have } => write!(f, "{have} of 4 header bytes"),
+            Self::Bytes { have, need } => write!(f, "{have} of {need} bytes"),
+            Self::More { have } => write!(f, "after {have} bytes"),
+            Self::Skipping { left } => write!(f, "{left} bytes left to skip"),
+            Self::Sending { left } => write!(f, "{left} bytes left to send"),
+            Self::Client => f.write_str("no client"),
+        }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// One failure. One pointer wide, so that the good path carries nothing.
+#[derive(Clone, Debug)]
+pub struct Error(Box<Parts>);
+
+#[derive(Clone, Debug)]
+struct Parts {
+    code: Code,
+    operation: &'static str,
+    peer: String,
+    detail: String,
+    phase: Option<&'static str>,
+}
+
+impl Error {
+    #[cold]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self(Box::new(Parts {
+            code,
+            operation: "",
+            peer: String::new(),
+            detail: detail.into(),
+            phase: None,
+        }))
+    }
+
+    #[cold]
+    pub fn closed(detail: impl Into<String>) -> Self {
+        Self::new(Code::Closed, detail)
+    }
+
+    #[cold]
+    pub fn timeout(pending: Pending) -> Self {
+        let mut error = Self::new(Code::Timeout, pending.to_string());
+        error.0.phase = pending.phase();
+        error
+    }
+
+    /// The same failure, with what was done to whom where that is not known yet.
+    #[cold]
+    pub fn during(mut self, operation: &'static str, peer: impl fmt::Display) -> Self {
+        if self.0.operation.is_empty() {
+            self.0.operation = operation;
+            self.0.peer = peer.to_string();
+        }
+        self
+    }
+
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// For a timeout while connecting: `dns`, `connect` or `tls`.
+    pub fn phase(&self) -> Option<&'static str> {
+        self.0.phase
+    }
+}
+
+impl From<io::Error> for Error {
+    #[cold]
+    fn from(error: io::Error) -> Self {
+        Self::new(Code::of(&error), system_text(&error))
+    }
+}
+
+impl From<rustix::io::Errno> for Error {
+    #[cold]
+    fn from(errno: rustix::io::Errno) -> Self {
+        io::Error::from(errno).into()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { code, operation, peer, detail, .. } = &*self.0;
+        f.write_str(operation)?;
+        if !peer.is_empty() {
+            write!(f, " {peer}")?;
+        }
+        write!(f, ": {}: {detail}", code.name())
+    }
+}
+
+/// The system's words for a failed call, as they read in the middle of a sentence.
+pub fn system_text(error: &io::Error) -> String {
+    let full = error.to_string();
+    let text = full.split(" (os error ").next().unwrap_or(&full);
+    let mut letters = text.chars();
+    match (letters.next(), letters.as_str()) {
+        (Some(first), rest) if rest.starts_with(char::is_lowercase) => {
+            first.to_lowercase().chain(rest.chars()).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_pointer() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+        assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn a_message_names_operation_peer_code_and_detail() {
+        let error = Error::closed("12 of 40 bytes").during("read", "[::1]:80");
+        assert_eq!(error.to_string(), "read [::1]:80: closed: 12 of 40 bytes");
+        let error = Error::new(Code::Json, "line 1 column 2").during("json.decode", "");
+        assert_eq!(error.to_string(), "json.decode: json: line 1 column 2");
+    }
+
+    #[test]
+    fn the_first_context_stays() {
+        let error = Error::closed("x").during("connect", "a:1").during("read", "b:2");
+        assert_eq!(error.to_string(), "connect a:1: closed: x");
+    }
+
+    #[test]
+    fn system_errors_keep_their_words_and_lose_their_number() {
+        let refused = Error::from(rustix::io::Errno::CONNREFUSED);
+        assert_eq!((refused.code(), refused.detail()), (Code::Refused, "connection refused"));
+        let dead = Error::from(rustix::io::Errno::TIMEDOUT);
+        assert_eq!((dead.code(), dead.detail()), (Code::Closed, "connection timed out"));
+        let full = Error::from(rustix::io::Errno::MFILE);
+        assert_eq!((full.code(), full.detail()), (Code::Io, "too many open files"));
+    }
+
+    #[test]
+    fn a_timeout_says_what_was_waited_for() {
+        let error = Error::timeout(Pending::Connecting(([192, 0, 2, 7], 5432).into()));
+        assert_eq!(error.detail(), "connecting to 192.0.2.7");
+        assert_eq!(error.phase(), Some("connect"));
+        assert_eq!(
+            Error::timeout(Pending::Bytes { have: 12, need: 40 }).detail(),
+            "12 of 40 bytes"
+        );
+    }
+}

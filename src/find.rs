@@ -1,0 +1,194 @@
+//! Where the thing that a read asks for ends in the bytes that have come so far. Pure, and
+//! resumable: a byte is looked at once, however often the same read is made again. Uses `frame`,
+//! `json_scan`, `error`.
+
+use std::ops::Range;
+
+use memchr::{memchr, memchr_iter, memmem, memrchr};
+
+use crate::error::{Code, Error, Pending, Result};
+use crate::frame::{self, Endian, HEADER};
+use crate::json_scan::{self, Invalid, Scan};
+
+/// What one read asks for. Sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// All until the end of the stream.
+    All { max: usize },
+    /// Whatever is there, at least one byte.
+    Available { max: usize },
+    /// So many bytes.
+    Exact { size: usize, max: usize },
+    /// One JSON value.
+    Json { max: usize },
+    /// A line; its `\n` or `\r\n` does not count for `max`.
+    Line { max: usize },
+    /// Length prefix and body.
+    Packet { max: usize, endian: Endian },
+    /// What stands before the delimiter, which does not count for `max`.
+    Until { delimiter: &'a [u8], max: usize },
+}
+
+/// An item at the front of the buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// What the script gets.
+    pub text: Range<usize>,
+    /// What is consumed with it.
+    pub size: usize,
+}
+
+impl Item {
+    fn whole(size: usize) -> Self {
+        Self { text: 0..size, size }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    Item(Item),
+    /// The stream ended, and nothing of an item is there.
+    End,
+    /// More bytes are needed; at the end of the stream: an item is cut short.
+    NotYet(Pending),
+}
+
+/// How far the search for the item at the front of the buffer has come.
+#[derive(Debug, Default)]
+pub struct Search {
+    /// What was searched for, and how many bytes are known not to begin it.
+    delimiter: Vec<u8>,
+    seen: usize,
+    scan: Scan,
+}
+
+impl Search {
+    /// Looks for the item in `filled`; `end` says that no more bytes will come.
+    pub fn find(&mut self, request: Request<'_>, filled: &[u8], end: bool) -> Result<Found> {
+        let found = match request {
+            Request::All { max } => all(filled, max, end)?,
+            Request::Available { max } => available(filled, max),
+            Request::Exact { size, max } => exact(filled, size, max)?,
+            Request::Json { max } => self.json(filled, max, end)?,
+            Request::Line { max } => self.line(filled, max, end)?,
+            Request::Packet { max, endian } => packet(filled, max, endian)?,
+            Request::Until { delimiter, max } => self.until(filled, delimiter, max)?,
+        };
+        Ok(match found {
+            Found::NotYet(_) if end && filled.is_empty() => Found::End,
+            found => found,
+        })
+    }
+
+    /// The item is consumed: what was known of the front of the buffer is no longer true.
+    pub fn restart(&mut self) {
+        self.seen = 0;
+        self.scan = Scan::default();
+    }
+
+    fn line(&mut self, filled: &[u8], max: usize, end: bool) -> Result<Found> {
+        let (length, size) = match self.search(filled, b"\n") {
+            Some(at) => (at - usize::from(filled[..at].ends_with(b"\r")), at + 1),
+            None if end && !filled.is_empty() => (filled.len(), filled.len()),
+            None => {
+                // The last byte may be the `\r` of a line end.
+                within(filled.len().saturating_sub(1), max, "a line")?;
+                return Ok(Found::NotYet(Pending::More { have: filled.len() }));
+            }
+        };
+        within(length, max, "a line")?;
+        Ok(Found::Item(Item { text: 0..length, size }))
+    }
+
+    fn until(&mut self, filled: &[u8], delimiter: &[u8], max: usize) -> Result<Found> {
+        let Some(length) = self.search(filled, delimiter) else {
+            within(self.seen, max, "an item")?;
+            return Ok(Found::NotYet(Pending::More { have: filled.len() }));
+        };
+        within(length, max, "an item")?;
+        Ok(Found::Item(Item { text: 0..length, size: length + delimiter.len() }))
+    }
+
+    /// Where the delimiter begins. No byte is searched twice.
+    fn search(&mut self, filled: &[u8], delimiter: &[u8]) -> Option<usize> {
+        if self.delimiter != delimiter {
+            self.delimiter.clear();
+            self.delimiter.extend_from_slice(delimiter);
+            self.seen = 0;
+        }
+        let unseen = &filled[self.seen..];
+        let found = match delimiter {
+            [byte] => memchr(*byte, unseen),
+            _ => memmem::find(unseen, delimiter),
+        };
+        // Where nothing was found, the end may hold the beginning of the delimiter.
+        let known = found.unwrap_or((unseen.len() + 1).saturating_sub(delimiter.len()));
+        self.seen += known;
+        found.map(|_| self.seen)
+    }
+
+    fn json(&mut self, filled: &[u8], max: usize, end: bool) -> Result<Found> {
+        let found = self.scan.step(filled, end).map_err(|invalid| json_error(filled, &invalid))?;
+        let (length, found) = match found {
+            json_scan::Found::Value(text) => {
+                (text.len(), Found::Item(Item { size: text.end, text }))
+            }
+            json_scan::Found::Nothing if end => (0, Found::End),
+            _ => (filled.len(), Found::NotYet(Pending::More { have: filled.len() })),
+        };
+        within(length, max, "a JSON value")?;
+        Ok(found)
+    }
+}
+
+fn all(filled: &[u8], max: usize, end: bool) -> Result<Found> {
+    within(filled.len(), max, "the stream")?;
+    Ok(if end {
+        Found::Item(Item::whole(filled.len()))
+    } else {
+        Found::NotYet(Pending::More { have: filled.len() })
+    })
+}
+
+fn available(filled: &[u8], max: usize) -> Found {
+    match filled.len().min(max) {
+        0 => Found::NotYet(Pending::More { have: 0 }),
+        size => Found::Item(Item::whole(size)),
+    }
+}
+
+fn exact(filled: &[u8], size: usize, max: usize) -> Result<Found> {
+    within(size, max, "a read")?;
+    Ok(if filled.len() >= size {
+        Found::Item(Item::whole(size))
+    } else {
+        Found::NotYet(Pending::Bytes { have: filled.len(), need: size })
+    })
+}
+
+fn packet(filled: &[u8], max: usize, endian: Endian) -> Result<Found> {
+    let Some(length) = frame::length(filled, endian) else {
+        return Ok(Found::NotYet(Pending::Header { have: filled.len() }));
+    };
+    frame::check(length, max)?;
+    let size = HEADER + length;
+    Ok(if filled.len() >= size {
+        Found::Item(Item { text: HEADER..size, size })
+    } else {
+        Found::NotYet(Pending::Bytes { have: filled.len() - HEADER, need: length })
+    })
+}
+
+fn within(length: usize, max: usize, what: &str) -> Result<()> {
+    if length > max {
+        return Err(Error::new(Code::TooLarge, format!("{what} of over {max} bytes")));
+    }
+    Ok(())
+}
+
+fn json_error(filled: &[u8], invalid: &Invalid) -> Error {
+    let before = &filled[..invalid.at];
+    let line = memchr_iter(b'\n', before).count() + 1;
+    let column = invalid.at - memrchr(b'\n', before).map_or(0, |newline| newline + 1) + 1;
+    Error::new(Code::Json, format!("line {line} column {column}: {}", invalid.what))
+}

@@ -1,0 +1,82 @@
+//! The length prefix of a packet: four bytes, unsigned, the body's length in bytes. Big-endian it is
+//! the wire format of Erlang's `{packet, 4}` and Java's `DataOutputStream.writeInt`. Knows no socket
+//! and no Lua.
+
+use byteorder::{BigEndian, ByteOrder, LittleEndian};
+
+use crate::error::{Code, Error, Result};
+
+/// Bytes of the length prefix.
+pub const HEADER: usize = 4;
+
+/// Byte order of the length prefix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Endian {
+    #[default]
+    Big,
+    Little,
+}
+
+/// The body's length, as soon as the header is there.
+pub fn length(filled: &[u8], endian: Endian) -> Option<usize> {
+    let header = filled.get(..HEADER)?;
+    let length = match endian {
+        Endian::Big => BigEndian::read_u32(header),
+        Endian::Little => LittleEndian::read_u32(header),
+    };
+    Some(length as usize)
+}
+
+/// Writes the length of a body into the header in front of it.
+pub fn put_length(header: &mut [u8], length: usize, endian: Endian) -> Result<()> {
+    let length = u32::try_from(length)
+        .map_err(|_| Error::new(Code::TooLarge, format!("a packet of {length} bytes")))?;
+    match endian {
+        Endian::Big => BigEndian::write_u32(header, length),
+        Endian::Little => LittleEndian::write_u32(header, length),
+    }
+    Ok(())
+}
+
+/// Refuses a body over `limit` bytes.
+pub fn check(length: usize, limit: usize) -> Result<()> {
+    if length > limit {
+        let detail = format!("a packet of {length} bytes, the limit (max_packet) is {limit}");
+        return Err(Error::new(Code::TooLarge, detail));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_read_as_soon_as_its_header_is_there() {
+        let bytes = [0, 0, 1, 2, b'x'];
+        for cut in 0..HEADER {
+            assert_eq!(length(&bytes[..cut], Endian::Big), None);
+        }
+        assert_eq!(length(&bytes, Endian::Big), Some(258));
+        assert_eq!(length(&bytes, Endian::Little), Some(0x0201_0000));
+        assert_eq!(length(&[0xff; 4], Endian::Big), Some(4_294_967_295));
+    }
+
+    #[test]
+    fn a_length_survives_the_way_through_a_header() {
+        for endian in [Endian::Big, Endian::Little] {
+            let mut header = [0; HEADER];
+            put_length(&mut header, 512_000, endian).expect("fits");
+            assert_eq!(length(&header, endian), Some(512_000));
+        }
+        assert!(put_length(&mut [0; HEADER], 1 << 32, Endian::Big).is_err());
+    }
+
+    #[test]
+    fn a_body_over_the_limit_is_refused_with_both_numbers() {
+        assert!(check(10, 10).is_ok());
+        let error = check(11, 10).unwrap_err();
+        assert_eq!(error.code(), Code::TooLarge);
+        assert!(error.detail().contains("11") && error.detail().contains("10"));
+    }
+}

@@ -1,0 +1,46 @@
+//! `tcp`: TCP and TLS connections for Lua scripts.
+//!
+//! ```text
+//!             script
+//!               |            raises at the caller's line, yields to a loop, calls again after EINTR
+//!         lua/shim.lua
+//!               |            arguments in, values out; nothing waits here but through drive()
+//!         lua/*.rs  ------------------------------->  lua/json/  (tape, replay, walk)
+//!               |
+//!        connect.rs -> conn.rs   step_* operations: Done | Wait
+//!               |   \
+//!               |    buffer.rs, find.rs, frame.rs, json_scan.rs     pure: bytes in, decision out
+//!         transport/  Tcp | Tls (trait Transport)
+//!               |
+//!         dial.rs, resolve.rs                              socket2, rustix, mio, openssl
+//!         wait.rs: the only poll(2)      deadline.rs: the only clock      error.rs: the only errors
+//! ```
+//!
+//! Every operation is a step that never blocks and can simply be made again, because all progress
+//! lives in the buffers. A blocking call drives its step with `poll(2)` in between; a coroutine of an
+//! event loop is handed the very same wait.
+//!
+//! With one of the features `lua51` to `lua55` or `luajit` the crate is the Lua module; with none it
+//! is everything below the Lua glue, which is how its tests and fuzz targets use it.
+
+#![deny(unsafe_code)]
+
+pub mod buffer;
+pub mod conn;
+pub mod connect;
+pub mod deadline;
+pub mod dial;
+pub mod error;
+pub mod find;
+pub mod frame;
+pub mod json_scan;
+pub mod resolve;
+pub mod step;
+pub mod transport;
+pub mod wait;
+
+#[cfg(feature = "mlua")]
+#[allow(unsafe_code)]
+mod entry;
+#[cfg(feature = "mlua")]
+mod lua;

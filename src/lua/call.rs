@@ -1,0 +1,391 @@
+//! One call from Lua: its arguments, checked and worded as Lua's own library words them, and its
+//! outcome, as the values that the shim understands. Every entry passes through here, which is why
+//! no panic and no error object ever reaches a script.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use mlua::{AnyUserData, Function, Lua, MultiValue, Table, UserDataRefMut, Value};
+
+use crate::deadline::Deadline;
+use crate::error::{Code, Error};
+use crate::step::Step;
+use crate::wait::{Driven, drive};
+
+use super::json;
+
+/// What the shim gets: whether it is done (nil: not yet), and up to four values with it.
+type Answer = (Option<bool>, Value, Value, Value, Value);
+
+/// How a call ended well.
+pub enum Outcome {
+    Value(Value),
+    /// Success without a value: nil, in `tcp.safe` true.
+    Nothing,
+    /// Interrupted: to be made again with this token.
+    Again(Value),
+}
+
+/// How a call failed.
+pub enum Failure {
+    Failed(Error),
+    /// The script's own mistake, thrown by both modules.
+    Argument(String),
+    /// From Lua itself, passed on as it is.
+    Lua(mlua::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<mlua::Error> for Failure {
+    fn from(error: mlua::Error) -> Self {
+        Self::Lua(error)
+    }
+}
+
+impl From<json::Error> for Failure {
+    fn from(error: json::Error) -> Self {
+        match error {
+            json::Error::Invalid(text) => Self::Failed(Error::new(Code::Json, text)),
+            json::Error::Memory => Self::Lua(mlua::Error::MemoryError(NO_MEMORY.into())),
+            json::Error::Lua(error) => Self::Lua(error),
+        }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// Lua's own words.
+const NO_MEMORY: &str = "not enough memory";
+
+pub struct Call<'lua> {
+    pub lua: &'lua Lua,
+    /// The function's name in messages.
+    name: &'static str,
+    /// Failures are returned and not thrown.
+    pub safe: bool,
+    /// What an interrupted call is to go on with; nil the first time.
+    pub token: Value,
+    arguments: MultiValue,
+}
+
+impl<'lua> Call<'lua> {
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether this is the first time that this call is made.
+    pub fn is_first(&self) -> bool {
+        self.token.is_nil()
+    }
+
+    /// When this call must be over: `timeout` seconds from its beginning, however often it is
+    /// made again.
+    pub fn deadline(&self, timeout: f64) -> Deadline {
+        match self.token {
+            Value::Number(seconds) => Deadline::at(seconds),
+            _ => Deadline::after(timeout),
+        }
+    }
+
+    /// Drives a step until it is done or `deadline`; what is not done yet goes on with the deadline
+    /// for its token.
+    pub fn drive<T>(
+        &self,
+        deadline: Deadline,
+        step: impl FnMut() -> crate::error::Result<Step<T>>,
+    ) -> Result<std::result::Result<T, Outcome>> {
+        Ok(match drive(deadline, step)? {
+            Driven::Done(value) => Ok(value),
+            Driven::Interrupted => Err(Outcome::Again(Value::Number(deadline.seconds()))),
+        })
+    }
+
+    // Arguments, counted from 1; a method's self is not counted.
+
+    pub fn argument(&self, at: usize) -> Argument<'_> {
+        let value = self.arguments.get(at - 1);
+        Argument { lua: self.lua, value, at: Place::Argument(at), function: self.name }
+    }
+
+    pub fn arguments(&self) -> impl Iterator<Item = Argument<'_>> {
+        (1..=self.arguments.len()).map(|at| self.argument(at))
+    }
+
+    /// The self of a method of `T`, taken off the arguments.
+    fn take_self<T: 'static>(&mut self, expected: &str) -> Result<UserDataRefMut<T>> {
+        let value = self.arguments.pop_front();
+        let wrong = || {
+            let (name, got) = (self.name, type_name(value.as_ref()));
+            Failure::Argument(format!("bad argument #1 to '{name}' ({expected} expected, got {got})"))
+        };
+        let userdata = value.as_ref().and_then(Value::as_userdata).ok_or_else(wrong)?;
+        borrow(userdata, wrong)
+    }
+}
+
+/// Borrows the Rust value of a userdata. One that is borrowed already is in use by a call further
+/// down the stack: a finalizer runs in its midst.
+pub fn borrow<T: 'static>(
+    userdata: &AnyUserData,
+    wrong: impl FnOnce() -> Failure,
+) -> Result<UserDataRefMut<T>> {
+    match userdata.borrow_mut::<T>() {
+        Ok(value) => Ok(value),
+        Err(mlua::Error::UserDataBorrowMutError) => {
+            Err(Error::new(Code::Busy, "another call is using this connection").into())
+        }
+        Err(_) => Err(wrong()),
+    }
+}
+
+/// The name of a value's type, as `luaL_typename` has it.
+fn type_name(value: Option<&Value>) -> &'static str {
+    match value {
+        None => "no value",
+        Some(Value::Integer(_)) => "number",
+        Some(value) => value.type_name(),
+    }
+}
+
+/// Where a value stands.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Argument(usize),
+    /// An option in the table at this argument.
+    Option(usize, &'a str),
+}
+
+/// A value that the script gave, and what it takes to say that it is wrong.
+#[derive(Clone, Copy)]
+pub struct Argument<'a> {
+    lua: &'a Lua,
+    value: Option<&'a Value>,
+    at: Place<'a>,
+    function: &'static str,
+}
+
+impl<'a> Argument<'a> {
+    pub fn value(&self) -> &'a Value {
+        self.value.unwrap_or(&Value::Nil)
+    }
+
+    /// Whether it is nil or not there.
+    pub fn is_absent(&self) -> bool {
+        self.value().is_nil()
+    }
+
+    /// The value of an option in the table that this argument is.
+    pub fn option(&self, name: &'a str, value: &'a Value) -> Argument<'a> {
+        let Place::Argument(at) = self.at else { unreachable!("options do not nest") };
+        Argument { value: Some(value), at: Place::Option(at, name), ..*self }
+    }
+
+    /// The option's name.
+    pub fn name(&self) -> &'a str {
+        match self.at {
+            Place::Option(_, name) => name,
+            Place::Argument(_) => "",
+        }
+    }
+
+    /// Another value at the same place: a part of this one.
+    pub fn with(&self, value: &'a Value) -> Argument<'a> {
+        Argument { value: Some(value), ..*self }
+    }
+
+    #[cold]
+    pub fn wrong(&self, why: impl std::fmt::Display) -> Failure {
+        let function = self.function;
+        Failure::Argument(match self.at {
+            Place::Argument(at) => format!("bad argument #{at} to '{function}' ({why})"),
+            Place::Option(at, name) => {
+                format!("bad argument #{at} to '{function}' (option '{name}': {why})")
+            }
+        })
+    }
+
+    #[cold]
+    pub fn expected(&self, what: &str) -> Failure {
+        self.wrong(format_args!("{what} expected, got {}", type_name(self.value)))
+    }
+
+    /// Bytes; a number counts as its text.
+    pub fn string(&self) -> Result<mlua::LuaString> {
+        match self.value() {
+            Value::String(string) => Ok(string.clone()),
+            number @ (Value::Integer(_) | Value::Number(_)) => {
+                let string = self.lua.coerce_string(number.clone())?;
+                string.ok_or_else(|| self.expected("string"))
+            }
+            _ => Err(self.expected("string")),
+        }
+    }
+
+    /// Text: bytes that are UTF-8.
+    pub fn text(&self) -> Result<String> {
+        let text = self.string()?.to_str().map(|text| text.to_owned());
+        text.map_err(|_| self.wrong("not UTF-8"))
+    }
+
+    pub fn boolean(&self) -> Result<bool> {
+        self.value().as_boolean().ok_or_else(|| self.expected("boolean"))
+    }
+
+    pub fn table(&self) -> Result<&'a Table> {
+        self.value().as_table().ok_or_else(|| self.expected("table"))
+    }
+
+    /// A number; a string that reads as one counts.
+    fn number(&self) -> Result<f64> {
+        let number = match self.value() {
+            Value::Number(number) => Some(*number),
+            Value::Integer(integer) => Some(*integer as f64),
+            string @ Value::String(_) => self.lua.coerce_number(string.clone())?,
+            _ => None,
+        };
+        number.ok_or_else(|| self.expected("number"))
+    }
+
+    /// A whole number between `low` and `high`.
+    pub fn integer(&self, low: usize, high: usize) -> Result<usize> {
+        let number = self.number()?;
+        if number.fract() != 0.0 {
+            return Err(self.wrong("number has no integer representation"));
+        }
+        if !(low as f64..=high as f64).contains(&number) {
+            return Err(match high {
+                usize::MAX => self.wrong(format_args!("{low} or more expected, got {number}")),
+                _ => self.wrong(format_args!("{low} to {high} expected, got {number}")),
+            });
+        }
+        Ok(number as usize)
+    }
+
+    /// A time in seconds: over 0, infinity is never.
+    pub fn seconds(&self) -> Result<f64> {
+        let seconds = self.number()?;
+        if seconds > 0.0 {
+            Ok(seconds)
+        } else {
+            Err(self.wrong(format_args!("seconds over 0 expected, got {seconds}")))
+        }
+    }
+
+    /// One of a few words.
+    pub fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T> {
+        let given = self.string()?;
+        let found = words.iter().find(|(word, _)| given == *word);
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let words: Vec<_> = words.iter().map(|(word, _)| format!("'{word}'")).collect();
+            self.wrong(format_args!("{} expected, got '{}'", words.join(" or "), given.display()))
+        })
+    }
+}
+
+/// A function as the shim calls it.
+pub fn function(
+    lua: &Lua,
+    name: &'static str,
+    safe: bool,
+    body: fn(&mut Call<'_>) -> Result<Outcome>,
+) -> mlua::Result<Function> {
+    lua.create_function(move |lua, (token, arguments): (Value, MultiValue)| {
+        let mut call = Call { lua, name, safe, token, arguments };
+        Ok(answer(&mut call, |call| {
+            body(call).map_err(|failure| failure.during(call.name, ""))
+        }))
+    })
+}
+
+/// Something that has methods: a connection.
+pub trait Object: 'static {
+    /// Its type's name in messages.
+    const NAME: &'static str;
+
+    /// Whether its failures are returned and not thrown.
+    fn is_safe(&self) -> bool;
+
+    /// Whom its messages name.
+    fn label(&self) -> &str;
+}
+
+pub fn method<T: Object>(
+    lua: &Lua,
+    name: &'static str,
+    body: fn(&mut Call<'_>, &mut T) -> Result<Outcome>,
+) -> mlua::Result<Function> {
+    lua.create_function(move |lua, (token, arguments): (Value, MultiValue)| {
+        let mut call = Call { lua, name, safe: false, token, arguments };
+        Ok(answer(&mut call, |call| {
+            let mut this = call.take_self::<T>(T::NAME)?;
+            call.safe = this.is_safe();
+            body(call, &mut this).map_err(|failure| failure.during(call.name, this.label()))
+        }))
+    })
+}
+
+impl Failure {
+    /// The same failure, naming what was done to whom.
+    pub fn during(self, operation: &'static str, peer: &str) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(error.during(operation, peer)),
+            other => other,
+        }
+    }
+}
+
+/// Runs the body and makes the shim's values of what comes out, a panic included.
+fn answer<'lua>(
+    call: &mut Call<'lua>,
+    body: impl FnOnce(&mut Call<'lua>) -> Result<Outcome>,
+) -> Answer {
+    let (lua, nil) = (call.lua, Value::Nil);
+    let result = catch_unwind(AssertUnwindSafe(|| body(call)));
+    match result.unwrap_or_else(|panic| Err(internal(&*panic))) {
+        Ok(Outcome::Value(value)) => (Some(true), value, nil, Value::Nil, Value::Nil),
+        Ok(Outcome::Nothing) => {
+            let value = if call.safe { Value::Boolean(true) } else { nil };
+            (Some(true), value, Value::Nil, Value::Nil, Value::Nil)
+        }
+        Ok(Outcome::Again(token)) => (None, token, nil, Value::Nil, Value::Nil),
+        Err(failure) => failed(lua, call.safe, failure).unwrap_or_else(|_| {
+            // Not even room for words: the shim has them.
+            (Some(false), nil, Value::Nil, Value::Nil, Value::Nil)
+        }),
+    }
+}
+
+#[cold]
+fn failed(lua: &Lua, safe: bool, failure: Failure) -> mlua::Result<Answer> {
+    let string = |text: &str| lua.create_string(text).map(Value::String);
+    let nil = Value::Nil;
+    Ok(match failure {
+        Failure::Failed(error) => {
+            let how = string(if safe { "return" } else { "throw" })?;
+            let details = match error.phase() {
+                Some(phase) => Value::Table(lua.create_table_from([("phase", phase)])?),
+                None => nil,
+            };
+            let message = string(&error.to_string())?;
+            (Some(false), how, message, string(error.code().name())?, details)
+        }
+        Failure::Argument(text) => (Some(false), string("throw")?, string(&text)?, nil, Value::Nil),
+        Failure::Lua(mlua::Error::MemoryError(_)) => {
+            (Some(false), string("pass")?, string(NO_MEMORY)?, nil, Value::Nil)
+        }
+        Failure::Lua(error) => {
+            (Some(false), string("pass")?, string(&error.to_string())?, nil, Value::Nil)
+        }
+    })
+}
+
+#[cold]
+fn internal(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let what = panic.downcast_ref::<&str>().copied();
+    let what = what.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Failure::Argument(format!("tcp: internal error, please report: {}", what.unwrap_or("panic")))
+}

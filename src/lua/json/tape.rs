@@ -1,0 +1,102 @@
+//! The tape: a parsed JSON text as a flat list of entries, each container before its members and with
+//! their exact number. Strings stay where they are in the text; only those with escapes are copied.
+
+use std::cell::Cell;
+use std::collections::TryReserveError;
+use std::ops::{Deref, DerefMut};
+
+/// A tape larger than this (1 MiB of entries) is not kept for the next text.
+const KEPT_ENTRIES: usize = 1 << 16;
+/// Likewise its unescaped strings.
+const KEPT_ARENA: usize = 1 << 18;
+
+/// One value, or a member's name (always `Text` or `Unescaped`) followed by its value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Entry {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    /// Bytes of the text itself.
+    Text { len: u32, at: usize },
+    /// Bytes of the tape's arena.
+    Unescaped { len: u32, at: usize },
+    /// `len` entries, or groups of entries, follow.
+    Array { len: u32 },
+    /// `len` pairs of name and value follow.
+    Object { len: u32 },
+}
+
+const _: () = assert!(size_of::<Entry>() == 16);
+
+#[derive(Default)]
+pub struct Tape {
+    pub entries: Vec<Entry>,
+    pub arena: Vec<u8>,
+    /// The deepest container, 1 for one that is not in another.
+    pub depth: usize,
+    pub has_arrays: bool,
+}
+
+impl Tape {
+    #[inline]
+    pub fn push(&mut self, entry: Entry) -> Result<(), TryReserveError> {
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.try_reserve(1)?;
+        }
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    pub fn unescaped(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
+        self.arena.try_reserve(bytes.len())?;
+        self.arena.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.arena.clear();
+        self.depth = 0;
+        self.has_arrays = false;
+    }
+}
+
+thread_local! {
+    static SPARE: Cell<Tape> = Cell::default();
+}
+
+/// The thread's spare tape on loan. A decode within a decode (a finalizer may well) gets a new one.
+pub struct Lent(Tape);
+
+impl Lent {
+    pub fn take() -> Lent {
+        let mut tape = SPARE.try_with(Cell::take).unwrap_or_default();
+        tape.clear();
+        Lent(tape)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if self.0.entries.capacity() <= KEPT_ENTRIES && self.0.arena.capacity() <= KEPT_ARENA {
+            let tape = std::mem::take(&mut self.0);
+            // Fails only on a thread that is ending, which needs no spare.
+            let _ = SPARE.try_with(|spare| spare.set(tape));
+        }
+    }
+}
+
+impl Deref for Lent {
+    type Target = Tape;
+
+    fn deref(&self) -> &Tape {
+        &self.0
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Tape {
+        &mut self.0
+    }
+}

@@ -1,0 +1,250 @@
+//! Lua values to JSON text, read raw (no metamethod runs) and appended to a buffer.
+//!
+//! The stack is the only state: the value at depth `d` sits in slot `root + 2d`; if it is a table, the
+//! key in hand is one slot above it and that key's value, at depth `d + 1`, two. So `path` can name the
+//! way to a fault from the stack alone. Runs inside a protected call: nothing here owns anything. Nothing
+//! allocates in Lua either, so no finalizer can change a table meanwhile. May call: `api`, `path`, `write`.
+
+use std::ffi::{c_int, c_void};
+
+use super::MAX_DEPTH;
+use super::api::*;
+use super::path::{Fault, Reason};
+use super::write::{self, Unwritable};
+
+/// Why nothing was encoded.
+pub enum Failed {
+    /// What was appended to the message.
+    Invalid,
+    Memory,
+}
+
+/// The walk is over; why is in its `fault`.
+struct Stop;
+
+type Walked = Result<(), Stop>;
+
+/// Appends the JSON text of the value in slot `root`, the top of the stack. On failure `out` holds what
+/// was written until then, and the stack what was in hand.
+///
+/// # Safety
+/// In a protected call on `state`, with three free stack slots; the caller's frames up to that call own
+/// nothing.
+pub unsafe fn encode(
+    state: *mut lua_State,
+    root: c_int,
+    out: &mut Vec<u8>,
+    message: &mut String,
+) -> Result<(), Failed> {
+    // SAFETY: the caller's.
+    unsafe {
+        let array_metatable = array_metatable_pointer(state);
+        let fault = Fault { depth: 0, reason: Reason::Depth };
+        let mut walk = Walk { state, root, out, array_metatable, fault };
+        let walked = match lua_type(state, root) {
+            LUA_TNIL => walk.raw(b"null"),
+            _ => walk.value(0),
+        };
+        let Walk { fault, .. } = walk;
+        match walked {
+            Ok(()) => Ok(()),
+            Err(Stop) if fault.is_memory() => Err(Failed::Memory),
+            Err(Stop) => {
+                fault.describe(state, root, message);
+                Err(Failed::Invalid)
+            }
+        }
+    }
+}
+
+struct Walk<'a> {
+    state: *mut lua_State,
+    root: c_int,
+    out: &'a mut Vec<u8>,
+    /// Null if this state has none yet.
+    array_metatable: *const c_void,
+    fault: Fault,
+}
+
+// SAFETY, for every `unsafe` below: slots up to the top are read, each after a look at its type, and
+// `table` has made room for what is pushed.
+impl Walk<'_> {
+    unsafe fn value(&mut self, depth: usize) -> Walked {
+        let (state, slot) = (self.state, self.slot(depth));
+        unsafe {
+            let written = match lua_type(state, slot) {
+                LUA_TSTRING => write::string(self.out, bytes_at(state, slot)),
+                LUA_TNUMBER => match integer_at(state, slot) {
+                    Some(integer) => write::integer(self.out, integer),
+                    None => write::float(self.out, number_at(state, slot)),
+                },
+                LUA_TTABLE => return self.table(depth),
+                LUA_TBOOLEAN if lua_toboolean(state, slot) != 0 => write::raw(self.out, b"true"),
+                LUA_TBOOLEAN => write::raw(self.out, b"false"),
+                LUA_TLIGHTUSERDATA if lua_touserdata(state, slot).is_null() => {
+                    write::raw(self.out, b"null")
+                }
+                other => return self.stop(depth, Reason::Type(other)),
+            };
+            written.or_else(|why| self.stop(depth, Reason::Unwritable(why)))
+        }
+    }
+
+    /// The first key decides between array and object.
+    unsafe fn table(&mut self, depth: usize) -> Walked {
+        let (state, slot) = (self.state, self.slot(depth));
+        if depth == MAX_DEPTH {
+            return self.stop(depth, Reason::Depth);
+        }
+        unsafe {
+            if lua_checkstack(state, 4) == 0 {
+                return self.stop(depth, Reason::Stack);
+            }
+            lua_pushnil(state);
+            if lua_next(state, slot) == 0 {
+                return self.raw(if self.is_marked(slot) { b"[]" } else { b"{}" });
+            }
+            match lua_type(state, slot + 1) {
+                LUA_TSTRING if self.is_marked(slot) => self.stop(depth, Reason::Marked),
+                LUA_TSTRING => self.object(depth),
+                LUA_TNUMBER => self.array(depth),
+                _ => self.stop(depth, Reason::Key),
+            }
+        }
+    }
+
+    unsafe fn is_marked(&self, slot: c_int) -> bool {
+        let state = self.state;
+        unsafe {
+            if lua_getmetatable(state, slot) == 0 {
+                return false;
+            }
+            let metatable = lua_topointer(state, -1);
+            lua_pop(state, 1);
+            metatable == self.array_metatable
+        }
+    }
+
+    /// An object whose first key and value are on the stack.
+    unsafe fn object(&mut self, depth: usize) -> Walked {
+        let (state, slot) = (self.state, self.slot(depth));
+        self.raw(b"{")?;
+        unsafe {
+            loop {
+                match lua_type(state, slot + 1) {
+                    LUA_TSTRING => self.name(depth)?,
+                    LUA_TNUMBER => return self.stop(depth, Reason::Mixed),
+                    _ => return self.stop(depth, Reason::Key),
+                }
+                self.value(depth + 1)?;
+                lua_pop(state, 1);
+                if lua_next(state, slot) == 0 {
+                    return self.raw(b"}");
+                }
+                self.raw(b",")?;
+            }
+        }
+    }
+
+    unsafe fn name(&mut self, depth: usize) -> Walked {
+        let name = unsafe { bytes_at(self.state, self.slot(depth) + 1) };
+        match write::string(self.out, name).and_then(|()| write::raw(self.out, b":")) {
+            Ok(()) => Ok(()),
+            Err(Unwritable::NotUtf8) => self.stop(depth, Reason::NameNotUtf8),
+            Err(why) => self.stop(depth, Reason::Unwritable(why)),
+        }
+    }
+
+    /// An array whose first key and value are on the stack. Lua hands out the keys of a plain one in
+    /// order, which proves it an array while it is written.
+    unsafe fn array(&mut self, depth: usize) -> Walked {
+        let (state, slot) = (self.state, self.slot(depth));
+        self.raw(b"[")?;
+        let mut index = 1;
+        unsafe {
+            while self.key_is(slot + 1, index) {
+                if index > 1 {
+                    self.raw(b",")?;
+                }
+                self.value(depth + 1)?;
+                lua_pop(state, 1);
+                if lua_next(state, slot) == 0 {
+                    return self.raw(b"]");
+                }
+                index += 1;
+            }
+            self.unordered(depth, index)
+        }
+    }
+
+    unsafe fn key_is(&self, slot: c_int, index: Index) -> bool {
+        unsafe {
+            lua_type(self.state, slot) == LUA_TNUMBER
+                && number_at(self.state, slot) == index as f64
+        }
+    }
+
+    /// The rest of an array, from `next` on, of which Lua hands out another key first: its tail is in the
+    /// table's hash part, if it is an array at all.
+    unsafe fn unordered(&mut self, depth: usize, next: Index) -> Walked {
+        let (state, slot) = (self.state, self.slot(depth));
+        unsafe {
+            let count = self.count_indices(depth, next - 1)?;
+            for index in next..=count {
+                if index > 1 {
+                    self.raw(b",")?;
+                }
+                push_integer(state, index.into());
+                raw_get_index(state, slot, index);
+                self.value(depth + 1)?;
+                lua_pop(state, 2);
+            }
+        }
+        self.raw(b"]")
+    }
+
+    /// How many keys there are, `count` of them before the one in hand, if they are exactly 1..n.
+    unsafe fn count_indices(&mut self, depth: usize, mut count: Index) -> Result<Index, Stop> {
+        let (state, slot) = (self.state, self.slot(depth));
+        let mut largest = count as f64;
+        unsafe {
+            loop {
+                match lua_type(state, slot + 1) {
+                    LUA_TNUMBER => {}
+                    LUA_TSTRING => return self.stop(depth, Reason::Mixed),
+                    _ => return self.stop(depth, Reason::Key),
+                }
+                let key = number_at(state, slot + 1);
+                if key < 1.0 || key.fract() != 0.0 {
+                    return self.stop(depth, Reason::Key);
+                }
+                largest = largest.max(key);
+                count += 1;
+                lua_pop(state, 1);
+                if lua_next(state, slot) == 0 {
+                    break;
+                }
+            }
+        }
+        if largest == count as f64 {
+            return Ok(count);
+        }
+        self.stop(depth, Reason::Sparse { count: count as f64, largest })
+    }
+
+    #[inline]
+    fn raw(&mut self, bytes: &[u8]) -> Walked {
+        write::raw(self.out, bytes).or_else(|why| self.stop(0, Reason::Unwritable(why)))
+    }
+
+    #[inline]
+    fn slot(&self, depth: usize) -> c_int {
+        self.root + 2 * depth as c_int
+    }
+
+    #[cold]
+    fn stop<T>(&mut self, depth: usize, reason: Reason) -> Result<T, Stop> {
+        self.fault = Fault { depth, reason };
+        Err(Stop)
+    }
+}

@@ -1,0 +1,86 @@
+//! JSON text of strings and numbers, appended to a buffer. Pure: no Lua.
+//! May call: `plain`, itoa, simdutf8, zmij.
+
+use std::collections::TryReserveError;
+
+use super::plain;
+
+/// Why something could not be written; what was appended of it is to be cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwritable {
+    NotUtf8,
+    NotFinite,
+    Memory,
+}
+
+impl From<TryReserveError> for Unwritable {
+    #[cold]
+    fn from(_: TryReserveError) -> Unwritable {
+        Unwritable::Memory
+    }
+}
+
+/// Appends `bytes` as they are.
+#[inline]
+pub fn raw(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Unwritable> {
+    if out.capacity() - out.len() < bytes.len() {
+        out.try_reserve(bytes.len())?;
+    }
+    out.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// Appends `bytes` in quotes, with the escapes that JSON demands and no others.
+#[inline]
+pub fn string(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Unwritable> {
+    let plain = plain::ascii_end(bytes, 0);
+    raw(out, b"\"")?;
+    raw(out, &bytes[..plain])?;
+    if plain < bytes.len() {
+        escaped(out, &bytes[plain..])?;
+    }
+    raw(out, b"\"")
+}
+
+fn escaped(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Unwritable> {
+    simdutf8::basic::from_utf8(bytes).map_err(|_| Unwritable::NotUtf8)?;
+    let mut run = 0;
+    loop {
+        let end = plain::end(bytes, run);
+        raw(out, &bytes[run..end])?;
+        let Some(&byte) = bytes.get(end) else { return Ok(()) };
+        escape(out, byte)?;
+        run = end + 1;
+    }
+}
+
+fn escape(out: &mut Vec<u8>, byte: u8) -> Result<(), Unwritable> {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'"' => raw(out, b"\\\""),
+        b'\\' => raw(out, b"\\\\"),
+        b'\n' => raw(out, b"\\n"),
+        b'\r' => raw(out, b"\\r"),
+        b'\t' => raw(out, b"\\t"),
+        0x08 => raw(out, b"\\b"),
+        0x0C => raw(out, b"\\f"),
+        _ => {
+            let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+            raw(out, &[b'\\', b'u', b'0', b'0', digits[0], digits[1]])
+        }
+    }
+}
+
+#[inline]
+pub fn integer(out: &mut Vec<u8>, integer: i64) -> Result<(), Unwritable> {
+    raw(out, itoa::Buffer::new().format(integer).as_bytes())
+}
+
+/// Appends the shortest digits that give `float` back.
+#[inline]
+pub fn float(out: &mut Vec<u8>, float: f64) -> Result<(), Unwritable> {
+    if !float.is_finite() {
+        return Err(Unwritable::NotFinite);
+    }
+    raw(out, zmij::Buffer::new().format_finite(float).as_bytes())
+}

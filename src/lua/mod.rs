@@ -1,0 +1,60 @@
+//! The Lua side: what `require` gives. Arguments in, values out; nothing here waits but through
+//! `wait::drive`, and nothing here raises but the shim.
+
+mod call;
+mod connection;
+mod functions;
+#[allow(unsafe_code)]
+mod json;
+mod options;
+
+use mlua::{Lua, Table, UserDataFields};
+
+use connection::Connection;
+
+/// The registry's name for what the shim made, once for both modules: a connection has the same
+/// methods wherever it comes from.
+const MODULES: &str = "tcp.modules";
+
+/// The table that `require "tcp"` gives, or `require "tcp.safe"`.
+pub fn open(lua: &Lua, name: &str) -> mlua::Result<Table> {
+    let modules = match lua.named_registry_value::<Option<Table>>(MODULES)? {
+        Some(modules) => modules,
+        None => {
+            let modules = load(lua)?;
+            lua.set_named_registry_value(MODULES, &modules)?;
+            modules
+        }
+    };
+    modules.raw_get(name)
+}
+
+fn load(lua: &Lua) -> mlua::Result<Table> {
+    let native = lua.create_table()?;
+    native.raw_set("name", env!("CARGO_PKG_NAME"))?;
+    native.raw_set("version", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")))?;
+    native.raw_set("null", json::null())?;
+    native.raw_set("decode", json::decode_function(lua)?)?;
+    native.raw_set("encode", json::encode_function(lua)?)?;
+    native.raw_set("tcp", functions::functions(lua, false)?)?;
+    native.raw_set("safe", functions::functions(lua, true)?)?;
+    native.raw_set("methods", connection::methods(lua)?)?;
+    native.raw_set("tostring", connection::tostring(lua)?)?;
+    let shim = lua.load(include_str!("shim.lua")).set_name("=tcp").into_function()?;
+    let modules: Table = shim.call(native)?;
+    register(lua, &modules)?;
+    Ok(modules)
+}
+
+/// Gives connections their metatable: what the shim made of the methods.
+fn register(lua: &Lua, modules: &Table) -> mlua::Result<()> {
+    let methods: Table = modules.raw_get("methods")?;
+    let close: mlua::Function = methods.raw_get("close")?;
+    let tostring: mlua::Function = modules.raw_get("tostring")?;
+    lua.register_userdata_type::<Connection>(|registry| {
+        registry.add_meta_field("__name", <Connection as call::Object>::NAME);
+        registry.add_meta_field("__index", methods);
+        registry.add_meta_field("__close", close);
+        registry.add_meta_field("__tostring", tostring);
+    })
+}

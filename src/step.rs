@@ -1,0 +1,78 @@
+//! The shape of every operation: a step that never blocks. It is done, or it says what to wait for
+//! before the same step is made again; all progress lives in the buffers. Uses `deadline`, `error`.
+
+use std::os::fd::RawFd;
+
+use crate::deadline::Deadline;
+use crate::error::Pending;
+
+#[derive(Debug)]
+pub enum Step<T> {
+    Done(T),
+    Wait(Wait),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    Read,
+    Write,
+}
+
+/// Wait until `fd` can be read from or written to, then step again.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    pub fd: RawFd,
+    pub want: Want,
+    /// Step again by then even if nothing happened.
+    pub wake: Deadline,
+    /// What this waits for, should the time run out.
+    pub pending: Pending,
+}
+
+impl Wait {
+    pub fn new(fd: RawFd, want: Want) -> Self {
+        Self { fd, want, wake: Deadline::NEVER, pending: Pending::More { have: 0 } }
+    }
+
+    /// Not a wait, but a moment for the clock, the interpreter and other coroutines: a peer that
+    /// sends without end must not keep a step busy past its deadline.
+    pub fn breath(fd: RawFd) -> Self {
+        Self { wake: Deadline::at(0.0), ..Self::new(fd, Want::Read) }
+    }
+
+    pub fn waking(self, wake: Deadline) -> Self {
+        Self { wake, ..self }
+    }
+
+    pub fn pending(self, pending: Pending) -> Self {
+        Self { pending, ..self }
+    }
+}
+
+impl<T> Step<T> {
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Step<U> {
+        match self {
+            Self::Done(value) => Step::Done(f(value)),
+            Self::Wait(wait) => Step::Wait(wait),
+        }
+    }
+
+    /// The same step; a wait says that it waits for `pending`.
+    pub fn pending(self, pending: Pending) -> Self {
+        match self {
+            Self::Wait(wait) => Self::Wait(wait.pending(pending)),
+            done => done,
+        }
+    }
+}
+
+/// The value of a step that is done; else returns its wait from the function around.
+macro_rules! ready {
+    ($step:expr) => {
+        match $step {
+            $crate::step::Step::Done(value) => value,
+            $crate::step::Step::Wait(wait) => return Ok($crate::step::Step::Wait(wait)),
+        }
+    };
+}
+pub(crate) use ready;

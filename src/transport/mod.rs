@@ -1,0 +1,30 @@
+//! What carries the bytes of a connection, plain or encrypted. A transport never blocks and keeps
+//! no time; all above it is written once. Uses `step`, `error`.
+
+pub mod tcp;
+pub mod tls;
+
+use std::os::fd::RawFd;
+
+use crate::error::Result;
+use crate::step::Step;
+
+pub trait Transport {
+    /// Appends to `into` what has come, at most its spare capacity: the number of bytes, 0 at the
+    /// end of the stream.
+    fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>>;
+
+    /// Sends some of `bytes`: how many were taken.
+    fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>>;
+
+    /// Ends the sending side; reading goes on.
+    fn shutdown(&mut self) -> Result<Step<()>>;
+
+    /// Says goodbye where the protocol has one, once and without waiting.
+    fn part(&mut self);
+
+    fn fd(&self) -> RawFd;
+
+    /// Bytes that have come and wait inside the transport, where poll cannot see them.
+    fn pending(&self) -> usize;
+}

@@ -1,0 +1,89 @@
+//! A connected TCP socket in nonblocking mode. No path of it raises SIGPIPE. Uses `step`, `error`.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use socket2::Socket;
+
+use super::Transport;
+use crate::error::Result;
+use crate::step::{Step, Wait, Want};
+
+/// Apple's systems have a socket option instead, which socket2 sets.
+#[cfg(not(target_vendor = "apple"))]
+const QUIET: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const QUIET: SendFlags = SendFlags::empty();
+
+pub struct Tcp {
+    socket: Socket,
+}
+
+impl Tcp {
+    /// Takes a connected socket in nonblocking mode.
+    pub fn new(socket: Socket) -> Self {
+        Self { socket }
+    }
+
+    fn step(&self, result: rustix::io::Result<usize>, want: Want) -> Result<Step<usize>> {
+        match result {
+            Ok(count) => Ok(Step::Done(count)),
+            Err(Errno::AGAIN) => Ok(Step::Wait(Wait::new(self.fd(), want))),
+            Err(Errno::INTR) => Ok(Step::Wait(Wait::breath(self.fd()))),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+impl AsFd for Tcp {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Transport for Tcp {
+    fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
+        let result = recv(self.as_fd(), spare_capacity(into), RecvFlags::empty());
+        self.step(result.map(|(_, count)| count), Want::Read)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>> {
+        self.step(send(self.as_fd(), bytes, QUIET), Want::Write)
+    }
+
+    fn shutdown(&mut self) -> Result<Step<()>> {
+        self.socket.shutdown(Shutdown::Write)?;
+        Ok(Step::Done(()))
+    }
+
+    fn part(&mut self) {}
+
+    fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    fn pending(&self) -> usize {
+        0
+    }
+}
+
+/// For the TLS above: OpenSSL's own socket layer would raise SIGPIPE.
+impl io::Read for Tcp {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(self.as_fd(), into, RecvFlags::empty())?.0)
+    }
+}
+
+impl io::Write for Tcp {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(self.as_fd(), bytes, QUIET)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

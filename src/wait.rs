@@ -1,0 +1,137 @@
+//! The only place that waits. Uses `step`, `deadline`, `error`; knows no Lua.
+
+use std::os::fd::{BorrowedFd, RawFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::deadline::Deadline;
+use crate::error::{Error, Result};
+use crate::step::{Step, Wait, Want};
+
+/// Longest time in here at a stretch, in seconds. A signal that lands just before `poll` does not
+/// interrupt it: the interpreter's hook runs when the caller gets control back.
+const SLICE: f64 = 0.2;
+
+/// How a drive ended.
+#[derive(Debug)]
+pub enum Driven<T> {
+    Done(T),
+    /// A signal came or the slice is over: let the interpreter run, then drive again.
+    Interrupted,
+}
+
+/// Makes `step` until it is done, waiting in between, at most until `deadline`.
+///
+/// The step is tried before the clock is looked at, also after the last wait: what can be done is
+/// done, however short the time.
+pub fn drive<T>(
+    deadline: Deadline,
+    mut step: impl FnMut() -> Result<Step<T>>,
+) -> Result<Driven<T>> {
+    let mut slice = None;
+    loop {
+        let wait = match step()? {
+            Step::Done(value) => return Ok(Driven::Done(value)),
+            Step::Wait(wait) => wait,
+        };
+        if deadline.has_passed() {
+            return Err(Error::timeout(wait.pending));
+        }
+        let slice = *slice.get_or_insert_with(|| Deadline::after(SLICE));
+        if slice.has_passed() || !ready(&wait, deadline.earlier(slice))? {
+            return Ok(Driven::Interrupted);
+        }
+    }
+}
+
+/// Waits for one descriptor until `until` or its own wake. False if a signal came first.
+fn ready(wait: &Wait, until: Deadline) -> Result<bool> {
+    let flags = match wait.want {
+        Want::Read => PollFlags::IN,
+        Want::Write => PollFlags::OUT,
+    };
+    let mut fds = [PollFd::from_borrowed_fd(borrow(wait.fd), flags)];
+    match poll(&mut fds, timespec(until.earlier(wait.wake)).as_ref()) {
+        // Readiness, an error or a hang-up: the step finds out which.
+        Ok(_) if fds[0].revents().contains(PollFlags::NVAL) => Err(Errno::BADF.into()),
+        Ok(_) => Ok(true),
+        Err(Errno::INTR) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn timespec(until: Deadline) -> Option<Timespec> {
+    until.left().and_then(|left| left.try_into().ok())
+}
+
+#[allow(unsafe_code)]
+fn borrow(fd: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: the borrow ends with the call of poll that it is made for, which owns nothing and
+    // reports a closed descriptor as POLLNVAL.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Code, Pending};
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_step_that_is_done_is_not_timed() {
+        let driven = drive(Deadline::after(-1.0), || Ok(Step::Done(7)));
+        assert!(matches!(driven, Ok(Driven::Done(7))));
+    }
+
+    #[test]
+    fn a_deadline_ends_the_wait_and_says_for_what() {
+        let (reader, _writer) = std::io::pipe().expect("pipe");
+        let wait =
+            Wait::new(reader.as_raw_fd(), Want::Read).pending(Pending::Bytes { have: 1, need: 4 });
+        let start = crate::deadline::now();
+        let error = drive::<()>(Deadline::after(0.05), || Ok(Step::Wait(wait))).unwrap_err();
+        assert_eq!((error.code(), error.detail()), (Code::Timeout, "1 of 4 bytes"));
+        assert!(crate::deadline::now() - start >= 0.05);
+    }
+
+    #[test]
+    fn a_long_wait_comes_back_for_a_moment() {
+        let (reader, _writer) = std::io::pipe().expect("pipe");
+        let wait = Wait::new(reader.as_raw_fd(), Want::Read);
+        let driven = drive::<()>(Deadline::NEVER, || Ok(Step::Wait(wait)));
+        assert!(matches!(driven, Ok(Driven::Interrupted)));
+    }
+
+    #[test]
+    fn a_wake_steps_again() {
+        let (reader, _writer) = std::io::pipe().expect("pipe");
+        let mut steps = 0;
+        let driven = drive(Deadline::after(1.0), || {
+            steps += 1;
+            let wait = Wait::new(reader.as_raw_fd(), Want::Read);
+            Ok(if steps == 3 {
+                Step::Done(())
+            } else {
+                Step::Wait(wait.waking(Deadline::after(0.01)))
+            })
+        });
+        assert!(matches!(driven, Ok(Driven::Done(()))));
+        assert_eq!(steps, 3);
+    }
+
+    #[test]
+    fn what_is_ready_is_not_waited_for() {
+        let (reader, mut writer) = std::io::pipe().expect("pipe");
+        writer.write_all(b"x").expect("write");
+        let wait = Wait::new(reader.as_raw_fd(), Want::Read);
+        assert!(ready(&wait, Deadline::NEVER).expect("poll"));
+    }
+
+    #[test]
+    fn a_descriptor_that_is_none_is_an_error() {
+        let wait = Wait::new(1_000_000, Want::Read);
+        assert_eq!(ready(&wait, Deadline::NEVER).unwrap_err().code(), Code::Io);
+    }
+}
