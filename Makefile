@@ -11,6 +11,10 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib/lua/$(shell $(LUA) -e 'io.write(_VERSION:match("%d%.%d"))')
 LIB_EXTENSION ?= so
 
+# LuaRocks names its compiler and flags on the command line. Nothing here is compiled with them, but cargo
+# would see them change, and build OpenSSL's bindings anew at each turn between LuaRocks and make.
+unexport CC CFLAGS
+
 LIBRARY = target/$(FLAVOR)/release/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
 .PHONY: build install deps demo test spec lint check clean help

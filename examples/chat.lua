@@ -37,9 +37,9 @@ end
 
 -- and what runs it ---------------------------------------------------------------------------------
 
--- The function above makes its two halves and calls neither. They are taken from it on its last line, where they are its
--- fourth and fifth local (after host, porta and conn), and run one after the other: what is typed is sent until "sair",
--- then what came is printed until the server hangs up.
+-- The function above makes its two halves and calls neither. They are taken from it on its last line, where they are
+-- its fourth and fifth local (after host, porta and conn), and run one after the other: what is typed is sent until
+-- "sair", then what came is printed until the server hangs up.
 local receber, enviar
 debug.sethook(function(_, linha)
   local lugar = debug.getinfo(2, "fS")

@@ -6,7 +6,6 @@ local safe = require "tcp.safe"
 
 describe("connect", function()
   after_each(helper.finish)
-  teardown(helper.stop)
 
   local greeting = [[ c.send(b"hello") ]]
 
@@ -177,7 +176,6 @@ end)
 
 describe("the option nodelay", function()
   after_each(helper.finish)
-  teardown(helper.stop)
 
   -- Only LuaJIT lets a script look at a socket's options.
   local has_ffi, ffi = pcall(require, "ffi")

@@ -13,7 +13,6 @@ end
 
 describe("a failure", function()
   after_each(helper.finish)
-  teardown(helper.stop)
 
   it("is a plain string with the caller's position", function()
     local port = refusing()
@@ -131,12 +130,12 @@ end)
 -- Each code by what gives rise to it: what to call, made ready with tcp or tcp.safe.
 describe("the code", function()
   after_each(helper.finish)
-  teardown(helper.stop)
 
   -- A method of a connection to a peer with this code.
   local function method(name, code, argument, options)
     return function(module)
       local conn = helper.connect(code, options, nil, module)
+      if argument == nil then return conn[name], conn end
       return conn[name], conn, argument
     end
   end
@@ -208,10 +207,10 @@ describe("the code", function()
     local code, why, prepare = case[1], case[2], case[3]
 
     it(("%s: %s"):format(code, why), function()
-      local f, a, b, c = prepare(tcp)
-      helper.fails(code, "", function() f(a, b, c) end)
-      f, a, b, c = prepare(safe)
-      helper.fails_safely(code, "", f(a, b, c))
+      local call = { prepare(tcp) }
+      helper.fails(code, "", function() call[1](unpack(call, 2)) end)
+      call = { prepare(safe) }
+      helper.fails_safely(code, "", call[1](unpack(call, 2)))
     end)
   end
 end)
@@ -228,7 +227,6 @@ describe("a programming error", function()
     conn:close()
     other:close()
     helper.finish()
-    helper.stop()
   end)
 
   local nan = 0 / 0

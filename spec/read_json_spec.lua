@@ -8,7 +8,6 @@ local null = tcp.json.null
 for _, over in ipairs(helper.kinds) do
   describe("read_json over " .. over.name, function()
     after_each(helper.finish)
-    teardown(helper.stop)
 
     local connect = over.connect
 
@@ -37,10 +36,7 @@ for _, over in ipairs(helper.kinds) do
 
     it("does not wait for the end of the stream", function()
       for _, text in ipairs { '{"a": [1, {"b": "}"}]}', "[]", '"x\\""', "true", "false", "null", '[1,"]"]' } do
-        local conn = connect(([[
-          c.send(%s)
-          c.hold()
-        ]]):format(("b'''%s'''"):format(text:gsub("\\", "\\\\"))))
+        local conn = connect(("c.send(%s)\nc.hold()"):format(helper.bytes(text)))
         local before = helper.clock()
         assert.is_not_nil(conn:read_json())
         assert.is_true(helper.clock() - before < helper.timeout / 2, text)
@@ -51,10 +47,7 @@ for _, over in ipairs(helper.kinds) do
       for _, case in ipairs {
         { "12 ", 12 }, { "12\n", 12 }, { "-0.5e+3\t", -500 }, { "7,", 7 }, { "7]", 7 }, { "12[", 12 }, { '1"', 1 },
       } do
-        local conn = connect(([[
-          c.send(b'%s')
-          c.hold()
-        ]]):format((case[1]:gsub("[\n\t]", { ["\n"] = "\\n", ["\t"] = "\\t" }))))
+        local conn = connect(("c.send(%s)\nc.hold()"):format(helper.bytes(case[1])))
         assert.equal(case[2], conn:read_json())
       end
       for _, case in ipairs { { "12", 12 }, { "-0.5e+3", -500 }, { "0", 0 } } do
@@ -100,7 +93,7 @@ for _, over in ipairs(helper.kinds) do
         assert.equal(i, #value.text)
       end
       helper.fails("closed", "", function() conn:read_json() end)
-      assert.equal("", conn:recv():gsub("%s", ""))
+      assert.matches("^%s*$", conn:recv())
     end)
 
     it("leaves what follows the value to the next read of any kind", function()
@@ -120,7 +113,7 @@ for _, over in ipairs(helper.kinds) do
       for _, text in ipairs {
         '{"a": 1', "[1, 2", '"abc', "tru", "nul", "-", "1.", "1e", '"\\u12', "{", '{"a"', "[[]",
       } do
-        local conn = connect(("c.send(b'%s')"):format((text:gsub("\\", "\\\\"))))
+        local conn = connect(("c.send(%s)"):format(helper.bytes(text)))
         helper.fails("closed", "^read_json 127%.0%.0%.1:%d+: closed: ", function() conn:read_json() end)
         helper.fails("closed", "", function() conn:read_json() end)
         assert.equal(text, conn:read_str())
@@ -133,13 +126,12 @@ for _, over in ipairs(helper.kinds) do
     end)
 
     it("is json at the first byte that cannot be, though the stream goes on", function()
-      for _, text in ipairs { "x", "{x", "[1,]", '{"a" 1', "{'a'", "[1 2", "tRue", "nulL", "nan", "]", "}", ",", ":",
-        '{"a":1,}', '{1:2}', "[1}", '{"a":]', "\\xef\\xbb\\xbf[]", "HTTP/1.1 200 OK", "<html>", '["\\\\x"', '"\\\\u12g',
-        "+1 ", ".5 ", "-a", "1.a", "1ea", "[1.]", "[-]", '["a\\tb', '["a\\x00b', "\\x00", "Infinity", "/* */ 1" } do
-        local conn = connect(([[
-          c.send(b'''%s''')
-          c.hold()
-        ]]):format(text))
+      for _, text in ipairs {
+        "x", "{x", "[1,]", '{"a" 1', "{'a'", "[1 2", "tRue", "nulL", "nan", "]", "}", ",", ":", '{"a":1,}', "{1:2}",
+        "[1}", '{"a":]', "\239\187\191[]", "HTTP/1.1 200 OK", "<html>", '["\\x"', '"\\u12g', "+1 ", ".5 ", "-a",
+        "1.a", "1ea", "[1.]", "[-]", '["a\tb', '["a\0b', "\0", "Infinity", "/* */ 1",
+      } do
+        local conn = connect(("c.send(%s)\nc.hold()"):format(helper.bytes(text)))
         local before = helper.clock()
         local message = helper.fails("json", "^read_json 127%.0%.0%.1:%d+: json: ", function() conn:read_json() end)
         assert.is_true(helper.clock() - before < helper.timeout / 2, text)
@@ -148,10 +140,10 @@ for _, over in ipairs(helper.kinds) do
     end)
 
     it("is json where the bytes are no UTF-8", function()
-      for _, bytes in ipairs {
-        "\\xff", "\\xc3(", "\\xc0\\xaf", "\\xed\\xa0\\x80", "\\xf5\\x80\\x80\\x80", "a\\x80", "\\xe2\\x82(",
+      for _, text in ipairs {
+        "\255", "\195(", "\192\175", "\237\160\128", "\245\128\128\128", "a\128", "\226\130(",
       } do
-        local conn = connect(([[ c.send(b'["%s"]') ]]):format(bytes))
+        local conn = connect(("c.send(%s)"):format(helper.bytes('["' .. text .. '"]')))
         helper.fails("json", "^read_json ", function() conn:read_json() end)
       end
     end)
@@ -254,7 +246,7 @@ for _, over in ipairs(helper.kinds) do
         c.send(b"[" * 100000)
         c.hold()
       ]]
-      helper.fails("json", "128", function() conn:read_json() end)
+      helper.fails("json", "nested too deep", function() conn:read_json() end)
     end)
   end)
 end

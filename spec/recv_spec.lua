@@ -5,7 +5,6 @@ local helper = require "spec.support.helper"
 for _, over in ipairs(helper.kinds) do
   describe("recv over " .. over.name, function()
     after_each(helper.finish)
-    teardown(helper.stop)
 
     local connect = over.connect
 

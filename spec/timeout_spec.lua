@@ -2,10 +2,11 @@
 
 local helper = require "spec.support.helper"
 
+local much = ("x"):rep(1.5e7) -- more than any kernel takes without a reader
+
 for _, over in ipairs(helper.kinds) do
   describe("a timeout over " .. over.name, function()
     after_each(helper.finish)
-    teardown(helper.stop)
 
     local function connect(code, seconds)
       return (over.connect(code, { timeout = seconds, connect_timeout = helper.timeout }))
@@ -37,7 +38,7 @@ for _, over in ipairs(helper.kinds) do
       for _, method in ipairs { "send", "write_json" } do
         it(("is %s s for %s, where nothing is read"):format(seconds, method), function()
           helper.takes(seconds, function() return connect([[ c.hold() ]], seconds) end, function(conn)
-            helper.fails("timeout", "^" .. method .. " ", function() conn[method](conn, ("x"):rep(2e7)) end)
+            helper.fails("timeout", "^" .. method .. " ", function() conn[method](conn, much) end)
           end)
         end)
       end
@@ -52,7 +53,7 @@ for _, over in ipairs(helper.kinds) do
             time.sleep(0.002)
         ]], 0.2)
       end, function(conn)
-        helper.fails("timeout", "^send ", function() conn:send(("x"):rep(3e7)) end)
+        helper.fails("timeout", "^send ", function() conn:send(much) end)
       end)
     end)
 
@@ -79,11 +80,6 @@ for _, over in ipairs(helper.kinds) do
       local before = os.clock()
       helper.fails("timeout", "", function() conn:read_str() end)
       assert.is_true(os.clock() - before < 0.1, "it spins")
-    end)
-
-    it("says how long it was", function()
-      local conn = connect([[ c.hold() ]], 0.05)
-      helper.fails("timeout", "0%.05", function() conn:recv() end)
     end)
   end)
 end

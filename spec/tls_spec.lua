@@ -34,7 +34,6 @@ end
 
 describe("connect_tls", function()
   after_each(helper.finish)
-  teardown(helper.stop)
 
   it("gives an object of its own kind", function()
     local conn = helper.connect_tls(greeting)
@@ -127,7 +126,7 @@ describe("connect_tls", function()
       { "with an address as a DNS name", "dns_for_ip", "127.0.0.1", nil, "127%.0%.0%.1" },
       { "with the name as common name alone", "cn_only", "localhost", nil, "localhost" },
       { "that has expired", "expired", "localhost", nil, "expired", "2021" },
-      { "that is not valid yet", "not_yet", "localhost", nil, "not yet valid", "2048" },
+      { "that is not valid yet", "not_yet", "localhost", nil, "not valid before", "2048" },
       { "signed by itself", "self_signed", "localhost", nil, "self.signed" },
       { "from an unknown CA", "unknown_issuer", "localhost", nil, "issuer" },
       { "whose intermediate is missing", "incomplete", "localhost", nil, "issuer" },
@@ -293,8 +292,8 @@ describe("connect_tls", function()
     end
 
     for _, case in ipairs {
-      { "verify", "no" }, { "verify", 0 }, { "server_name", 5 }, { "server_name", true },
-      { "ca_file", 1 }, { "ca_file", true }, { "ca_dir", false }, { "ca", {} },
+      { "verify", "no" }, { "verify", 0 }, { "server_name", {} }, { "server_name", true },
+      { "ca_file", {} }, { "ca_file", true }, { "ca_dir", false }, { "ca", {} },
       { "server_name", "" }, { "server_name", "local\0host" },
     } do
       it(("%s = %q"):format(case[1], tostring(case[2])), function()
@@ -368,7 +367,7 @@ describe("connect_tls", function()
     } do
       it("is closed when the peer " .. case[1], function()
         local port = helper.listen(case[2]).port
-        helper.fails("closed", "^connect_tls 127%.0%.0%.1:%d+: closed: .*handshake",
+        helper.fails("closed", "^connect_tls 127%.0%.0%.1:%d+: closed: ",
           function() tcp.connect_tls("127.0.0.1", port, trusting()) end)
       end)
     end

@@ -3,7 +3,7 @@
 //! can be made again after a wait. Knows no Lua and no clock. Uses `buffer`, `find`, `frame`,
 //! `transport`, `step`, `error`.
 
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 
 use crate::buffer::Buffer;
 use crate::error::{Code, Error, Pending, Result};
@@ -57,8 +57,11 @@ pub struct Conn {
     input: Buffer,
     output: Buffer,
     search: Search,
-    /// Bytes of a skipped packet that are still to come.
+    /// Bytes of a skipped packet that are still to come, of so many.
     skip: usize,
+    skip_length: usize,
+    /// Bytes of what is being flushed that are sent.
+    sent: usize,
     end: Option<End>,
     /// Why nothing can be written any more.
     broken: Option<Error>,
@@ -74,6 +77,8 @@ impl Conn {
             output: Buffer::default(),
             search: Search::default(),
             skip: 0,
+            skip_length: 0,
+            sent: 0,
             end: None,
             broken: None,
             traffic: Traffic::default(),
@@ -100,7 +105,7 @@ impl Conn {
         }
     }
 
-    pub fn fd(&mut self) -> Result<RawFd> {
+    pub fn fd(&mut self) -> Result<BorrowedFd<'_>> {
         Ok(self.transport()?.fd())
     }
 
@@ -117,15 +122,19 @@ impl Conn {
     pub fn step_find(&mut self, request: Request<'_>) -> Result<Step<Option<Item>>> {
         self.transport()?;
         ready!(self.step_skipped()?);
+        let mut waiting_for = Pending::More { have: 0 };
         for _ in 0..TURNS {
             let end = matches!(self.end, Some(End::Clean));
             match self.search.find(request, self.input.filled(), end)? {
                 Found::Item(item) => return Ok(Step::Done(Some(item))),
                 Found::End => return Ok(Step::Done(None)),
-                Found::NotYet(pending) => ready!(self.step_fill(pending)?),
+                Found::NotYet(pending) => {
+                    ready!(self.step_fill(pending)?);
+                    waiting_for = pending;
+                }
             }
         }
-        self.step_breath()
+        self.step_breath(waiting_for)
     }
 
     /// The bytes of an item that was found.
@@ -138,18 +147,23 @@ impl Conn {
         self.search.restart();
     }
 
-    /// Throws the next packet away without gathering it: its body's length.
+    /// Throws the next packet away without gathering it: its body's length. One that an earlier
+    /// call has begun goes on.
     pub fn step_skip_packet(&mut self) -> Result<Step<Option<usize>>> {
-        let header = Request::Exact { size: HEADER, max: HEADER };
-        let Some(item) = ready!(self.step_find(header)?) else { return Ok(Step::Done(None)) };
-        let length = frame::length(self.text(&item), self.limits.endian).unwrap_or_default();
-        self.consume(&item);
-        self.skip = length;
-        Ok(Step::Done(Some(length)))
+        if self.skip == 0 {
+            let header = Request::Exact { size: HEADER, max: HEADER };
+            let Some(item) = ready!(self.step_find(header)?) else { return Ok(Step::Done(None)) };
+            let length = frame::length(self.text(&item), self.limits.endian);
+            self.consume(&item);
+            self.skip_length = length.unwrap_or_default();
+            self.skip = self.skip_length;
+        }
+        ready!(self.step_skipped()?);
+        Ok(Step::Done(Some(self.skip_length)))
     }
 
     /// Finishes a skip: what is left of a skipped packet goes before anything else.
-    pub fn step_skipped(&mut self) -> Result<Step<()>> {
+    fn step_skipped(&mut self) -> Result<Step<()>> {
         for _ in 0..TURNS {
             let here = self.skip.min(self.input.len());
             self.input.consume(here);
@@ -157,9 +171,13 @@ impl Conn {
             if self.skip == 0 {
                 return Ok(Step::Done(()));
             }
-            ready!(self.step_fill(Pending::Skipping { left: self.skip })?);
+            ready!(self.step_fill(self.pending_skip())?);
         }
-        self.step_breath()
+        self.step_breath(self.pending_skip())
+    }
+
+    fn pending_skip(&self) -> Pending {
+        Pending::Skipping { have: self.skip_length - self.skip, need: self.skip_length }
     }
 
     /// Takes in what has come; done when there is more than before, or the end was seen.
@@ -184,8 +202,8 @@ impl Conn {
         Ok(Step::Done(()))
     }
 
-    fn step_breath<T>(&mut self) -> Result<Step<T>> {
-        Ok(Step::Wait(Wait::breath(self.fd()?)))
+    fn step_breath<T>(&mut self, pending: Pending) -> Result<Step<T>> {
+        Ok(Step::Wait(Wait::breath(&self.fd()?).pending(pending)))
     }
 
     // Writing.
@@ -251,20 +269,26 @@ impl Conn {
                 return Err(error.clone());
             }
             if self.output.is_empty() {
+                self.sent = 0;
                 return Ok(Step::Done(()));
             }
-            let pending = Pending::Sending { left: self.output.len() };
+            let pending = self.pending_send();
             let transport = self.transport.as_mut().expect("checked above");
             match transport.write(self.output.filled()) {
                 Ok(step) => {
                     let count = ready!(step.pending(pending));
                     self.traffic.written += count as u64;
                     self.output.consume(count);
+                    self.sent += count;
                 }
                 Err(error) => self.broken = Some(error),
             }
         }
-        self.step_breath()
+        self.step_breath(self.pending_send())
+    }
+
+    fn pending_send(&self) -> Pending {
+        Pending::Sending { have: self.sent, need: self.sent + self.output.len() }
     }
 
     /// Sends what is queued and then ends the sending side; reading goes on.

@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::deadline::{Deadline, now};
 use crate::error::{Code, Error, Pending, Result, system_text};
-use crate::resolve::{self, Lookup};
+use crate::resolve::{self, Resolve};
 use crate::step::{Step, Wait, Want, ready};
 
 /// Head start of an address over the next one, in seconds (RFC 8305, section 5).
@@ -61,17 +61,14 @@ pub struct Dial {
 }
 
 enum Stage {
-    Resolving(Lookup),
+    Resolving(Resolve),
     Racing(Race),
 }
 
 impl Dial {
     pub fn start(target: Target) -> Result<Self> {
         let begun = now();
-        let stage = match resolve::literal(&target.host) {
-            Some(ip) => Stage::Racing(Race::new(&target, vec![(ip, target.port).into()])?),
-            None => Stage::Resolving(Lookup::start(&target.host)?),
-        };
+        let stage = Stage::Resolving(Resolve::start(&target.host)?);
         Ok(Self { target, stage, begun, timings: Timings::default() })
     }
 
@@ -80,8 +77,8 @@ impl Dial {
     }
 
     pub fn step(&mut self) -> Result<Step<Dialed>> {
-        if let Stage::Resolving(lookup) = &mut self.stage {
-            let mut addresses = ready!(lookup.step()?);
+        if let Stage::Resolving(resolve) = &mut self.stage {
+            let mut addresses = ready!(resolve.step()?);
             addresses.iter_mut().for_each(|address| address.set_port(self.target.port));
             self.timings.dns = now() - self.begun;
             self.stage = Stage::Racing(Race::new(&self.target, addresses)?);
@@ -138,8 +135,8 @@ impl Race {
 
     fn wait(&self, only: &Dialed) -> Wait {
         let wait = match &self.poll {
-            Some(poll) => Wait::new(poll.as_raw_fd(), Want::Read),
-            None => Wait::new(only.socket.as_raw_fd(), Want::Write),
+            Some(poll) => Wait::new(poll, Want::Read),
+            None => Wait::new(&only.socket, Want::Write),
         };
         if self.waiting.is_empty() { wait } else { wait.waking(self.next) }
     }
@@ -254,9 +251,8 @@ fn open(target: &Target, peer: SocketAddr) -> Result<Socket> {
     if target.nodelay {
         socket.set_tcp_nodelay(true)?;
     }
-    if let Some(keepalive) = &target.keepalive {
-        socket.set_keepalive(true)?;
-        socket.set_tcp_keepalive(keepalive)?;
+    if target.keepalive.is_some() {
+        set_keepalive(&socket, target.keepalive.as_ref())?;
     }
     if let Some(bind) = target.bind {
         socket.bind(&bind.into()).map_err(|error| {
@@ -264,6 +260,15 @@ fn open(target: &Target, peer: SocketAddr) -> Result<Socket> {
         })?;
     }
     Ok(socket)
+}
+
+/// Turns the kernel's probes of an idle connection on, or off.
+pub fn set_keepalive(socket: &Socket, keepalive: Option<&TcpKeepalive>) -> Result<()> {
+    socket.set_keepalive(keepalive.is_some())?;
+    if let Some(keepalive) = keepalive {
+        socket.set_tcp_keepalive(keepalive)?;
+    }
+    Ok(())
 }
 
 /// Whether a connect is through: not yet, connected, or failed.
@@ -282,8 +287,18 @@ fn outcome(socket: &Socket) -> io::Result<bool> {
 pub fn label(host: &str, port: u16) -> String {
     match resolve::literal(host) {
         Some(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
-        _ => format!("{host}:{port}"),
+        _ => format!("{}:{port}", printable(host)),
     }
+}
+
+/// Whatever a script takes for a host, without what would disturb a terminal or a log. No longer
+/// than a name can be (RFC 1035, section 2.3.4).
+pub fn printable(host: &str) -> String {
+    let escaped = |letter: char| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    };
+    host.chars().take(255).map(escaped).collect()
 }
 
 #[cfg(test)]
@@ -353,5 +368,6 @@ mod tests {
         assert_eq!(label("example.com", 80), "example.com:80");
         assert_eq!(label("::1", 80), "[::1]:80");
         assert_eq!(label("[::1]", 80), "[::1]:80");
+        assert_eq!(label("a\0\n", 80), "a\\u{0}\\n:80");
     }
 }

@@ -88,10 +88,10 @@ pub enum Pending {
     Bytes { have: usize, need: usize },
     /// `have` bytes have come; how many it takes is not known.
     More { have: usize },
-    /// `left` bytes of a skipped packet are still to come.
-    Skipping { left: usize },
-    /// `left` bytes have not been taken by the peer.
-    Sending { left: usize },
+    /// `have` of the `need` bytes of a skipped packet have come, and are gone.
+    Skipping { have: usize, need: usize },
+    /// `have` of `need` bytes have been taken by the system.
+    Sending { have: usize, need: usize },
     /// A client of a listener.
     Client,
 }
@@ -117,8 +117,8 @@ impl fmt::Display for Pending {
             Self::Header { have } => write!(f, "{have} of 4 header bytes"),
             Self::Bytes { have, need } => write!(f, "{have} of {need} bytes"),
             Self::More { have } => write!(f, "after {have} bytes"),
-            Self::Skipping { left } => write!(f, "{left} bytes left to skip"),
-            Self::Sending { left } => write!(f, "{left} bytes left to send"),
+            Self::Skipping { have, need } => write!(f, "{have} of {need} bytes skipped"),
+            Self::Sending { have, need } => write!(f, "{have} of {need} bytes sent"),
             Self::Client => f.write_str("no client"),
         }
     }

@@ -158,7 +158,10 @@ fn available(filled: &[u8], max: usize) -> Found {
 }
 
 fn exact(filled: &[u8], size: usize, max: usize) -> Result<Found> {
-    within(size, max, "a read")?;
+    if size > max {
+        let detail = format!("{size} bytes asked for, the limit (max_buffer) is {max}");
+        return Err(Error::new(Code::TooLarge, detail));
+    }
     Ok(if filled.len() >= size {
         Found::Item(Item::whole(size))
     } else {

@@ -5,7 +5,6 @@
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, PipeWriter};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::os::fd::AsRawFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -31,6 +30,29 @@ pub fn literal(host: &str) -> Option<IpAddr> {
     }
 }
 
+/// The addresses of a host, whichever way it is given.
+pub enum Resolve {
+    Literal(IpAddr),
+    Lookup(Lookup),
+}
+
+impl Resolve {
+    pub fn start(host: &str) -> Result<Self> {
+        match literal(host) {
+            Some(ip) => Ok(Self::Literal(ip)),
+            None => Lookup::start(host).map(Self::Lookup),
+        }
+    }
+
+    /// The addresses, in the order in which the system prefers them (RFC 6724). Port 0.
+    pub fn step(&mut self) -> Result<Step<Vec<SocketAddr>>> {
+        match self {
+            Self::Literal(ip) => Ok(Step::Done(vec![(*ip, 0).into()])),
+            Self::Lookup(lookup) => lookup.step(),
+        }
+    }
+}
+
 type Answer = Arc<Mutex<Option<io::Result<Vec<SocketAddr>>>>>;
 
 /// A name being looked up.
@@ -41,7 +63,7 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    pub fn start(host: &str) -> Result<Self> {
+    fn start(host: &str) -> Result<Self> {
         let host = ascii(host)?;
         let (done, signal) = io::pipe()?;
         let answer = Answer::default();
@@ -49,9 +71,8 @@ impl Lookup {
         Ok(Self { answer, done })
     }
 
-    /// The addresses, in the order in which the system prefers them (RFC 6724). Port 0.
-    pub fn step(&mut self) -> Result<Step<Vec<SocketAddr>>> {
-        let wait = Wait::new(self.done.as_raw_fd(), Want::Read).pending(Pending::Resolution);
+    fn step(&mut self) -> Result<Step<Vec<SocketAddr>>> {
+        let wait = Wait::new(&self.done, Want::Read).pending(Pending::Resolution);
         match lock(&self.answer).take() {
             None => Ok(Step::Wait(wait)),
             Some(Ok(addresses)) => Ok(Step::Done(addresses)),
@@ -172,7 +193,7 @@ mod tests {
     use crate::wait::{Driven, drive};
 
     fn resolve(host: &str) -> Result<Vec<SocketAddr>> {
-        let mut lookup = Lookup::start(host)?;
+        let mut lookup = Resolve::start(host)?;
         let deadline = Deadline::after(10.0);
         loop {
             if let Driven::Done(addresses) = drive(deadline, || lookup.step())? {

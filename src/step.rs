@@ -1,7 +1,7 @@
 //! The shape of every operation: a step that never blocks. It is done, or it says what to wait for
 //! before the same step is made again; all progress lives in the buffers. Uses `deadline`, `error`.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use crate::deadline::Deadline;
 use crate::error::Pending;
@@ -30,13 +30,13 @@ pub struct Wait {
 }
 
 impl Wait {
-    pub fn new(fd: RawFd, want: Want) -> Self {
-        Self { fd, want, wake: Deadline::NEVER, pending: Pending::More { have: 0 } }
+    pub fn new(fd: &impl AsRawFd, want: Want) -> Self {
+        Self { fd: fd.as_raw_fd(), want, wake: Deadline::NEVER, pending: Pending::More { have: 0 } }
     }
 
     /// Not a wait, but a moment for the clock, the interpreter and other coroutines: a peer that
     /// sends without end must not keep a step busy past its deadline.
-    pub fn breath(fd: RawFd) -> Self {
+    pub fn breath(fd: &impl AsRawFd) -> Self {
         Self { wake: Deadline::at(0.0), ..Self::new(fd, Want::Read) }
     }
 

@@ -77,7 +77,6 @@ mod tests {
     use super::*;
     use crate::error::{Code, Pending};
     use std::io::Write;
-    use std::os::fd::AsRawFd;
 
     #[test]
     fn a_step_that_is_done_is_not_timed() {
@@ -88,8 +87,7 @@ mod tests {
     #[test]
     fn a_deadline_ends_the_wait_and_says_for_what() {
         let (reader, _writer) = std::io::pipe().expect("pipe");
-        let wait =
-            Wait::new(reader.as_raw_fd(), Want::Read).pending(Pending::Bytes { have: 1, need: 4 });
+        let wait = Wait::new(&reader, Want::Read).pending(Pending::Bytes { have: 1, need: 4 });
         let start = crate::deadline::now();
         let error = drive::<()>(Deadline::after(0.05), || Ok(Step::Wait(wait))).unwrap_err();
         assert_eq!((error.code(), error.detail()), (Code::Timeout, "1 of 4 bytes"));
@@ -99,7 +97,7 @@ mod tests {
     #[test]
     fn a_long_wait_comes_back_for_a_moment() {
         let (reader, _writer) = std::io::pipe().expect("pipe");
-        let wait = Wait::new(reader.as_raw_fd(), Want::Read);
+        let wait = Wait::new(&reader, Want::Read);
         let driven = drive::<()>(Deadline::NEVER, || Ok(Step::Wait(wait)));
         assert!(matches!(driven, Ok(Driven::Interrupted)));
     }
@@ -110,7 +108,7 @@ mod tests {
         let mut steps = 0;
         let driven = drive(Deadline::after(1.0), || {
             steps += 1;
-            let wait = Wait::new(reader.as_raw_fd(), Want::Read);
+            let wait = Wait::new(&reader, Want::Read);
             Ok(if steps == 3 {
                 Step::Done(())
             } else {
@@ -125,13 +123,13 @@ mod tests {
     fn what_is_ready_is_not_waited_for() {
         let (reader, mut writer) = std::io::pipe().expect("pipe");
         writer.write_all(b"x").expect("write");
-        let wait = Wait::new(reader.as_raw_fd(), Want::Read);
+        let wait = Wait::new(&reader, Want::Read);
         assert!(ready(&wait, Deadline::NEVER).expect("poll"));
     }
 
     #[test]
     fn a_descriptor_that_is_none_is_an_error() {
-        let wait = Wait::new(1_000_000, Want::Read);
+        let wait = Wait::new(&(1_000_000 as RawFd), Want::Read);
         assert_eq!(ready(&wait, Deadline::NEVER).unwrap_err().code(), Code::Io);
     }
 }

@@ -1,9 +1,8 @@
 -- What the specs share: peers that are independent of the module (serve.py), the form that every
 -- failure must have, a clock, and a child process of the Lua under test.
 --
--- The peers of a test live until `after_each(helper.finish)`, their process until
--- `teardown(helper.stop)`; `finish` also closes what the test opened and raises what went wrong in
--- a peer's own code.
+-- The peers of a test live until `after_each(helper.finish)`, which also closes what the test opened
+-- and raises what went wrong in a peer's own code. Their process ends with this one.
 
 local assert = require "luassert"
 
@@ -13,6 +12,8 @@ local helper = {}
 helper.timeout = 3
 
 helper.certificates = ".build/spec/certificates"
+
+local python = os.getenv "PYTHON" or "python3"
 
 -- The file of a certificate (see make_ca.sh), or with `kind` = "key" of its key.
 function helper.pem(name, kind)
@@ -29,9 +30,16 @@ end
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 local load = loadstring or load -- luacheck: ignore 113 143
 
+-- These bytes as a Python literal, for a peer's code.
+function helper.bytes(text)
+  return "b'" .. text:gsub(".", function(c) return ("\\x%02x"):format(c:byte()) end) .. "'"
+end
+
 -- The process of the peers ------------------------------------------------------------------------
 
-local answers, requests -- of the running process
+-- Kept in Lua's registry: busted loads this file anew for each spec file, and one process is enough.
+local registry = debug.getregistry()
+local key = "peers of the specs"
 
 local function json(value)
   if type(value) == "string" then
@@ -49,25 +57,28 @@ end
 local function start()
   local fifo = os.tmpname()
   os.remove(fifo)
-  answers = assert(io.popen(("sh spec/support/make_ca.sh %s && mkfifo -m 600 %s && exec %s %s %s %s"):format(
-    helper.certificates, fifo, os.getenv "PYTHON" or "python3", "spec/support/serve.py", fifo,
-    helper.certificates), "r"))
+  local answers = assert(io.popen(("sh spec/support/make_ca.sh %s && mkfifo -m 600 %s && exec %s %s %s %s")
+    :format(helper.certificates, fifo, python, "spec/support/serve.py", fifo, helper.certificates), "r"))
   assert.equal("ready", answers:read "*l")
   -- Open for reading too: it then never blocks, and never raises SIGPIPE.
-  requests = assert(io.open(fifo, "r+"))
+  local requests = assert(io.open(fifo, "r+"))
+  registry[key] = { answers = answers, requests = requests }
 end
 
 -- Asks the peers' process, and gives its answer.
 local function ask(...)
-  if not answers then start() end
-  local parts = {}
+  if not registry[key] then start() end
+  local process, parts = registry[key], {}
   for i = 1, select("#", ...) do
     parts[i] = json((select(i, ...)))
   end
-  requests:write("[", table.concat(parts, ","), "]\n")
-  requests:flush()
-  local answer = answers:read "*l"
-  if not answer then error("the process of the peers is gone", 0) end
+  process.requests:write("[", table.concat(parts, ","), "]\n")
+  process.requests:flush()
+  local answer = process.answers:read "*l"
+  if not answer then
+    registry[key] = nil
+    error("the process of the peers is gone", 0)
+  end
   local ok, value = assert(load(answer))()
   if not ok then error(value, 0) end
   return value
@@ -157,16 +168,16 @@ function helper.finish()
   local connections = opened
   opened = {}
   for _, connection in ipairs(connections) do connection:close() end
-  if answers then ask "end" end
+  if registry[key] then ask "end" end
 end
 
--- For `teardown`.
+-- Ends the peers' process now; it would end with this one, and starts again when it is needed.
 function helper.stop()
-  if not answers then return end
-  requests:write "stop\n"
-  requests:close()
-  answers:close()
-  answers, requests = nil, nil
+  local process = registry[key]
+  registry[key] = nil
+  if not process then return end
+  process.requests:close()
+  process.answers:close()
 end
 
 -- Failures ----------------------------------------------------------------------------------------
@@ -288,6 +299,12 @@ end
 -- Whether this machine lets us have a network namespace of our own.
 function helper.has_namespaces()
   return output "unshare -rnm true 2>&1 && echo yes" == "yes\n"
+end
+
+-- Shell text to put before a command that runs in a network of its own, where these names, and no
+-- others, resolve: a list of "address=name" (see namespace.py).
+function helper.namespace(hosts)
+  return ("unshare -rnm %s spec/support/namespace.py %s"):format(python, table.concat(hosts, ","))
 end
 
 return helper

@@ -104,6 +104,10 @@ impl<'lua> Call<'lua> {
         })
     }
 
+    pub fn string(&self, text: &str) -> Result<Value> {
+        Ok(Value::String(self.lua.create_string(text)?))
+    }
+
     // Arguments, counted from 1; a method's self is not counted.
 
     pub fn argument(&self, at: usize) -> Argument<'_> {
@@ -120,7 +124,9 @@ impl<'lua> Call<'lua> {
         let value = self.arguments.pop_front();
         let wrong = || {
             let (name, got) = (self.name, type_name(value.as_ref()));
-            Failure::Argument(format!("bad argument #1 to '{name}' ({expected} expected, got {got})"))
+            Failure::Argument(format!(
+                "bad argument #1 to '{name}' ({expected} expected, got {got})"
+            ))
         };
         let userdata = value.as_ref().and_then(Value::as_userdata).ok_or_else(wrong)?;
         borrow(userdata, wrong)
@@ -265,6 +271,11 @@ impl<'a> Argument<'a> {
         Ok(number as usize)
     }
 
+    /// A whole number from `low` on; `default` where there is none.
+    pub fn integer_or(&self, default: usize, low: usize) -> Result<usize> {
+        if self.is_absent() { Ok(default) } else { self.integer(low, usize::MAX) }
+    }
+
     /// A time in seconds: over 0, infinity is never.
     pub fn seconds(&self) -> Result<f64> {
         let seconds = self.number()?;
@@ -273,6 +284,11 @@ impl<'a> Argument<'a> {
         } else {
             Err(self.wrong(format_args!("seconds over 0 expected, got {seconds}")))
         }
+    }
+
+    /// A time in seconds; `default` where there is none.
+    pub fn seconds_or(&self, default: f64) -> Result<f64> {
+        if self.is_absent() { Ok(default) } else { self.seconds() }
     }
 
     /// One of a few words.
@@ -295,9 +311,7 @@ pub fn function(
 ) -> mlua::Result<Function> {
     lua.create_function(move |lua, (token, arguments): (Value, MultiValue)| {
         let mut call = Call { lua, name, safe, token, arguments };
-        Ok(answer(&mut call, |call| {
-            body(call).map_err(|failure| failure.during(call.name, ""))
-        }))
+        Ok(answer(&mut call, |call| body(call).map_err(|failure| failure.during(call.name, ""))))
     })
 }
 
@@ -352,10 +366,11 @@ fn answer<'lua>(
             (Some(true), value, Value::Nil, Value::Nil, Value::Nil)
         }
         Ok(Outcome::Again(token)) => (None, token, nil, Value::Nil, Value::Nil),
-        Err(failure) => failed(lua, call.safe, failure).unwrap_or_else(|_| {
+        Err(failure) => failed(lua, call.safe, failure)
+            // What came between, such as a signal, goes first.
+            .or_else(|error| failed(lua, call.safe, Failure::Lua(error)))
             // Not even room for words: the shim has them.
-            (Some(false), nil, Value::Nil, Value::Nil, Value::Nil)
-        }),
+            .unwrap_or((Some(false), nil, Value::Nil, Value::Nil, Value::Nil)),
     }
 }
 
@@ -376,6 +391,10 @@ fn failed(lua: &Lua, safe: bool, failure: Failure) -> mlua::Result<Answer> {
         Failure::Argument(text) => (Some(false), string("throw")?, string(&text)?, nil, Value::Nil),
         Failure::Lua(mlua::Error::MemoryError(_)) => {
             (Some(false), string("pass")?, string(NO_MEMORY)?, nil, Value::Nil)
+        }
+        // A hook's, such as the interpreter's for a signal: its own words.
+        Failure::Lua(mlua::Error::RuntimeError(text)) => {
+            (Some(false), string("pass")?, string(&text)?, nil, Value::Nil)
         }
         Failure::Lua(error) => {
             (Some(false), string("pass")?, string(&error.to_string())?, nil, Value::Nil)

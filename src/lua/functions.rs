@@ -1,4 +1,4 @@
-//! The module's functions: `connect`, `connect_tls`, and `send` and `recv` on the last connection;
+//! The module's functions: `connect`, `connect_tls`, `resolve`, and `send` and `recv` on the last connection;
 //! the full halves of `json`.
 
 use mlua::{AnyUserData, Lua, Table, Value};
@@ -6,13 +6,15 @@ use mlua::{AnyUserData, Lua, Table, Value};
 use crate::connect::Connect;
 use crate::deadline::Deadline;
 use crate::dial;
-use crate::error::Error;
+use crate::error::{self, Error};
+use crate::resolve::Resolve;
+use crate::step::Step;
 use crate::wait::{Driven, drive};
 
 use super::call::{Call, Object, Outcome, Result, borrow, function};
-use super::connection::{self, Connection};
-use super::json;
-use super::options::{self, Options};
+use super::connection::Connection;
+use super::options::{self, Options, TIMEOUT};
+use super::{json, reading, writing};
 
 /// The registry's name for the connection that `connect` made last.
 const LAST: &str = "tcp.last";
@@ -21,8 +23,13 @@ type Function = fn(&mut Call<'_>) -> Result<Outcome>;
 
 /// The functions, by name, as the shim calls them.
 pub fn functions(lua: &Lua, safe: bool) -> mlua::Result<Table> {
-    let functions: [(&'static str, Function); 4] =
-        [("connect", connect), ("connect_tls", connect_tls), ("recv", recv), ("send", send)];
+    let functions: [(&'static str, Function); 5] = [
+        ("connect", connect),
+        ("connect_tls", connect_tls),
+        ("recv", recv),
+        ("resolve", resolve),
+        ("send", send),
+    ];
     let codecs: [(&'static str, Function); 3] =
         [("array", json_array), ("decode", json_decode), ("encode", json_encode)];
     let table = table_of(lua, safe, &functions)?;
@@ -30,11 +37,7 @@ pub fn functions(lua: &Lua, safe: bool) -> mlua::Result<Table> {
     Ok(table)
 }
 
-fn table_of(
-    lua: &Lua,
-    safe: bool,
-    functions: &[(&'static str, Function)],
-) -> mlua::Result<Table> {
+fn table_of(lua: &Lua, safe: bool, functions: &[(&'static str, Function)]) -> mlua::Result<Table> {
     let table = lua.create_table_with_capacity(0, functions.len() + 2)?;
     for (name, body) in functions {
         table.raw_set(*name, function(lua, name, safe, *body)?)?;
@@ -42,12 +45,41 @@ fn table_of(
     Ok(table)
 }
 
-/// A connect under way: the token of a call that was interrupted.
-struct Connecting {
-    connect: Connect,
-    options: Options,
+/// Something under way that outlives one call: its token.
+struct Underway<T> {
+    work: T,
     deadline: Deadline,
+    /// Whom messages name.
     label: String,
+}
+
+impl<T: 'static> Underway<T> {
+    /// Begins, or goes on with what an earlier call left, and drives `step`: what it came to and what
+    /// it was made with, or the outcome of an interrupt.
+    fn drive<U>(
+        call: &mut Call<'_>,
+        begin: fn(&Call<'_>) -> Result<Self>,
+        step: fn(&mut T) -> error::Result<Step<U>>,
+    ) -> Result<std::result::Result<(U, Self), Outcome>> {
+        // Before the wait: once a signal has come, nothing may run that its handler would end.
+        if call.is_first() {
+            call.token = Value::UserData(call.lua.create_any_userdata(begin(call)?)?);
+        }
+        let token = call.token.as_userdata().expect("made above");
+        let mut underway = token.borrow_mut::<Self>()?;
+        let Self { work, deadline, label } = &mut *underway;
+        let driven = drive(*deadline, || step(work));
+        match driven.map_err(|error| error.during(call.name(), &label))? {
+            Driven::Done(value) => {
+                drop(underway);
+                Ok(Ok((value, token.take()?)))
+            }
+            Driven::Interrupted => {
+                drop(underway);
+                Ok(Err(Outcome::Again(std::mem::replace(&mut call.token, Value::Nil))))
+            }
+        }
+    }
 }
 
 fn connect(call: &mut Call<'_>) -> Result<Outcome> {
@@ -63,44 +95,65 @@ fn connect_tls(call: &mut Call<'_>) -> Result<Outcome> {
 }
 
 fn establish(call: &mut Call<'_>, tls: bool) -> Result<Outcome> {
-    let mut connecting = match &call.token {
-        Value::UserData(token) => token.take::<Connecting>()?,
-        _ => begin(call, tls)?,
+    let begin = if tls { begin_connect_tls } else { begin_connect };
+    let (connected, underway) = match Underway::drive(call, begin, |(connect, _)| connect.step())? {
+        Ok(done) => done,
+        Err(again) => return Ok(again),
     };
-    let driven = drive(connecting.deadline, || connecting.connect.step());
-    let value = match driven.map_err(|error| error.during(call.name(), &connecting.label))? {
-        Driven::Interrupted => {
-            return Ok(Outcome::Again(Value::UserData(call.lua.create_any_userdata(connecting)?)));
-        }
-        Driven::Done(connected) => {
-            let Connecting { options, label, .. } = connecting;
-            Connection::new(connected, &options, label, call.safe)
-        }
-    };
-    Ok(Outcome::Value(Value::UserData(call.lua.create_any_userdata(value)?)))
+    let Underway { work: (_, options), label, .. } = underway;
+    let connection = Connection::new(connected, options, label, call.safe);
+    Ok(Outcome::Value(Value::UserData(call.lua.create_any_userdata(connection)?)))
 }
 
-fn begin(call: &mut Call<'_>, tls: bool) -> Result<Connecting> {
-    let host = call.argument(1).text()?;
+type Connecting = Underway<(Connect, Options)>;
+
+fn begin_connect(call: &Call<'_>) -> Result<Connecting> {
+    begin(call, false)
+}
+
+fn begin_connect_tls(call: &Call<'_>) -> Result<Connecting> {
+    begin(call, true)
+}
+
+fn begin(call: &Call<'_>, tls: bool) -> Result<Connecting> {
+    let host = call.argument(1).string()?.to_string_lossy();
     let port = call.argument(2).integer(1, 65535)? as u16;
     let label = dial::label(&host, port);
-    let mut options = Options::new(host, port, tls);
+    let mut options =
+        Options::new(host, port, tls).map_err(|error| error.during(call.name(), &label))?;
     options.apply(call.argument(3))?;
     let deadline = Deadline::after(options.connect_timeout.unwrap_or(options.timeout));
     let connect = Connect::start(options.target.clone(), options.tls.as_ref(), options.limits)
         .map_err(|error| error.during(call.name(), &label))?;
-    Ok(Connecting { connect, options, deadline, label })
+    Ok(Underway { work: (connect, options), deadline, label })
+}
+
+fn resolve(call: &mut Call<'_>) -> Result<Outcome> {
+    let (addresses, _) = match Underway::drive(call, begin_resolve, Resolve::step)? {
+        Ok(done) => done,
+        Err(again) => return Ok(again),
+    };
+    let texts = addresses.iter().map(|address| address.ip().to_string());
+    Ok(Outcome::Value(Value::Table(call.lua.create_sequence_from(texts)?)))
+}
+
+fn begin_resolve(call: &Call<'_>) -> Result<Underway<Resolve>> {
+    let host = call.argument(1).string()?.to_string_lossy();
+    let deadline = Deadline::after(call.argument(2).seconds_or(TIMEOUT)?);
+    let label = dial::printable(&host);
+    let work = Resolve::start(&host).map_err(|error| error.during(call.name(), &label))?;
+    Ok(Underway { work, deadline, label })
 }
 
 fn send(call: &mut Call<'_>) -> Result<Outcome> {
     if call.is_first() {
         call.argument(1).string()?;
     }
-    on_last(call, connection::send)
+    on_last(call, writing::send)
 }
 
 fn recv(call: &mut Call<'_>) -> Result<Outcome> {
-    on_last(call, connection::recv)
+    on_last(call, reading::recv)
 }
 
 /// Does something with the connection that `connect` made last.

@@ -4,9 +4,12 @@
 mod call;
 mod connection;
 mod functions;
+mod info;
 #[allow(unsafe_code)]
 mod json;
 mod options;
+mod reading;
+mod writing;
 
 use mlua::{Lua, Table, UserDataFields};
 
@@ -31,7 +34,6 @@ pub fn open(lua: &Lua, name: &str) -> mlua::Result<Table> {
 
 fn load(lua: &Lua) -> mlua::Result<Table> {
     let native = lua.create_table()?;
-    native.raw_set("name", env!("CARGO_PKG_NAME"))?;
     native.raw_set("version", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")))?;
     native.raw_set("null", json::null())?;
     native.raw_set("decode", json::decode_function(lua)?)?;
@@ -39,7 +41,6 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     native.raw_set("tcp", functions::functions(lua, false)?)?;
     native.raw_set("safe", functions::functions(lua, true)?)?;
     native.raw_set("methods", connection::methods(lua)?)?;
-    native.raw_set("tostring", connection::tostring(lua)?)?;
     let shim = lua.load(include_str!("shim.lua")).set_name("=tcp").into_function()?;
     let modules: Table = shim.call(native)?;
     register(lua, &modules)?;

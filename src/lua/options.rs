@@ -10,6 +10,7 @@ use socket2::TcpKeepalive;
 
 use crate::conn::Limits;
 use crate::dial::{Family, Target};
+use crate::error;
 use crate::frame::Endian;
 use crate::resolve;
 use crate::transport::tls;
@@ -18,7 +19,7 @@ use super::call::{Argument, Result};
 use super::json;
 
 /// Seconds that a call may take unless the script says otherwise.
-const TIMEOUT: f64 = 5.0;
+pub const TIMEOUT: f64 = 5.0;
 
 /// What a connection is made with.
 pub struct Options {
@@ -33,20 +34,18 @@ pub struct Options {
 
 impl Options {
     /// The defaults for a host and a port, with TLS or without.
-    pub fn new(host: String, port: u16, tls: bool) -> Self {
-        let tls = tls.then(|| tls::Settings {
-            server_name: server_name(&host),
-            verify: true,
-            trust: tls::Trust::default(),
-        });
-        Self {
+    pub fn new(host: String, port: u16, tls: bool) -> error::Result<Self> {
+        let server_name = server_name(&host)?;
+        let tls =
+            tls.then(|| tls::Settings { server_name, verify: true, trust: tls::Trust::default() });
+        Ok(Self {
             timeout: TIMEOUT,
             connect_timeout: None,
             limits: Limits::default(),
             json: json::Options::default(),
             target: Target { host, port, family: None, bind: None, nodelay: true, keepalive: None },
             tls,
-        }
+        })
     }
 
     /// Takes what the argument says: nothing, a timeout, or a table.
@@ -131,7 +130,11 @@ fn set_json(options: &mut json::Options, option: Argument<'_>) -> Result<bool> {
 fn set_tls(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
     match option.name() {
         "verify" => settings.verify = option.boolean()?,
-        "server_name" => settings.server_name = server_name(&option.text()?),
+        "server_name" => {
+            let name = server_name(&option.text()?);
+            settings.server_name =
+                name.map_err(|_| option.wrong("a host name or an IP address expected"))?;
+        }
         "ca_file" => settings.trust.file = Some(path(option)?),
         "ca_dir" => settings.trust.dir = Some(path(option)?),
         "ca" => settings.trust.text = Some(option.string()?.as_bytes().to_vec()),
@@ -140,12 +143,14 @@ fn set_tls(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
     Ok(true)
 }
 
-/// A host as certificates have it: an address without brackets.
-fn server_name(host: &str) -> String {
-    match resolve::literal(host) {
-        Some(ip) => ip.to_string(),
-        None => resolve::ascii(host).unwrap_or_else(|_| host.to_owned()),
+/// A host as certificates have it: an address without brackets, a name in ASCII without the dot
+/// that may end it.
+fn server_name(host: &str) -> error::Result<String> {
+    if let Some(ip) = resolve::literal(host) {
+        return Ok(ip.to_string());
     }
+    let name = resolve::ascii(host)?;
+    Ok(name.strip_suffix('.').unwrap_or(&name).to_owned())
 }
 
 fn path(option: Argument<'_>) -> Result<PathBuf> {
@@ -163,7 +168,9 @@ fn address(option: Argument<'_>) -> Result<SocketAddr> {
         Value::Table(pair) => {
             let host: Value = pair.raw_get(1)?;
             let port: Value = pair.raw_get(2)?;
-            (option.with(&host).text()?, option.with(&port).integer(0, 65535)?)
+            let port = option.with(&port);
+            let port = if port.is_absent() { 0 } else { port.integer(0, 65535)? };
+            (option.with(&host).text()?, port)
         }
         _ => (option.text()?, 0),
     };
@@ -172,7 +179,7 @@ fn address(option: Argument<'_>) -> Result<SocketAddr> {
 }
 
 /// A boolean, or a table of `idle`, `interval` (seconds) and `count`.
-fn keepalive(option: Argument<'_>) -> Result<Option<TcpKeepalive>> {
+pub fn keepalive(option: Argument<'_>) -> Result<Option<TcpKeepalive>> {
     let Value::Table(table) = option.value() else {
         return Ok(option.boolean()?.then(TcpKeepalive::new));
     };
@@ -180,9 +187,8 @@ fn keepalive(option: Argument<'_>) -> Result<Option<TcpKeepalive>> {
     for pair in table.pairs::<Value, Value>() {
         let (key, value) = pair?;
         let value = option.with(&value);
-        let seconds = || -> Result<Duration> {
-            Ok(Duration::from_secs(value.integer(1, 32767)? as u64))
-        };
+        let seconds =
+            || -> Result<Duration> { Ok(Duration::from_secs(value.integer(1, 32767)? as u64)) };
         keepalive = match key.as_string().map(|name| name.to_string_lossy()).as_deref() {
             Some("idle") => keepalive.with_time(seconds()?),
             Some("interval") => keepalive.with_interval(seconds()?),

@@ -2,61 +2,46 @@
 -- signal interrupted. Knows no protocol; runs on every Lua from 5.1 on.
 --
 -- A native operation takes a token and its arguments. It answers
---   true, value                             it is done
+--   true, value                            it is done
 --   false, how, message, code, details     it failed; `how` is "throw", "return" or "pass"
---   nil, token                              a moment for the interpreter, then again with this token
+--   nil, token                             a moment for the interpreter, then again with this token
 
 local native = ...
 local error, pairs, type = error, pairs, type
 
--- What the first call did not settle. Three levels up stands the script: it called the public
--- function, which called this.
-local function settle(operation, ok, a, b, c, d, ...)
-  while ok == nil do
-    ok, a, b, c, d = operation(a, ...)
-  end
-  if ok then
-    return true, a
-  elseif a == "return" then
-    return false, b, c, d
-  end
-  -- Where there was no memory for the words of an error, there are none.
-  error(b or "not enough memory", a == "throw" and 3 or 0)
+-- Calls again what was interrupted, until it is settled. An interpreter that has a signal to handle
+-- does so between the calls.
+local function resume(operation, token, ...)
+  local ok, a, b, c, d
+  repeat
+    ok, a, b, c, d = operation(token, ...)
+    token = a
+  until ok ~= nil
+  return ok, a, b, c, d
 end
 -- A compiled loop would not look whether a signal came.
 if type(jit) == "table" then
-  jit.off(settle)
+  jit.off(resume)
+end
+
+-- Raises a failure at `level`, seen from the caller. There may be no memory for its words.
+local function raise(how, message, level)
+  error(message or "not enough memory", how == "pass" and 0 or level + 1)
 end
 
 -- The public face of a native operation. No tail call: the caller's line would be lost.
 local function public(operation)
   return function(...)
     local ok, a, b, c, d = operation(nil, ...)
-    if not ok then
-      ok, a, b, c, d = settle(operation, ok, a, b, c, d, ...)
+    if ok == nil then
+      ok, a, b, c, d = resume(operation, a, ...)
     end
     if ok then
       return a
+    elseif a ~= "return" then
+      raise(a, b, 2)
     end
-    return nil, a, b, c
-  end
-end
-
--- A codec tries its fast half, which is right or fails; the full one checks arguments and words the
--- failure.
-local function codec(fast, takes, full)
-  return function(value, options)
-    local ok, a, b, c
-    if options == nil and (takes == nil or type(value) == takes) then
-      ok, a = fast(value)
-    end
-    if not ok then
-      ok, a, b, c = settle(full, nil, nil, nil, nil, nil, value, options)
-    end
-    if ok then
-      return a
-    end
-    return nil, a, b, c
+    return nil, b, c, d
   end
 end
 
@@ -68,14 +53,115 @@ local function publish(operations)
   return published
 end
 
+-- Methods -----------------------------------------------------------------------------------------
+
+local operations = native.methods
+local methods = publish(operations)
+
+-- Raises where a method's self is no connection.
+local function check_self(name, self)
+  local ok, how, message = operations.is_open(nil, self)
+  if not ok then
+    raise(how, message:gsub("'is_open'", "'" .. name .. "'"), 3)
+  end
+end
+
+-- An iterator over what a native operation gives until that is nil. It throws in `tcp.safe` too:
+-- a loop has no other way to hear of a failure.
+local function iterator(name, operation)
+  return function(self, ...)
+    check_self(name, self)
+    local max = ...
+    return function()
+      local ok, a, b = operation(nil, self, max)
+      if ok == nil then
+        ok, a, b = resume(operation, a, self, max)
+      end
+      if not ok then
+        raise(a, b, 2)
+      end
+      return a
+    end
+  end
+end
+
+local steps = {
+  json_packets = "next_json_packet",
+  json_values = "next_json",
+  lines = "next_line",
+  packets = "next_packet",
+}
+for name, step in pairs(steps) do
+  methods[name] = iterator(name, operations[step])
+  methods[step] = nil
+end
+
+-- What LTN12 makes of a call: its value, or nil and a message.
+local function attempt(operation, ...)
+  local ok, a, b = resume(operation, nil, ...)
+  if not ok then
+    return nil, b
+  end
+  return a
+end
+
+-- An LTN12 source: what has come, at most `blocksize` bytes a time; nil at the end of the stream.
+function methods.source(self, blocksize)
+  check_self("source", self)
+  return function()
+    local chunk, message = attempt(operations.recv, self, blocksize)
+    if chunk == "" then
+      return nil
+    end
+    return chunk, message
+  end
+end
+
+-- An LTN12 sink. The end of the stream leaves the connection open.
+function methods.sink(self)
+  check_self("sink", self)
+  return function(chunk)
+    if chunk == nil then
+      return 1
+    end
+    local _, message = attempt(operations.send, self, chunk)
+    if message then
+      return nil, message
+    end
+    return 1
+  end
+end
+
+-- Modules -----------------------------------------------------------------------------------------
+
+-- A codec tries its fast half, which is right or fails; the full one checks arguments and words the
+-- failure.
+local function codec(fast, takes, full)
+  return function(value, options)
+    local ok, a, b, c
+    if options == nil and (takes == nil or type(value) == takes) then
+      ok, a = fast(value)
+    end
+    if not ok then
+      ok, a, b, c = full(nil, value, options)
+    end
+    if ok then
+      return a
+    elseif a ~= "return" then
+      raise(a, b, 2)
+    end
+    return nil, b, c
+  end
+end
+
 -- The names that the module's first scripts call without saying where they are from.
 local globals = { "connect", "connect_tls", "send", "recv" }
 
-local function module(operations)
-  local json = operations.json
-  operations.json = nil
-  local tcp = publish(operations)
-  tcp._NAME, tcp._VERSION = native.name, native.version
+local function module(name, functions)
+  local json = functions.json
+  functions.json = nil
+  local tcp = publish(functions)
+  tcp._NAME, tcp._VERSION = name, native.version
   tcp.json = {
     null = native.null,
     array = public(json.array),
@@ -96,9 +182,12 @@ local function module(operations)
   return tcp
 end
 
+local tostring_of = methods.tostring
+methods.tostring = nil
+
 return {
-  tcp = module(native.tcp),
-  safe = module(native.safe),
-  methods = publish(native.methods),
-  tostring = public(native.tostring),
+  tcp = module("tcp", native.tcp),
+  safe = module("tcp.safe", native.safe),
+  methods = methods,
+  tostring = tostring_of,
 }

@@ -4,7 +4,7 @@
 pub mod tcp;
 pub mod tls;
 
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 
 use crate::error::Result;
 use crate::step::Step;
@@ -23,7 +23,7 @@ pub trait Transport {
     /// Says goodbye where the protocol has one, once and without waiting.
     fn part(&mut self);
 
-    fn fd(&self) -> RawFd;
+    fn fd(&self) -> BorrowedFd<'_>;
 
     /// Bytes that have come and wait inside the transport, where poll cannot see them.
     fn pending(&self) -> usize;

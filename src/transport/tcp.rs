@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
@@ -32,27 +32,21 @@ impl Tcp {
     fn step(&self, result: rustix::io::Result<usize>, want: Want) -> Result<Step<usize>> {
         match result {
             Ok(count) => Ok(Step::Done(count)),
-            Err(Errno::AGAIN) => Ok(Step::Wait(Wait::new(self.fd(), want))),
-            Err(Errno::INTR) => Ok(Step::Wait(Wait::breath(self.fd()))),
+            Err(Errno::AGAIN) => Ok(Step::Wait(Wait::new(&self.fd(), want))),
+            Err(Errno::INTR) => Ok(Step::Wait(Wait::breath(&self.fd()))),
             Err(errno) => Err(errno.into()),
         }
     }
 }
 
-impl AsFd for Tcp {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
 impl Transport for Tcp {
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
-        let result = recv(self.as_fd(), spare_capacity(into), RecvFlags::empty());
+        let result = recv(self.fd(), spare_capacity(into), RecvFlags::empty());
         self.step(result.map(|(_, count)| count), Want::Read)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>> {
-        self.step(send(self.as_fd(), bytes, QUIET), Want::Write)
+        self.step(send(self.fd(), bytes, QUIET), Want::Write)
     }
 
     fn shutdown(&mut self) -> Result<Step<()>> {
@@ -62,8 +56,8 @@ impl Transport for Tcp {
 
     fn part(&mut self) {}
 
-    fn fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     fn pending(&self) -> usize {
@@ -74,13 +68,13 @@ impl Transport for Tcp {
 /// For the TLS above: OpenSSL's own socket layer would raise SIGPIPE.
 impl io::Read for Tcp {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        Ok(recv(self.as_fd(), into, RecvFlags::empty())?.0)
+        Ok(recv(self.fd(), into, RecvFlags::empty())?.0)
     }
 }
 
 impl io::Write for Tcp {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(send(self.as_fd(), bytes, QUIET)?)
+        Ok(send(self.fd(), bytes, QUIET)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {

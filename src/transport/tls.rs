@@ -5,7 +5,7 @@
 mod context;
 mod refusal;
 
-use std::os::fd::RawFd;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use openssl::error::ErrorStack;
@@ -44,9 +44,8 @@ impl Client {
     }
 
     pub fn handshake(self, tcp: Tcp) -> Result<Handshake> {
-        let fd = tcp.fd();
         let stream = SslStream::new(self.ssl, tcp).map_err(failed)?;
-        Ok(Handshake { tls: Some(Tls { stream, fd }), refusal: self.refusal })
+        Ok(Handshake { tls: Some(Tls { stream }), refusal: self.refusal })
     }
 }
 
@@ -70,10 +69,16 @@ impl Handshake {
                 })
             }
             Err(error) if is_end(&error) => {
-                Err(Error::closed("the peer closed the connection during the TLS handshake"))
+                Err(Error::closed("end of stream in the TLS handshake"))
             }
             result => {
-                ready!(tls.step(result)?.pending(Pending::Handshake));
+                let step = tls.step(result).map_err(|error| match error.code() {
+                    Code::Closed => {
+                        Error::closed(format!("{} in the TLS handshake", error.detail()))
+                    }
+                    _ => error,
+                });
+                ready!(step?.pending(Pending::Handshake));
                 Ok(Step::Done(self.tls.take().expect("it was there above")))
             }
         }
@@ -82,7 +87,6 @@ impl Handshake {
 
 pub struct Tls {
     stream: SslStream<Tcp>,
-    fd: RawFd,
 }
 
 impl Tls {
@@ -94,8 +98,8 @@ impl Tls {
             Err(error) => error,
         };
         match error.code() {
-            ErrorCode::WANT_READ => Ok(Step::Wait(Wait::new(self.fd, Want::Read))),
-            ErrorCode::WANT_WRITE => Ok(Step::Wait(Wait::new(self.fd, Want::Write))),
+            ErrorCode::WANT_READ => Ok(Step::Wait(Wait::new(&self.fd(), Want::Read))),
+            ErrorCode::WANT_WRITE => Ok(Step::Wait(Wait::new(&self.fd(), Want::Write))),
             _ if is_end(&error) => {
                 Err(Error::closed("end of stream without TLS close_notify (truncated?)"))
             }
@@ -139,8 +143,8 @@ impl Transport for Tls {
         clear_errors();
     }
 
-    fn fd(&self) -> RawFd {
-        self.fd
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.get_ref().fd()
     }
 
     fn pending(&self) -> usize {

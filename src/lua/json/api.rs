@@ -9,16 +9,17 @@ pub use mlua::ffi::{
     LUA_OK, LUA_TBOOLEAN, LUA_TLIGHTUSERDATA, LUA_TNIL, LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE,
     lua_State, lua_checkstack, lua_createtable, lua_error, lua_getmetatable, lua_gettop, lua_next,
     lua_pcall, lua_pop, lua_pushboolean, lua_pushcclosure, lua_pushlightuserdata, lua_pushnil,
-    lua_pushnumber, lua_pushvalue, lua_rawset, lua_remove, lua_setmetatable, lua_settop, lua_toboolean,
-    lua_topointer, lua_touserdata, lua_type, lua_upvalueindex, luaL_checklstring, luaL_checkstack,
+    lua_pushnumber, lua_pushvalue, lua_rawset, lua_remove, lua_setmetatable, lua_settop,
+    lua_toboolean, lua_topointer, lua_touserdata, lua_type, lua_upvalueindex, luaL_checklstring,
+    luaL_checkstack,
 };
 // For 5.1 and 5.2 mlua's own wrappers of these look at the value once more.
+#[cfg(not(any(feature = "lua51", feature = "lua52", feature = "luajit")))]
+use mlua::ffi::{lua_pushlstring, lua_rawgeti, lua_rawseti};
 #[cfg(any(feature = "lua51", feature = "lua52", feature = "luajit"))]
 use mlua::ffi::{
     lua_pushlstring_ as lua_pushlstring, lua_rawgeti_ as lua_rawgeti, lua_rawseti_ as lua_rawseti,
 };
-#[cfg(not(any(feature = "lua51", feature = "lua52", feature = "luajit")))]
-use mlua::ffi::{lua_pushlstring, lua_rawgeti, lua_rawseti};
 
 #[cfg(any(feature = "lua51", feature = "lua52", feature = "luajit"))]
 pub type Index = c_int;
@@ -45,32 +46,56 @@ pub unsafe fn bytes_at<'a>(state: *mut lua_State, index: c_int) -> &'a [u8] {
     }
 }
 
-/// The number at `index`, which must be one.
+/// The number at `index`, which must be one, as a float.
 #[inline]
-pub unsafe fn number_at(state: *mut lua_State, index: c_int) -> f64 {
+pub unsafe fn float_at(state: *mut lua_State, index: c_int) -> f64 {
     // SAFETY: as the caller's.
     unsafe { ffi::lua_tonumber(state, index) }
 }
 
-/// The number at `index`, if it is of Lua's integer type.
-#[cfg(not(any(feature = "lua51", feature = "lua52", feature = "luajit")))]
+/// A number as JSON tells them apart: with or without a fraction.
+pub enum Number {
+    Integer(i64),
+    Float(f64),
+}
+
+/// The number at `index`, which must be one. Where Lua has one number type, whole ones are integers.
+#[inline]
+pub unsafe fn number_at(state: *mut lua_State, index: c_int) -> Number {
+    // SAFETY: as the caller's.
+    unsafe {
+        #[cfg(any(feature = "lua51", feature = "lua52", feature = "luajit"))]
+        let integer = whole(float_at(state, index));
+        #[cfg(not(any(feature = "lua51", feature = "lua52", feature = "luajit")))]
+        let integer = integer_at(state, index);
+        integer.map_or_else(|| Number::Float(float_at(state, index)), Number::Integer)
+    }
+}
+
+/// The integer at `index`, if the value there is one.
 #[inline]
 pub unsafe fn integer_at(state: *mut lua_State, index: c_int) -> Option<i64> {
     // SAFETY: as the caller's.
     unsafe {
-        (ffi::lua_isinteger(state, index) != 0).then(|| ffi::lua_tointeger(state, index))
+        #[cfg(any(feature = "lua51", feature = "lua52", feature = "luajit"))]
+        if lua_type(state, index) == LUA_TNUMBER {
+            return whole(float_at(state, index));
+        }
+        #[cfg(not(any(feature = "lua51", feature = "lua52", feature = "luajit")))]
+        if ffi::lua_isinteger(state, index) != 0 {
+            return Some(ffi::lua_tointeger(state, index));
+        }
     }
+    None
 }
 
-/// The number at `index`, if it is whole: one number type, so whole numbers are integers.
+/// As an integer, if it is one. The negative zero is not.
 #[cfg(any(feature = "lua51", feature = "lua52", feature = "luajit"))]
 #[inline]
-pub unsafe fn integer_at(state: *mut lua_State, index: c_int) -> Option<i64> {
-    // SAFETY: as the caller's.
-    let number = unsafe { ffi::lua_tonumber(state, index) };
-    let integer = number as i64;
-    let is_same = integer as f64 == number && integer != i64::MAX;
-    (is_same && !(integer == 0 && number.is_sign_negative())).then_some(integer)
+fn whole(float: f64) -> Option<i64> {
+    let integer = float as i64;
+    let is_same = integer as f64 == float && integer != i64::MAX;
+    (is_same && float.to_bits() != (-0.0_f64).to_bits()).then_some(integer)
 }
 
 #[inline]

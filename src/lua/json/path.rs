@@ -30,7 +30,10 @@ pub enum Reason {
     /// String keys and number keys.
     Mixed,
     /// So many keys, the largest of them that much.
-    Sparse { count: f64, largest: f64 },
+    Sparse {
+        count: i64,
+        largest: i64,
+    },
     /// String keys in a table that is marked as an array.
     Marked,
     Depth,
@@ -76,7 +79,7 @@ impl Reason {
                 // SAFETY: the key in hand is there.
                 match lua_type(state, key) {
                     LUA_TNUMBER => {
-                        let number = number_at(state, key);
+                        let number = float_at(state, key);
                         write!(message, "the key {number} is neither a string nor an array index")
                     }
                     other => no_form(state, other, " key", message),
@@ -119,7 +122,7 @@ unsafe fn step(state: *mut lua_State, key: c_int, message: &mut String) {
     // SAFETY: the caller's.
     let name = unsafe {
         if lua_type(state, key) == LUA_TNUMBER {
-            let _ = write!(message, "[{}]", number_at(state, key));
+            let _ = write!(message, "[{}]", float_at(state, key));
             return;
         }
         bytes_at(state, key)

@@ -18,13 +18,23 @@ pub enum Entry {
     Integer(i64),
     Float(f64),
     /// Bytes of the text itself.
-    Text { len: u32, at: usize },
+    Text {
+        len: u32,
+        at: usize,
+    },
     /// Bytes of the tape's arena.
-    Unescaped { len: u32, at: usize },
+    Unescaped {
+        len: u32,
+        at: usize,
+    },
     /// `len` entries, or groups of entries, follow.
-    Array { len: u32 },
+    Array {
+        len: u32,
+    },
     /// `len` pairs of name and value follow.
-    Object { len: u32 },
+    Object {
+        len: u32,
+    },
 }
 
 const _: () = assert!(size_of::<Entry>() == 16);

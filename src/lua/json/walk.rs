@@ -19,6 +19,9 @@ pub enum Failed {
     Memory,
 }
 
+/// Stack slots are made sure of for so many levels at a time.
+const LEVELS: usize = 8;
+
 /// The walk is over; why is in its `fault`.
 struct Stop;
 
@@ -74,9 +77,9 @@ impl Walk<'_> {
         unsafe {
             let written = match lua_type(state, slot) {
                 LUA_TSTRING => write::string(self.out, bytes_at(state, slot)),
-                LUA_TNUMBER => match integer_at(state, slot) {
-                    Some(integer) => write::integer(self.out, integer),
-                    None => write::float(self.out, number_at(state, slot)),
+                LUA_TNUMBER => match number_at(state, slot) {
+                    Number::Integer(integer) => write::integer(self.out, integer),
+                    Number::Float(float) => write::float(self.out, float),
                 },
                 LUA_TTABLE => return self.table(depth),
                 LUA_TBOOLEAN if lua_toboolean(state, slot) != 0 => write::raw(self.out, b"true"),
@@ -97,7 +100,7 @@ impl Walk<'_> {
             return self.stop(depth, Reason::Depth);
         }
         unsafe {
-            if lua_checkstack(state, 4) == 0 {
+            if depth % LEVELS == 0 && lua_checkstack(state, 2 * LEVELS as c_int + 2) == 0 {
                 return self.stop(depth, Reason::Stack);
             }
             lua_pushnil(state);
@@ -162,7 +165,7 @@ impl Walk<'_> {
         self.raw(b"[")?;
         let mut index = 1;
         unsafe {
-            while self.key_is(slot + 1, index) {
+            while integer_at(state, slot + 1) == Some(index) {
                 if index > 1 {
                     self.raw(b",")?;
                 }
@@ -177,16 +180,9 @@ impl Walk<'_> {
         }
     }
 
-    unsafe fn key_is(&self, slot: c_int, index: Index) -> bool {
-        unsafe {
-            lua_type(self.state, slot) == LUA_TNUMBER
-                && number_at(self.state, slot) == index as f64
-        }
-    }
-
     /// The rest of an array, from `next` on, of which Lua hands out another key first: its tail is in the
     /// table's hash part, if it is an array at all.
-    unsafe fn unordered(&mut self, depth: usize, next: Index) -> Walked {
+    unsafe fn unordered(&mut self, depth: usize, next: i64) -> Walked {
         let (state, slot) = (self.state, self.slot(depth));
         unsafe {
             let count = self.count_indices(depth, next - 1)?;
@@ -194,8 +190,8 @@ impl Walk<'_> {
                 if index > 1 {
                     self.raw(b",")?;
                 }
-                push_integer(state, index.into());
-                raw_get_index(state, slot, index);
+                push_integer(state, index);
+                raw_get_index(state, slot, index as Index);
                 self.value(depth + 1)?;
                 lua_pop(state, 2);
             }
@@ -204,21 +200,18 @@ impl Walk<'_> {
     }
 
     /// How many keys there are, `count` of them before the one in hand, if they are exactly 1..n.
-    unsafe fn count_indices(&mut self, depth: usize, mut count: Index) -> Result<Index, Stop> {
+    unsafe fn count_indices(&mut self, depth: usize, mut count: i64) -> Result<i64, Stop> {
         let (state, slot) = (self.state, self.slot(depth));
-        let mut largest = count as f64;
+        let mut largest = count;
         unsafe {
             loop {
-                match lua_type(state, slot + 1) {
-                    LUA_TNUMBER => {}
-                    LUA_TSTRING => return self.stop(depth, Reason::Mixed),
+                match integer_at(state, slot + 1) {
+                    Some(key @ 1..) => largest = largest.max(key),
+                    _ if lua_type(state, slot + 1) == LUA_TSTRING => {
+                        return self.stop(depth, Reason::Mixed);
+                    }
                     _ => return self.stop(depth, Reason::Key),
                 }
-                let key = number_at(state, slot + 1);
-                if key < 1.0 || key.fract() != 0.0 {
-                    return self.stop(depth, Reason::Key);
-                }
-                largest = largest.max(key);
                 count += 1;
                 lua_pop(state, 1);
                 if lua_next(state, slot) == 0 {
@@ -226,10 +219,10 @@ impl Walk<'_> {
                 }
             }
         }
-        if largest == count as f64 {
+        if largest == count {
             return Ok(count);
         }
-        self.stop(depth, Reason::Sparse { count: count as f64, largest })
+        self.stop(depth, Reason::Sparse { count, largest })
     }
 
     #[inline]

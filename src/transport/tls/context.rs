@@ -43,7 +43,8 @@ impl Trust {
 /// The settings of a TLS client.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The name or address that the certificate must be for; also sent as SNI if it is a name.
+    /// The name or address that the certificate must be for. A name, in ASCII and without the dot
+    /// that may end it, is also sent as SNI (RFC 6066, section 3).
     pub server_name: String,
     /// Refuse a certificate that does not verify.
     pub verify: bool,
@@ -154,8 +155,7 @@ pub fn expect(
         Ok(address) => param.set_ip(address)?,
         Err(_) => {
             param.set_host(name)?;
-            // A name's last dot is no part of SNI (RFC 6066, section 3).
-            ssl.set_hostname(name.strip_suffix('.').unwrap_or(name))?;
+            ssl.set_hostname(name)?;
         }
     }
     let (refusal, verify, trust) =

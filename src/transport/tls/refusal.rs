@@ -43,7 +43,7 @@ impl Refusal {
         let issuer = name(certificate.issuer_name());
         // X509_V_ERR_*, in x509_vfy.h.
         match error.as_raw() {
-            9 => format!("not valid before {} ({subject})", certificate.not_before()),
+            9 => format!("not yet valid, only from {} on ({subject})", certificate.not_before()),
             10 => format!("expired on {} ({subject})", certificate.not_after()),
             18 => format!("self-signed certificate ({subject}), {}", remedy(system)),
             19 => format!("unknown issuer: self-signed root {subject}, {}", remedy(system)),

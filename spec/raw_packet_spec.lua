@@ -1,0 +1,130 @@
+-- Packets as they are: `read_packet`, `write_packet`, `skip_packet`.
+
+local helper = require "spec.support.helper"
+
+for _, over in ipairs(helper.kinds) do
+  describe("a packet over " .. over.name, function()
+    after_each(helper.finish)
+
+    local connect = over.connect
+
+    describe("read_packet", function()
+      it("gives the body, whatever it is", function()
+        local conn = connect [[ c.send(packet(b"not JSON") + packet(b"") + packet(b"\0\xff") + packet(b"[1]")) ]]
+        for _, body in ipairs { "not JSON", "", "\0\255", "[1]" } do assert.equal(body, conn:read_packet()) end
+        helper.fails("closed", "^read_packet 127%.0%.0%.1:%d+: closed: ", function() conn:read_packet() end)
+      end)
+
+      it("takes what drips, and leaves what follows", function()
+        local conn = connect [[ c.drip(packet(b"hello") + b"rest") ]]
+        assert.equal("hello", conn:read_packet())
+        assert.equal("rest", conn:read_str())
+      end)
+
+      it("has the packets' limit", function()
+        local conn = connect [[ c.send(packet(b"x" * 512000) + b"\x00\x07\xd0\x01") ]]
+        assert.equal(512000, #conn:read_packet())
+        helper.fails("too_large", "^read_packet .*512001.*512000", function() conn:read_packet() end)
+        helper.fails("too_large", "", function() conn:read_json_packet() end)
+      end)
+
+      it("keeps what came, where the stream ends or the time is up", function()
+        local conn = connect([[
+          c.send(b"\0\0\0\x05ab")
+          c.wait()
+        ]], { timeout = 0.05, connect_timeout = helper.timeout })
+        helper.fails("timeout", "^read_packet .*2 of 5 bytes", function() conn:read_packet() end)
+        assert.equal("\0\0\0\5ab", conn:recv())
+      end)
+    end)
+
+    describe("write_packet", function()
+      it("sends the length and the bytes, and gives nothing", function()
+        local conn, peer = connect [[ return c.recv_all() ]]
+        assert.is_nil(conn:write_packet "\0\255 {")
+        conn:write_packet ""
+        conn:write_packet(12)
+        conn:close()
+        assert.equal("\0\0\0\4\0\255 {\0\0\0\0\0\0\0\00212", peer:result())
+      end)
+
+      it("has the packets' limit", function()
+        local conn, peer = connect [[ return len(c.recv_packet()), c.recv_packet() ]]
+        helper.fails("too_large", "^write_packet .*512001.*512000",
+          function() conn:write_packet(("x"):rep(512001)) end)
+        conn:write_packet(("x"):rep(512000))
+        conn:write_packet "end"
+        assert.same({ 512000, "end" }, peer:result())
+      end)
+
+      it("has the other byte order where it is told so", function()
+        local conn, peer = connect([[ return c.recv_all() ]], { endian = "little" })
+        conn:write_packet(("x"):rep(258))
+        conn:close()
+        assert.equal("\2\1\0\0" .. ("x"):rep(258), peer:result())
+      end)
+
+      it("wants a string", function()
+        local conn = connect ""
+        helper.misuse("bad argument #1 to 'write_packet' (string expected, got nil)",
+          function() conn:write_packet() end)
+        helper.misuse("bad argument #1 to 'write_packet' (string expected, got table)",
+          function() conn:write_packet {} end)
+      end)
+    end)
+
+    describe("skip_packet", function()
+      it("throws a packet away, and gives its length", function()
+        local conn = connect [[ c.send(packet(b"not JSON") + packet(b"") + packet([1])) ]]
+        assert.equal(8, conn:skip_packet())
+        assert.equal(0, conn:skip_packet())
+        assert.same({ 1 }, conn:read_json_packet())
+        helper.fails("closed", "^skip_packet ", function() conn:skip_packet() end)
+      end)
+
+      it("takes any size, without gathering it", function()
+        local conn = connect([[
+          c.send(struct.pack(">I", 50000000))
+          for _ in range(50): c.send(b"x" * 1000000)
+          c.send_packet("next")
+        ]], { max_buffer = 100000, timeout = 10 })
+        local before = helper.memory "VmRSS"
+        helper.fails("too_large", "50000000", function() conn:read_json_packet() end)
+        assert.equal(50000000, conn:skip_packet())
+        assert.is_true(helper.memory "VmRSS" - before < 5e6)
+        assert.equal("next", conn:read_json_packet())
+      end)
+
+      it("is finished by the next read, of any kind, when its time was up", function()
+        for _, read in ipairs { "read_json_packet", "recv", "read_str", "read_line", "skip_packet", "read_json" } do
+          local conn, peer = connect([[
+            c.send(b"\0\0\0\x0ahello")
+            c.wait()
+            c.send(b"world")
+            c.send_packet([1])
+          ]], { timeout = 0.1, connect_timeout = helper.timeout })
+          helper.fails("timeout", "^skip_packet .*%f[%d]5 bytes", function() conn:skip_packet() end)
+          peer:go()
+          peer:result()
+          local expected = {
+            read_json_packet = { 1 }, recv = "\0\0\0\3[1]", read_str = "\0\0\0\3[1]", read_line = "\0\0\0\3[1]",
+            skip_packet = 3,
+          }
+          if read == "read_json" then
+            helper.fails("json", "", function() conn:read_json() end)
+          else
+            local value = conn[read](conn)
+            assert.same(expected[read], value, read)
+          end
+        end
+      end)
+
+      it("is closed where the packet is torn", function()
+        for _, torn in ipairs { [[b"\0\0"]], [[b"\0\0\0\x05ab"]] } do
+          local conn = connect(("c.send(%s)"):format(torn))
+          helper.fails("closed", "^skip_packet 127%.0%.0%.1:%d+: closed: ", function() conn:skip_packet() end)
+        end
+      end)
+    end)
+  end)
+end

@@ -1,0 +1,175 @@
+//! What a connection reads. Each method says what it looks for, drives `Conn::step_find`, and makes a
+//! Lua value of what is found; the item is consumed when nothing can fail any more.
+
+use mlua::{Lua, Value};
+
+use crate::error::Error;
+use crate::find::{Item, Request};
+
+use super::call::{Call, Failure, Outcome, Result};
+use super::connection::{Connection, Method};
+use super::json;
+
+/// Bytes that `recv` gives at most unless told otherwise.
+const RECV: usize = 8192;
+
+/// The `next_*` are the steps of the iterators, which the shim makes: nil at the end of the stream.
+pub const METHODS: &[(&str, Method)] = &[
+    ("next_json", next_json),
+    ("next_json_packet", next_json_packet),
+    ("next_line", next_line),
+    ("next_packet", next_packet),
+    ("read", read),
+    ("read_json", read_json),
+    ("read_json_packet", read_json_packet),
+    ("read_line", read_line),
+    ("read_packet", read_packet),
+    ("read_str", read_str),
+    ("read_until", read_until),
+    ("recv", recv),
+    ("skip_packet", skip_packet),
+];
+
+/// What stands for the end of the stream where an item would begin.
+type AtEnd = fn(&Lua) -> Result<Value>;
+
+fn closed(_: &Lua) -> Result<Value> {
+    Err(Error::closed("end of stream").into())
+}
+
+fn nil(_: &Lua) -> Result<Value> {
+    Ok(Value::Nil)
+}
+
+fn empty(lua: &Lua) -> Result<Value> {
+    Ok(Value::String(lua.create_string("")?))
+}
+
+fn read_str(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    let limit = this.conn.limits().max_buffer;
+    let max = call.argument(1).integer_or(limit, 0)?.min(limit);
+    strings(call, this, Request::All { max }, empty)
+}
+
+fn read(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    let max = this.conn.limits().max_buffer;
+    let size = call.argument(1).integer(0, usize::MAX)?;
+    strings(call, this, Request::Exact { size, max }, closed)
+}
+
+pub fn recv(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    let max = call.argument(1).integer_or(RECV, 1)?;
+    strings(call, this, Request::Available { max }, empty)
+}
+
+fn read_line(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    line(call, this, closed)
+}
+
+fn next_line(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    line(call, this, nil)
+}
+
+fn line(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Outcome> {
+    let limit = this.conn.limits().max_buffer;
+    let max = call.argument(1).integer_or(limit, 0)?.min(limit);
+    strings(call, this, Request::Line { max }, at_end)
+}
+
+fn read_until(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    let limit = this.conn.limits().max_buffer;
+    let delimiter = call.argument(1).string()?;
+    if delimiter.as_bytes().is_empty() {
+        return Err(call.argument(1).wrong("delimiter is empty"));
+    }
+    let max = call.argument(2).integer_or(limit, 0)?.min(limit);
+    strings(call, this, Request::Until { delimiter: &delimiter.as_bytes(), max }, closed)
+}
+
+fn read_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    strings(call, this, packet(this), closed)
+}
+
+fn next_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    strings(call, this, packet(this), nil)
+}
+
+fn read_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    json_packets(call, this, closed)
+}
+
+fn next_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    json_packets(call, this, nil)
+}
+
+fn json_packets(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Outcome> {
+    items(call, this, packet(this), at_end, |call, this, item| {
+        let value = json::decode(call.lua, this.conn.text(item), this.json).map_err(Failure::from);
+        // The packet is whole, whatever is in it: the next one can be read. Only a failure of Lua's
+        // own, such as no memory, leaves it there.
+        if !matches!(value, Err(Failure::Lua(_))) {
+            this.conn.consume(item);
+        }
+        value
+    })
+}
+
+fn packet(this: &Connection) -> Request<'static> {
+    let limits = this.conn.limits();
+    Request::Packet { max: limits.max_packet, endian: limits.endian }
+}
+
+fn read_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    json_values(call, this, closed)
+}
+
+fn next_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    json_values(call, this, nil)
+}
+
+fn json_values(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Outcome> {
+    let request = Request::Json { max: this.conn.limits().max_buffer };
+    items(call, this, request, at_end, |call, this, item| {
+        let value = json::decode(call.lua, this.conn.text(item), this.json)?;
+        this.conn.consume(item);
+        Ok(value)
+    })
+}
+
+fn skip_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    let deadline = call.deadline(this.timeout);
+    match call.drive(deadline, || this.conn.step_skip_packet())? {
+        Ok(Some(length)) => Ok(Outcome::Value(Value::Integer(length as i64))),
+        Ok(None) => closed(call.lua).map(Outcome::Value),
+        Err(again) => Ok(again),
+    }
+}
+
+fn strings(
+    call: &mut Call<'_>,
+    this: &mut Connection,
+    request: Request<'_>,
+    at_end: AtEnd,
+) -> Result<Outcome> {
+    items(call, this, request, at_end, |call, this, item| {
+        let string = call.lua.create_string(this.conn.text(item))?;
+        this.conn.consume(item);
+        Ok(Value::String(string))
+    })
+}
+
+/// One item: found, handed to `take`, which consumes it.
+fn items(
+    call: &mut Call<'_>,
+    this: &mut Connection,
+    request: Request<'_>,
+    at_end: AtEnd,
+    take: fn(&Call<'_>, &mut Connection, &Item) -> Result<Value>,
+) -> Result<Outcome> {
+    let deadline = call.deadline(this.timeout);
+    match call.drive(deadline, || this.conn.step_find(request))? {
+        Ok(Some(item)) => take(call, this, &item).map(Outcome::Value),
+        Ok(None) => at_end(call.lua).map(Outcome::Value),
+        Err(again) => Ok(again),
+    }
+}

@@ -1,0 +1,71 @@
+//! What a connection writes. Everything is queued whole, once, by the first call; then, and when the
+//! call is made again after an interrupt, what is queued is sent.
+
+use crate::conn::Conn;
+
+use super::call::{Call, Outcome, Result};
+use super::connection::{Connection, Method};
+use super::json;
+
+pub const METHODS: &[(&str, Method)] = &[
+    ("flush", flush),
+    ("send", send),
+    ("write_json", write_json),
+    ("write_json_packet", write_json_packet),
+    ("write_packet", write_packet),
+    ("write_str", send),
+];
+
+pub fn send(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    write(call, this, |call, conn| {
+        let strings: Vec<_> = call.arguments().map(|each| each.string()).collect::<Result<_>>()?;
+        let bytes: Vec<_> = strings.iter().map(|string| string.as_bytes()).collect();
+        let parts: Vec<&[u8]> = bytes.iter().map(|bytes| &**bytes).collect();
+        Ok(conn.queue_bytes(&parts)?)
+    })
+}
+
+fn write_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    write(call, this, |call, conn| {
+        conn.queue(|out| {
+            json::encode(call.lua, call.argument(1).value(), out)?;
+            out.push(b'\n');
+            Ok(())
+        })
+    })
+}
+
+fn write_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    write(call, this, |call, conn| {
+        conn.queue_packet(|out| Ok(json::encode(call.lua, call.argument(1).value(), out)?))
+    })
+}
+
+fn write_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    write(call, this, |call, conn| {
+        let body = call.argument(1).string()?;
+        conn.queue_packet(|out| {
+            out.extend_from_slice(&body.as_bytes());
+            Ok(())
+        })
+    })
+}
+
+fn flush(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    write(call, this, |_, _| Ok(()))
+}
+
+fn write(
+    call: &mut Call<'_>,
+    this: &mut Connection,
+    queue: fn(&Call<'_>, &mut Conn) -> Result<()>,
+) -> Result<Outcome> {
+    let deadline = call.deadline(this.timeout);
+    if call.is_first() {
+        queue(call, &mut this.conn)?;
+    }
+    Ok(match call.drive(deadline, || this.conn.step_flush())? {
+        Ok(()) => Outcome::Nothing,
+        Err(again) => again,
+    })
+}
