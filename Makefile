@@ -40,7 +40,7 @@ test: ## everything on every Lua: cargo's tests, then the specs on 5.1 .. 5.5 an
 	@MAKE='$(MAKE)' scripts/test
 
 spec: build ## the specs on $(LUA) alone; SPEC=spec/x_spec.lua runs one file
-	scripts/spec '$(LUA)' $(FLAVOR) $(SPEC)
+	@scripts/spec '$(LUA)' $(FLAVOR) $(SPEC)
 
 lint: ## rustfmt, clippy, rustdoc, luacheck, and the rules of scripts/rules
 	@scripts/lint

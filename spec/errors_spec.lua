@@ -336,7 +336,7 @@ describe("a programming error", function()
   end)
 
   it("is another kind of object in a connection's place", function()
-    for _, wrong in ipairs { {}, "conn", print, coroutine.create(print) } do
+    for _, wrong in ipairs { {}, "conn", print, coroutine.create(function() end) } do
       local ok, message = pcall(function() conn.recv(wrong) end)
       assert.is_false(ok)
       assert.matches("tcp%.Connection expected, got " .. type(wrong):sub(1, 3), message)

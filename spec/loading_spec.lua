@@ -104,7 +104,7 @@ describe("loading", function()
 
   it("ends the process cleanly, with connections open or not", function()
     local peer = helper.listen [[ c.hold() ]]
-    for _, ending in ipairs { "", "os.exit(0)", "os.exit(true, true)", "conn:close()" } do
+    for _, ending in ipairs { "", "os.exit(0)", "os.exit(0, true)", "conn:close()" } do
       assert.equal("", run(([[
         local conn = require("tcp").connect("127.0.0.1", %d, 3)
         %s

@@ -318,7 +318,7 @@ for _, over in ipairs(helper.kinds) do
       cycle.again = cycle
       for _, value in ipairs {
         print, { 1, { f = print } }, { 1, 2, x = 3 }, { [1] = 1, [3] = 3 }, { [true] = 1 }, 0 / 0, math.huge,
-        "\255", { ["\255"] = 1 }, cycle, coroutine.create(print), conn,
+        "\255", { ["\255"] = 1 }, cycle, coroutine.create(function() end), conn,
       } do
         helper.fails("json", "^write_json_packet 127%.0%.0%.1:%d+: json: ",
           function() conn:write_json_packet(value) end)

@@ -103,12 +103,12 @@ for _, over in ipairs(helper.kinds) do
             c.send(b"world")
             c.send_packet([1])
           ]], { timeout = 0.1, connect_timeout = helper.timeout })
-          helper.fails("timeout", "^skip_packet .*%f[%d]5 bytes", function() conn:skip_packet() end)
+          helper.fails("timeout", "^skip_packet .*5 of 10 bytes", function() conn:skip_packet() end)
           peer:go()
           peer:result()
           local expected = {
             read_json_packet = { 1 }, recv = "\0\0\0\3[1]", read_str = "\0\0\0\3[1]", read_line = "\0\0\0\3[1]",
-            skip_packet = 3,
+            skip_packet = 10, -- it goes on with the same packet
           }
           if read == "read_json" then
             helper.fails("json", "", function() conn:read_json() end)

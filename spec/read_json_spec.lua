@@ -246,7 +246,7 @@ for _, over in ipairs(helper.kinds) do
         c.send(b"[" * 100000)
         c.hold()
       ]]
-      helper.fails("json", "nested too deep", function() conn:read_json() end)
+      helper.fails("json", "128", function() conn:read_json() end)
     end)
   end)
 end

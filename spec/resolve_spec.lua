@@ -78,19 +78,19 @@ describe("in a network of its own, a name", function()
         local time = took(function()
           value, message, code, details = safe.connect("silent.example", 80, seconds)
         end)
-        assert(time >= seconds and time < seconds + 0.15, time)
+        assert(time > seconds - 0.02 and time < seconds + 0.15, time)
         assert(message:find "name resolution", message)
         assert(message:find "^connect silent%.example:80: timeout: ", message)
       end
       io.write(code, " ", details.phase)
       local time = took(function() value, message, code = safe.resolve("silent.example", 0.1) end)
-      assert(time >= 0.1 and time < 0.25, time)
+      assert(time > 0.08 and time < 0.25, time)
       io.write(" ", code)
     ]]))
   end)
 
   it_there("that is not answered for does not hold the process at its end", function()
-    for _, ending in ipairs { "", "os.exit(0)", "os.exit(true, true)", "error 'ends'" } do
+    for _, ending in ipairs { "", "os.exit(0)", "os.exit(0, true)", "error 'ends'" } do
       local before = helper.clock()
       helper.run(([[
         local ok = pcall(require("tcp").connect, "silent.example", 80, 0.05)
@@ -149,7 +149,7 @@ describe("in a network of its own, a name", function()
         local _, message, code
         local time = took(function() _, message, code = safe.connect("dead.example", port, seconds) end)
         assert(code == "timeout", message)
-        assert(time >= seconds and time < seconds + 0.1, time)
+        assert(time > seconds - 0.02 and time < seconds + 0.1, time)
       end
     ]])
   end)

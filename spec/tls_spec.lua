@@ -126,7 +126,7 @@ describe("connect_tls", function()
       { "with an address as a DNS name", "dns_for_ip", "127.0.0.1", nil, "127%.0%.0%.1" },
       { "with the name as common name alone", "cn_only", "localhost", nil, "localhost" },
       { "that has expired", "expired", "localhost", nil, "expired", "2021" },
-      { "that is not valid yet", "not_yet", "localhost", nil, "not valid before", "2048" },
+      { "that is not valid yet", "not_yet", "localhost", nil, "not yet valid", "2048" },
       { "signed by itself", "self_signed", "localhost", nil, "self.signed" },
       { "from an unknown CA", "unknown_issuer", "localhost", nil, "issuer" },
       { "whose intermediate is missing", "incomplete", "localhost", nil, "issuer" },

@@ -11,6 +11,7 @@ use crate::find::{Found, Item, Request, Search};
 use crate::frame::{self, Endian, HEADER};
 use crate::step::{Step, Wait, ready};
 use crate::transport::Transport;
+use crate::transport::tcp::Tcp;
 
 /// Room made for one read, in bytes: large enough to be rarely asked for, small enough to be cheap
 /// for a connection that only ever sees packets.
@@ -298,6 +299,19 @@ impl Conn {
         ready!(ended);
         self.broken = Some(Error::closed("this connection was shut down for writing"));
         Ok(Step::Done(()))
+    }
+
+    /// The bare socket, for a protocol that begins anew on it; this connection is closed without it.
+    /// All that is queued must be sent. What has come already was not protected by what now begins,
+    /// whoever sent it: it is refused.
+    pub fn take_tcp(&mut self) -> Result<Tcp> {
+        self.transport()?;
+        if self.pending()? > 0 {
+            let detail = "plaintext came before the handshake (injected commands?)";
+            return Err(Error::new(Code::Tls, detail));
+        }
+        let tcp = self.transport.take().and_then(Transport::into_tcp);
+        tcp.ok_or_else(|| Error::new(Code::Tls, "TLS is in use already"))
     }
 
     /// Closes at once; what is queued is lost. Any number of times.

@@ -38,7 +38,7 @@ pub struct Connect {
 
 impl Connect {
     /// Begins. Wrong TLS settings are an error before any byte goes out.
-    pub fn start(target: Target, tls: Option<&tls::Settings>, limits: Limits) -> Result<Self> {
+    pub fn start(target: Target, tls: Option<tls::Settings>, limits: Limits) -> Result<Self> {
         let begun = now();
         let client = tls.map(tls::Client::new).transpose()?;
         Ok(Self { begun, dial: Dial::start(target)?, limits, client, handshake: None })
@@ -59,6 +59,11 @@ impl Connect {
         };
         let (tls, ends) = (ready!(handshake.step()?), *ends);
         Ok(Step::Done(self.finish(Box::new(tls), ends)))
+    }
+
+    /// What is known of a TLS peer whose handshake failed.
+    pub fn report(&self) -> Option<tls::Report> {
+        self.handshake.as_ref().and_then(|(handshake, _)| handshake.report())
     }
 
     fn finish(&mut self, transport: Box<dyn Transport>, ends: Ends) -> Connected {

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::deadline::{Deadline, now};
-use crate::error::{Code, Error, Pending, Result, system_text};
+use crate::error::{Code, Error, Pending, Result, printable, system_text};
 use crate::resolve::{self, Resolve};
 use crate::step::{Step, Wait, Want, ready};
 
@@ -103,10 +103,9 @@ struct Race {
 
 impl Race {
     fn new(target: &Target, mut addresses: Vec<SocketAddr>) -> Result<Self> {
-        addresses.retain(|address| is_wanted(target, address));
-        if addresses.is_empty() {
-            return Err(Error::new(Code::Dns, "no address of the family asked for"));
-        }
+        let families = [target.family, target.bind.map(family_of)];
+        addresses.retain(|address| families.iter().all(|family| is_of(address, *family)));
+        first(&addresses, None)?;
         Ok(Self {
             waiting: interleave(addresses),
             running: Vec::new(),
@@ -225,10 +224,18 @@ impl Race {
     }
 }
 
-fn is_wanted(target: &Target, address: &SocketAddr) -> bool {
-    let family = target.family.is_none_or(|family| (family == Family::Inet) == address.is_ipv4());
-    let bind = target.bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
-    family && bind
+/// The first address of the family that is asked for.
+pub fn first(addresses: &[SocketAddr], family: Option<Family>) -> Result<SocketAddr> {
+    let found = addresses.iter().find(|address| is_of(address, family));
+    found.copied().ok_or_else(|| Error::new(Code::Dns, "no address of the family asked for"))
+}
+
+fn is_of(address: &SocketAddr, family: Option<Family>) -> bool {
+    family.is_none_or(|family| family == family_of(*address))
+}
+
+fn family_of(address: SocketAddr) -> Family {
+    if address.is_ipv4() { Family::Inet } else { Family::Inet6 }
 }
 
 /// Families in turn, beginning with the one that the system prefers (RFC 8305, section 4).
@@ -289,16 +296,6 @@ pub fn label(host: &str, port: u16) -> String {
         Some(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
         _ => format!("{}:{port}", printable(host)),
     }
-}
-
-/// Whatever a script takes for a host, without what would disturb a terminal or a log. No longer
-/// than a name can be (RFC 1035, section 2.3.4).
-pub fn printable(host: &str) -> String {
-    let escaped = |letter: char| match letter.is_control() {
-        true => letter.escape_default().to_string(),
-        false => letter.to_string(),
-    };
-    host.chars().take(255).map(escaped).collect()
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ impl Scan {
         self.check_utf8(filled)?;
         grammar?;
         if end {
-            self.grammar.end_lone_number()?;
+            self.grammar.end_lone_number();
         }
         Ok(if self.grammar.is_done() {
             Found::Value(start..self.grammar.taken())

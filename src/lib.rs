@@ -12,7 +12,7 @@
 //!               |    buffer.rs, find.rs, frame.rs, json_scan.rs     pure: bytes in, decision out
 //!         transport/  Tcp | Tls (trait Transport)
 //!               |
-//!         dial.rs, resolve.rs                              socket2, rustix, mio, openssl
+//!         dial.rs, resolve.rs, listen.rs                   socket2, rustix, mio, openssl
 //!         wait.rs: the only poll(2)      deadline.rs: the only clock      error.rs: the only errors
 //! ```
 //!
@@ -34,6 +34,7 @@ pub mod error;
 pub mod find;
 pub mod frame;
 pub mod json_scan;
+pub mod listen;
 pub mod resolve;
 pub mod step;
 pub mod transport;

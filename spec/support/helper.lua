@@ -107,17 +107,32 @@ end
 
 -- The other end's address on the first (or nth) connection, as the peer sees it: {ip, port}.
 function peer_methods:sees(n)
-  return ask("peer_of", self.index, n or 1)
+  return ask("address", self.index, n or 1)
+end
+
+local function new_peer(kind, code, options)
+  -- Where the code stands: in the caller's caller, or one further on.
+  local place = debug.getinfo(3, "Sl")
+  if place.short_src:find("support/helper.lua", 1, true) then place = debug.getinfo(4, "Sl") end
+  local made = ask(kind, code, place.short_src, place.currentline, options)
+  return setmetatable({ index = made[1], port = made[2] }, peer_mt)
 end
 
 -- A listening peer whose behaviour is `code` (Python; see serve.py). Options: `host`, `port`, `tls`
--- (the name of its certificate) with `version`, `ciphers`, `alpn`, `client_ca`, `receive_buffer`,
+-- (the name of its certificate) with `version`, `ciphers`, `alpn`, `client_ca`, `drip`;
 -- `listen = false` (refuses), `full = true` (the kernel does not answer).
 function helper.listen(code, options)
-  local place = debug.getinfo(2, "Sl")
-  if place.short_src:find("support/helper.lua", 1, true) then place = debug.getinfo(3, "Sl") end
-  local made = ask("listen", code, place.short_src, place.currentline, options or {})
-  return setmetatable({ index = made[1], port = made[2] }, peer_mt)
+  local peer = new_peer("listen", code, options or {})
+  return peer
+end
+
+-- A peer that connects to this port, `times` times. Options: `host`, `times`, `tls = true` (it trusts
+-- the specs' CA) with `server_name`, `certificate`, `version`, `ciphers`, `alpn`.
+function helper.dial(port, code, options)
+  local all = { port = port }
+  for k, v in pairs(options or {}) do all[k] = v end
+  local peer = new_peer("dial", code, all)
+  return peer
 end
 
 -- Connections -------------------------------------------------------------------------------------

@@ -29,8 +29,12 @@ def packet(value):
     return struct.pack(">I", len(body)) + body
 
 
+VERSIONS = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1,
+            "1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
 class Connection:
-    """One accepted connection, as a peer's code sees it."""
+    """One connection, as a peer's code sees it."""
 
     def __init__(self, listener, accepted):
         self.listener = listener
@@ -44,26 +48,32 @@ class Connection:
         self.sock = accepted
 
     def handshake(self, certificate=None, **settings):
-        """Becomes TLS, as its server."""
+        """Becomes TLS: its server, or its client where this end has dialled."""
         settings = dict(self.listener.options, **settings)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        path = os.path.join(CERTIFICATES, certificate or settings["tls"])
-        context.load_cert_chain(path + ".pem", path + ".key")
+        if isinstance(self.listener, Dialer):
+            context = ssl.create_default_context(cafile=os.path.join(CERTIFICATES, "root.pem"))
+            role = {"server_hostname": settings.get("server_name", "localhost")}
+            certificate = settings.get("certificate")
+        else:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.sni_callback = self.note_sni
+            role = {"server_side": True}
+            certificate = certificate or settings["tls"]
+        if certificate:
+            path = os.path.join(CERTIFICATES, certificate)
+            context.load_cert_chain(path + ".pem", path + ".key")
         if "ciphers" in settings:
             context.set_ciphers(settings["ciphers"])
-        versions = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1,
-                    "1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
         if "version" in settings:
-            context.minimum_version = context.maximum_version = versions[settings["version"]]
+            context.minimum_version = context.maximum_version = VERSIONS[settings["version"]]
         if "alpn" in settings:
             context.set_alpn_protocols(settings["alpn"].split(","))
         if "client_ca" in settings:
             context.load_verify_locations(os.path.join(CERTIFICATES, settings["client_ca"] + ".pem"))
             context.verify_mode = ssl.CERT_REQUIRED
-        context.sni_callback = self.note_sni
         if settings.get("drip"):
             self.sock = self.dripping(self.sock)
-        self.sock = context.wrap_socket(self.sock, server_side=True, suppress_ragged_eofs=False)
+        self.sock = context.wrap_socket(self.sock, suppress_ragged_eofs=False, **role)
 
     def note_sni(self, _sock, name, _context):
         self.sni = name
@@ -231,8 +241,8 @@ class Run:
         return self.value
 
 
-class Listener:
-    """One listening port and what its peer does."""
+class Peer:
+    """What a peer does on each of its connections."""
 
     def __init__(self, code, file, line, options):
         self.options = options
@@ -241,18 +251,58 @@ class Listener:
         self.go = threading.Semaphore(0)
         self.runs = []
         self.arrived = threading.Condition()
+
+    def start(self, sock):
+        with self.arrived:
+            self.runs.append(Run(Connection(self, sock)))
+            self.arrived.notify_all()
+
+    def run_number(self, n):
+        with self.arrived:
+            if not self.arrived.wait_for(lambda: len(self.runs) >= n, LONGEST):
+                raise EOFError("connection %d never came" % n)
+            return self.runs[n - 1]
+
+    def end(self):
+        """Ends all of it; gives the failures that can only be mistakes."""
+        self.over.set()
+        with self.arrived:
+            runs = list(self.runs)
+        mistakes = []
+        for run in runs:
+            run.connection.abandon()
+            run.done.wait(1)
+            if run.failure and not run.told and not isinstance(run.failure, (OSError, EOFError)):
+                mistakes.append(told(run.failure))
+        return mistakes
+
+
+class Dialer(Peer):
+    """A peer that connects, as often as `times` says."""
+
+    def __init__(self, code, file, line, options):
+        super().__init__(code, file, line, options)
+        self.port = options["port"]
+        for _ in range(options.get("times", 1)):
+            address = options.get("host", "127.0.0.1"), self.port
+            self.start(socket.create_connection(address, LONGEST))
+
+
+class Listener(Peer):
+    """A peer that listens on a port."""
+
+    def __init__(self, code, file, line, options):
+        super().__init__(code, file, line, options)
         host = options.get("host", "127.0.0.1")
         self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if "receive_buffer" in options:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options["receive_buffer"])
         self.sock.bind((host, options.get("port", 0)))
         self.port = self.sock.getsockname()[1]
         self.fillers = []
         if options.get("full"):
             self.fill()
         elif options.get("listen", True):
-            self.sock.listen(options.get("backlog", 128))
+            self.sock.listen(128)
             threading.Thread(target=self.accept, daemon=True).start()
 
     def fill(self):
@@ -269,22 +319,11 @@ class Listener:
     def accept(self):
         while not self.over.is_set():
             try:
-                accepted, _ = self.sock.accept()
-                connection = Connection(self, accepted)
+                self.start(self.sock.accept()[0])
             except OSError:
-                continue  # it was gone before it was accepted, or all is over
-            with self.arrived:
-                self.runs.append(Run(connection))
-                self.arrived.notify_all()
-
-    def run_number(self, n):
-        with self.arrived:
-            if not self.arrived.wait_for(lambda: len(self.runs) >= n, LONGEST):
-                raise EOFError("connection %d never came" % n)
-            return self.runs[n - 1]
+                pass  # it was gone before it was accepted, or all is over
 
     def end(self):
-        """Ends all of it; gives the failures that can only be mistakes."""
         self.over.set()
         for sock in [self.sock] + self.fillers:
             try:
@@ -292,15 +331,7 @@ class Listener:
             except OSError:
                 pass
             sock.close()
-        with self.arrived:
-            runs = list(self.runs)
-        mistakes = []
-        for run in runs:
-            run.connection.abandon()
-            run.done.wait(1)
-            if run.failure and not run.told and not isinstance(run.failure, (OSError, EOFError)):
-                mistakes.append(told(run.failure))
-        return mistakes
+        return super().end()
 
 
 NAMES = {"json": json, "os": os, "packet": packet, "socket": socket, "ssl": ssl, "struct": struct,
@@ -327,40 +358,34 @@ def told(failure):
 
 # Requests.
 
-listeners = []
+peers = []
 asked = time.monotonic()  # when the last request came
 
 
-def listen(code, file, line, options):
-    listener = Listener(code, file, line, options)
-    listeners.append(listener)
-    return [len(listeners), listener.port]
-
-
-def result(index, n):
-    return listeners[index - 1].run_number(n).result()
-
-
-def count(index):
-    return len(listeners[index - 1].runs)
-
-
-def go(index, times):
-    listeners[index - 1].go.release(times)
-
-
-def peer_of(index, n):
-    return list(listeners[index - 1].run_number(n).connection.peer[:2])
+def peer(made):
+    peers.append(made)
+    return [len(peers), made.port]
 
 
 def end():
     """Ends all peers, between two tests; their mistakes are the test's."""
     mistakes = []
-    for listener in listeners:
-        mistakes += listener.end()
-    listeners.clear()
+    for each in peers:
+        mistakes += each.end()
+    peers.clear()
     if mistakes:
         raise RuntimeError("\n".join(mistakes))
+
+
+REQUESTS_BY_NAME = {
+    "listen": lambda *arguments: peer(Listener(*arguments)),
+    "dial": lambda *arguments: peer(Dialer(*arguments)),
+    "result": lambda index, n: peers[index - 1].run_number(n).result(),
+    "count": lambda index: len(peers[index - 1].runs),
+    "go": lambda index, times: peers[index - 1].go.release(times),
+    "address": lambda index, n: list(peers[index - 1].run_number(n).connection.peer[:2]),
+    "end": end,
+}
 
 
 def lua(value):
@@ -384,9 +409,7 @@ def lua(value):
 def answer(request):
     try:
         name, *arguments = json.loads(request)
-        value = {"listen": listen, "result": result, "count": count, "go": go, "peer_of": peer_of,
-                 "end": end}[name](*arguments)
-        return "return true, " + lua(value)
+        return "return true, " + lua(REQUESTS_BY_NAME[name](*arguments))
     except Exception as failure:
         return "return false, " + lua(told(failure))
 

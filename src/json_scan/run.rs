@@ -25,7 +25,7 @@ pub fn digits(bytes: &[u8]) -> usize {
 /// What stands for itself in a string: all but quote, backslash and control characters.
 #[inline(always)]
 pub fn plain(bytes: &[u8]) -> usize {
-    // Most strings are shorter than that; for them blocks are a tenth slower than words.
+    // Most strings are shorter than that; for them blocks are a quarter slower than words.
     const SHORT: usize = 32;
     let short = before(&bytes[..bytes.len().min(SHORT)], specials);
     if short < SHORT { short } else { long_plain(bytes) }

@@ -9,9 +9,10 @@ use mlua::{AnyUserData, Function, Lua, MultiValue, Table, UserDataRefMut, Value}
 use crate::deadline::Deadline;
 use crate::error::{Code, Error};
 use crate::step::Step;
+use crate::transport::tls::Report;
 use crate::wait::{Driven, drive};
 
-use super::json;
+use super::{info, json};
 
 /// What the shim gets: whether it is done (nil: not yet), and up to four values with it.
 type Answer = (Option<bool>, Value, Value, Value, Value);
@@ -28,10 +29,25 @@ pub enum Outcome {
 /// How a call failed.
 pub enum Failure {
     Failed(Error),
+    /// The same where a peer's certificate was refused: what is known of that peer.
+    Refused(Error, Box<Report>),
     /// The script's own mistake, thrown by both modules.
     Argument(String),
     /// From Lua itself, passed on as it is.
     Lua(mlua::Error),
+}
+
+impl Failure {
+    /// A failure, with what `report` has to say if it is about a certificate.
+    pub fn of(error: Error, report: impl FnOnce() -> Option<Report>) -> Self {
+        match error.code() {
+            Code::Certificate => match report() {
+                Some(report) => Self::Refused(error, Box::new(report)),
+                None => Self::Failed(error),
+            },
+            _ => Self::Failed(error),
+        }
+    }
 }
 
 impl From<Error> for Failure {
@@ -186,7 +202,9 @@ impl<'a> Argument<'a> {
 
     /// The value of an option in the table that this argument is.
     pub fn option(&self, name: &'a str, value: &'a Value) -> Argument<'a> {
-        let Place::Argument(at) = self.at else { unreachable!("options do not nest") };
+        let at = match self.at {
+            Place::Argument(at) | Place::Option(at, _) => at,
+        };
         Argument { value: Some(value), at: Place::Option(at, name), ..*self }
     }
 
@@ -286,6 +304,14 @@ impl<'a> Argument<'a> {
         }
     }
 
+    /// A time in seconds, 0 among them; `default` where there is none.
+    pub fn patience_or(&self, default: f64) -> Result<f64> {
+        match self.is_absent() || self.number()? != 0.0 {
+            true => self.seconds_or(default),
+            false => Ok(0.0),
+        }
+    }
+
     /// A time in seconds; `default` where there is none.
     pub fn seconds_or(&self, default: f64) -> Result<f64> {
         if self.is_absent() { Ok(default) } else { self.seconds() }
@@ -347,6 +373,7 @@ impl Failure {
     pub fn during(self, operation: &'static str, peer: &str) -> Self {
         match self {
             Self::Failed(error) => Self::Failed(error.during(operation, peer)),
+            Self::Refused(error, report) => Self::Refused(error.during(operation, peer), report),
             other => other,
         }
     }
@@ -378,16 +405,17 @@ fn answer<'lua>(
 fn failed(lua: &Lua, safe: bool, failure: Failure) -> mlua::Result<Answer> {
     let string = |text: &str| lua.create_string(text).map(Value::String);
     let nil = Value::Nil;
+    let worded = |error: &Error, details: Value| -> mlua::Result<Answer> {
+        let how = string(if safe { "return" } else { "throw" })?;
+        let message = string(&error.to_string())?;
+        Ok((Some(false), how, message, string(error.code().name())?, details))
+    };
     Ok(match failure {
         Failure::Failed(error) => {
-            let how = string(if safe { "return" } else { "throw" })?;
-            let details = match error.phase() {
-                Some(phase) => Value::Table(lua.create_table_from([("phase", phase)])?),
-                None => nil,
-            };
-            let message = string(&error.to_string())?;
-            (Some(false), how, message, string(error.code().name())?, details)
+            let details = error.phase().map(|phase| lua.create_table_from([("phase", phase)]));
+            worded(&error, details.transpose()?.map_or(nil, Value::Table))?
         }
+        Failure::Refused(error, report) => worded(&error, Value::Table(info::tls(lua, *report)?))?,
         Failure::Argument(text) => (Some(false), string("throw")?, string(&text)?, nil, Value::Nil),
         Failure::Lua(mlua::Error::MemoryError(_)) => {
             (Some(false), string("pass")?, string(NO_MEMORY)?, nil, Value::Nil)

@@ -7,73 +7,65 @@ use mlua::{Lua, Table, Value};
 use socket2::SockRef;
 
 use crate::conn::Conn;
-use crate::connect::{Connected, Ends};
+use crate::connect::Ends;
 use crate::dial::Timings;
+use crate::error::{Code, Error};
 
 use super::call::{Call, Object, Outcome, Result, method};
-use super::options::{self, Options};
-use super::{info, json, reading, writing};
+use super::{info, json, options, reading, upgrade, writing};
 
 pub struct Connection {
     pub conn: Conn,
-    /// Failures are returned and not thrown: the connection was made by `tcp.safe`.
-    safe: bool,
-    /// Host and port as the script gave them.
-    label: String,
-    pub host: String,
     pub ends: Ends,
     pub timings: Timings,
+    pub manner: Manner,
+    pub is_tls: bool,
+}
+
+/// How a script wants its connection.
+#[derive(Clone)]
+pub struct Manner {
+    /// Failures are returned and not thrown: the connection was made by `tcp.safe`.
+    pub safe: bool,
+    pub host: String,
+    /// Host and port, as messages name them.
+    pub label: String,
     /// Seconds for each call.
     pub timeout: f64,
     pub json: json::Options,
-    is_tls: bool,
-}
-
-impl Connection {
-    pub fn new(connected: Connected, options: Options, label: String, safe: bool) -> Self {
-        let Connected { conn, ends, timings } = connected;
-        Self {
-            conn,
-            safe,
-            label,
-            host: options.target.host,
-            ends,
-            timings,
-            timeout: options.timeout,
-            json: options.json,
-            is_tls: options.tls.is_some(),
-        }
-    }
 }
 
 impl Object for Connection {
     const NAME: &'static str = "tcp.Connection";
 
     fn is_safe(&self) -> bool {
-        self.safe
+        self.manner.safe
     }
 
     fn label(&self) -> &str {
-        &self.label
+        &self.manner.label
     }
 }
 
 pub type Method = fn(&mut Call<'_>, &mut Connection) -> Result<Outcome>;
 
-const METHODS: [(&str, Method); 15] = [
+const METHODS: [(&str, Method); 18] = [
     ("close", close),
     ("dirty", dirty),
     ("events", events),
     ("fd", fd),
     ("getfd", fd),
+    ("handshake", handshake),
     ("info", info::info),
     ("is_open", is_open),
     ("pending", pending),
     ("pollfd", fd),
+    ("session", session),
     ("set_keepalive", set_keepalive),
     ("set_nodelay", set_nodelay),
     ("set_timeout", set_timeout),
     ("shutdown", shutdown),
+    ("start_tls", upgrade::start_tls),
     ("timeout", timeout),
     ("tostring", tostring),
 ];
@@ -105,22 +97,48 @@ fn is_open(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 }
 
 fn shutdown(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let deadline = call.deadline(this.timeout);
+    let deadline = call.deadline(this.manner.timeout);
     Ok(match call.drive(deadline, || this.conn.step_shutdown())? {
         Ok(()) => Outcome::Nothing,
         Err(again) => again,
     })
 }
 
+/// Finishes the TLS handshake that an accepted connection begins with.
+fn handshake(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    let deadline = call.deadline(this.manner.timeout);
+    let driven = call.drive(deadline, || match this.conn.transport()?.as_tls() {
+        Some(tls) => tls.step_handshake(),
+        None => Err(no_tls()),
+    });
+    Ok(match driven? {
+        Ok(()) => Outcome::Nothing,
+        Err(again) => again,
+    })
+}
+
+/// What resumes this TLS session later; nil before the server has sent it.
+fn session(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    let tls = this.conn.transport()?.as_tls().ok_or_else(no_tls)?;
+    Ok(Outcome::Value(match tls.session()? {
+        Some(session) => Value::String(call.lua.create_string(session)?),
+        None => Value::Nil,
+    }))
+}
+
+fn no_tls() -> Error {
+    Error::new(Code::Tls, "this connection has no TLS")
+}
+
 fn set_timeout(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    this.timeout = call.argument(1).seconds()?;
+    this.manner.timeout = call.argument(1).seconds()?;
     this.conn.transport()?;
     Ok(Outcome::Nothing)
 }
 
 fn set_nodelay(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let nodelay = call.argument(1).boolean()?;
-    SockRef::from(&this.conn.fd()?).set_tcp_nodelay(nodelay).map_err(crate::error::Error::from)?;
+    SockRef::from(&this.conn.fd()?).set_tcp_nodelay(nodelay).map_err(Error::from)?;
     Ok(Outcome::Nothing)
 }
 

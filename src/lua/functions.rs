@@ -1,20 +1,23 @@
 //! The module's functions: `connect`, `connect_tls`, `resolve`, and `send` and `recv` on the last connection;
 //! the full halves of `json`.
 
+use std::net::SocketAddr;
+
 use mlua::{AnyUserData, Lua, Table, Value};
 
-use crate::connect::Connect;
+use crate::connect::{Connect, Connected};
 use crate::deadline::Deadline;
 use crate::dial;
-use crate::error::{self, Error};
+use crate::error::{self, Error, printable};
 use crate::resolve::Resolve;
 use crate::step::Step;
-use crate::wait::{Driven, drive};
+use crate::transport::tls::Report;
 
 use super::call::{Call, Object, Outcome, Result, borrow, function};
-use super::connection::Connection;
+use super::connection::{Connection, Manner};
 use super::options::{self, Options, TIMEOUT};
-use super::{json, reading, writing};
+use super::work::{Underway, Work};
+use super::{json, listener, reading, writing};
 
 /// The registry's name for the connection that `connect` made last.
 const LAST: &str = "tcp.last";
@@ -23,9 +26,10 @@ type Function = fn(&mut Call<'_>) -> Result<Outcome>;
 
 /// The functions, by name, as the shim calls them.
 pub fn functions(lua: &Lua, safe: bool) -> mlua::Result<Table> {
-    let functions: [(&'static str, Function); 5] = [
+    let functions: [(&'static str, Function); 6] = [
         ("connect", connect),
         ("connect_tls", connect_tls),
+        ("listen", listener::listen),
         ("recv", recv),
         ("resolve", resolve),
         ("send", send),
@@ -45,40 +49,23 @@ fn table_of(lua: &Lua, safe: bool, functions: &[(&'static str, Function)]) -> ml
     Ok(table)
 }
 
-/// Something under way that outlives one call: its token.
-struct Underway<T> {
-    work: T,
-    deadline: Deadline,
-    /// Whom messages name.
-    label: String,
+impl Work for (Connect, Options) {
+    type Result = Connected;
+
+    fn step(&mut self) -> error::Result<Step<Connected>> {
+        self.0.step()
+    }
+
+    fn report(&self) -> Option<Report> {
+        self.0.report()
+    }
 }
 
-impl<T: 'static> Underway<T> {
-    /// Begins, or goes on with what an earlier call left, and drives `step`: what it came to and what
-    /// it was made with, or the outcome of an interrupt.
-    fn drive<U>(
-        call: &mut Call<'_>,
-        begin: fn(&Call<'_>) -> Result<Self>,
-        step: fn(&mut T) -> error::Result<Step<U>>,
-    ) -> Result<std::result::Result<(U, Self), Outcome>> {
-        // Before the wait: once a signal has come, nothing may run that its handler would end.
-        if call.is_first() {
-            call.token = Value::UserData(call.lua.create_any_userdata(begin(call)?)?);
-        }
-        let token = call.token.as_userdata().expect("made above");
-        let mut underway = token.borrow_mut::<Self>()?;
-        let Self { work, deadline, label } = &mut *underway;
-        let driven = drive(*deadline, || step(work));
-        match driven.map_err(|error| error.during(call.name(), &label))? {
-            Driven::Done(value) => {
-                drop(underway);
-                Ok(Ok((value, token.take()?)))
-            }
-            Driven::Interrupted => {
-                drop(underway);
-                Ok(Err(Outcome::Again(std::mem::replace(&mut call.token, Value::Nil))))
-            }
-        }
+impl Work for Resolve {
+    type Result = Vec<SocketAddr>;
+
+    fn step(&mut self) -> error::Result<Step<Vec<SocketAddr>>> {
+        Resolve::step(self)
     }
 }
 
@@ -96,12 +83,20 @@ fn connect_tls(call: &mut Call<'_>) -> Result<Outcome> {
 
 fn establish(call: &mut Call<'_>, tls: bool) -> Result<Outcome> {
     let begin = if tls { begin_connect_tls } else { begin_connect };
-    let (connected, underway) = match Underway::drive(call, begin, |(connect, _)| connect.step())? {
+    let (connected, underway) = match Underway::drive(call, begin)? {
         Ok(done) => done,
         Err(again) => return Ok(again),
     };
     let Underway { work: (_, options), label, .. } = underway;
-    let connection = Connection::new(connected, options, label, call.safe);
+    let Connected { conn, ends, timings } = connected;
+    let manner = Manner {
+        safe: call.safe,
+        host: options.target.host,
+        label,
+        timeout: options.timeout,
+        json: options.json,
+    };
+    let connection = Connection { conn, ends, timings, manner, is_tls: options.tls.is_some() };
     Ok(Outcome::Value(Value::UserData(call.lua.create_any_userdata(connection)?)))
 }
 
@@ -123,13 +118,13 @@ fn begin(call: &Call<'_>, tls: bool) -> Result<Connecting> {
         Options::new(host, port, tls).map_err(|error| error.during(call.name(), &label))?;
     options.apply(call.argument(3))?;
     let deadline = Deadline::after(options.connect_timeout.unwrap_or(options.timeout));
-    let connect = Connect::start(options.target.clone(), options.tls.as_ref(), options.limits)
+    let connect = Connect::start(options.target.clone(), options.tls.clone(), options.limits)
         .map_err(|error| error.during(call.name(), &label))?;
     Ok(Underway { work: (connect, options), deadline, label })
 }
 
 fn resolve(call: &mut Call<'_>) -> Result<Outcome> {
-    let (addresses, _) = match Underway::drive(call, begin_resolve, Resolve::step)? {
+    let (addresses, _) = match Underway::drive(call, begin_resolve)? {
         Ok(done) => done,
         Err(again) => return Ok(again),
     };
@@ -140,7 +135,7 @@ fn resolve(call: &mut Call<'_>) -> Result<Outcome> {
 fn begin_resolve(call: &Call<'_>) -> Result<Underway<Resolve>> {
     let host = call.argument(1).string()?.to_string_lossy();
     let deadline = Deadline::after(call.argument(2).seconds_or(TIMEOUT)?);
-    let label = dial::printable(&host);
+    let label = printable(&host);
     let work = Resolve::start(&host).map_err(|error| error.during(call.name(), &label))?;
     Ok(Underway { work, deadline, label })
 }

@@ -7,13 +7,18 @@ mod functions;
 mod info;
 #[allow(unsafe_code)]
 mod json;
+mod listener;
 mod options;
 mod reading;
+mod upgrade;
+mod work;
 mod writing;
 
-use mlua::{Lua, Table, UserDataFields};
+use mlua::{Function, Lua, Table, UserDataFields, Value};
 
+use call::Object;
 use connection::Connection;
+use listener::Listener;
 
 /// The registry's name for what the shim made, once for both modules: a connection has the same
 /// methods wherever it comes from.
@@ -40,20 +45,23 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     native.raw_set("encode", json::encode_function(lua)?)?;
     native.raw_set("tcp", functions::functions(lua, false)?)?;
     native.raw_set("safe", functions::functions(lua, true)?)?;
-    native.raw_set("methods", connection::methods(lua)?)?;
+    native.raw_set("connection", connection::methods(lua)?)?;
+    native.raw_set("listener", listener::methods(lua)?)?;
     let shim = lua.load(include_str!("shim.lua")).set_name("=tcp").into_function()?;
     let modules: Table = shim.call(native)?;
-    register(lua, &modules)?;
+    register::<Connection>(lua, modules.raw_get("connection")?)?;
+    register::<Listener>(lua, modules.raw_get("listener")?)?;
     Ok(modules)
 }
 
-/// Gives connections their metatable: what the shim made of the methods.
-fn register(lua: &Lua, modules: &Table) -> mlua::Result<()> {
-    let methods: Table = modules.raw_get("methods")?;
-    let close: mlua::Function = methods.raw_get("close")?;
-    let tostring: mlua::Function = modules.raw_get("tostring")?;
-    lua.register_userdata_type::<Connection>(|registry| {
-        registry.add_meta_field("__name", <Connection as call::Object>::NAME);
+/// Gives a type of object its metatable: what the shim made of its methods.
+fn register<T: Object>(lua: &Lua, methods: Table) -> mlua::Result<()> {
+    let close: Function = methods.raw_get("close")?;
+    // A method for the metatable alone.
+    let tostring: Function = methods.raw_get("tostring")?;
+    methods.raw_set("tostring", Value::Nil)?;
+    lua.register_userdata_type::<T>(|registry| {
+        registry.add_meta_field("__name", T::NAME);
         registry.add_meta_field("__index", methods);
         registry.add_meta_field("__close", close);
         registry.add_meta_field("__tostring", tostring);

@@ -36,8 +36,7 @@ impl Options {
     /// The defaults for a host and a port, with TLS or without.
     pub fn new(host: String, port: u16, tls: bool) -> error::Result<Self> {
         let server_name = server_name(&host)?;
-        let tls =
-            tls.then(|| tls::Settings { server_name, verify: true, trust: tls::Trust::default() });
+        let tls = tls.then(|| tls::Settings::new(server_name));
         Ok(Self {
             timeout: TIMEOUT,
             connect_timeout: None,
@@ -91,6 +90,53 @@ impl Options {
     }
 }
 
+/// What a listener is made with.
+pub struct ListenOptions {
+    /// What its connections are like; the target is where it listens.
+    pub accepted: Options,
+    pub backlog: i32,
+    pub reuse_addr: bool,
+    pub reuse_port: bool,
+    pub tls: Option<tls::Settings>,
+}
+
+impl ListenOptions {
+    pub fn new(host: String, port: u16) -> error::Result<Self> {
+        let accepted = Options::new(host, port, false)?;
+        Ok(Self { accepted, backlog: 128, reuse_addr: true, reuse_port: false, tls: None })
+    }
+
+    pub fn apply(&mut self, argument: Argument<'_>) -> Result<()> {
+        if argument.is_absent() {
+            return Ok(());
+        }
+        each(argument, |option| {
+            match option.name() {
+                "backlog" => self.backlog = option.integer(0, i32::MAX as usize)? as i32,
+                "reuse_addr" => self.reuse_addr = option.boolean()?,
+                "reuse_port" => self.reuse_port = option.boolean()?,
+                "tls" => {
+                    let settings = self.tls.insert(tls::Settings::new(String::new()));
+                    each(option, |option| set_tls(settings, option))?;
+                }
+                // It listens at its host.
+                "bind" => return Ok(false),
+                _ => return self.accepted.set(option),
+            }
+            Ok(true)
+        })
+    }
+}
+
+/// The options of `start_tls` on a connection to `host`.
+pub fn tls(argument: Argument<'_>, host: &str) -> Result<tls::Settings> {
+    let mut settings = tls::Settings::new(server_name(host)?);
+    if !argument.is_absent() {
+        each(argument, |option| set_tls(&mut settings, option))?;
+    }
+    Ok(settings)
+}
+
 /// The options of `json.decode`.
 pub fn json(argument: Argument<'_>) -> Result<json::Options> {
     let mut options = json::Options::default();
@@ -128,19 +174,82 @@ fn set_json(options: &mut json::Options, option: Argument<'_>) -> Result<bool> {
 }
 
 fn set_tls(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
+    let profile = &mut settings.profile;
     match option.name() {
         "verify" => settings.verify = option.boolean()?,
         "server_name" => {
-            let name = server_name(&option.text()?);
-            settings.server_name =
-                name.map_err(|_| option.wrong("a host name or an IP address expected"))?;
+            settings.server_name = server_name(&option.text()?)
+                .map_err(|_| option.wrong("a host name or an IP address expected"))?;
         }
-        "ca_file" => settings.trust.file = Some(path(option)?),
-        "ca_dir" => settings.trust.dir = Some(path(option)?),
-        "ca" => settings.trust.text = Some(option.string()?.as_bytes().to_vec()),
+        "ca_file" | "ca" => profile.trust.certificates.push(pem(option)?),
+        "ca_dir" => profile.trust.dir = Some(path(option)?),
+        "cert_file" | "cert" => profile.certificate = Some(pem(option)?),
+        "key_file" | "key" => profile.key = Some(pem(option)?),
+        "key_password" => profile.key_password = Some(option.string()?.as_bytes().to_vec()),
+        "min_version" => profile.min_version = version(option)?,
+        "max_version" => profile.max_version = Some(version(option)?),
+        "ciphers" => profile.ciphers = Some(words(option)?),
+        "ciphersuites" => profile.ciphersuites = Some(words(option)?),
+        "alpn" => profile.alpn = list(option, protocol)?,
+        "session" => settings.session = Some(option.string()?.as_bytes().to_vec()),
+        "pin_sha256" => settings.pins = list(option, pin)?,
+        "close_notify" => {
+            settings.ignore_truncation = option.one_of(&[("require", false), ("ignore", true)])?;
+        }
+        "keylog" => profile.keylog = option.boolean()?,
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// PEM text, or with `_file` in the option's name the path of a file of it.
+fn pem(option: Argument<'_>) -> Result<tls::Pem> {
+    Ok(match option.name().ends_with("_file") {
+        true => tls::Pem::File(path(option)?),
+        false => tls::Pem::Text(option.string()?.as_bytes().to_vec()),
+    })
+}
+
+fn version(option: Argument<'_>) -> Result<tls::Version> {
+    use tls::Version::{Tls10, Tls11, Tls12, Tls13};
+    option.one_of(&[("1.0", Tls10), ("1.1", Tls11), ("1.2", Tls12), ("1.3", Tls13)])
+}
+
+/// A list in OpenSSL's notation.
+fn words(option: Argument<'_>) -> Result<String> {
+    let words = option.text()?;
+    if words.is_empty() || words.contains('\0') {
+        return Err(option.wrong("OpenSSL's names of ciphers expected"));
+    }
+    Ok(words)
+}
+
+/// One value or a table of several.
+fn list<T>(option: Argument<'_>, one: fn(Argument<'_>) -> Result<T>) -> Result<Vec<T>> {
+    match option.value() {
+        Value::Table(table) => {
+            let values = table.sequence_values::<Value>();
+            values.map(|value| one(option.with(&value?))).collect()
+        }
+        _ => Ok(vec![one(option)?]),
+    }
+}
+
+/// A protocol's name for ALPN (RFC 7301, section 3.1).
+fn protocol(option: Argument<'_>) -> Result<Vec<u8>> {
+    let name = option.string()?.as_bytes().to_vec();
+    match name.len() {
+        1..=255 => Ok(name),
+        _ => Err(option.wrong("names of 1 to 255 bytes expected")),
+    }
+}
+
+/// A SHA-256, in hexadecimal or base64.
+fn pin(option: Argument<'_>) -> Result<tls::Pin> {
+    let text = option.text()?;
+    tls::parse_pin(&text).ok_or_else(|| {
+        option.wrong("the SHA-256 of a public key, in base64 or hexadecimal, expected")
+    })
 }
 
 /// A host as certificates have it: an address without brackets, a name in ASCII without the dot

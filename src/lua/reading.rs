@@ -104,7 +104,8 @@ fn next_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcom
 
 fn json_packets(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Outcome> {
     items(call, this, packet(this), at_end, |call, this, item| {
-        let value = json::decode(call.lua, this.conn.text(item), this.json).map_err(Failure::from);
+        let value =
+            json::decode(call.lua, this.conn.text(item), this.manner.json).map_err(Failure::from);
         // The packet is whole, whatever is in it: the next one can be read. Only a failure of Lua's
         // own, such as no memory, leaves it there.
         if !matches!(value, Err(Failure::Lua(_))) {
@@ -130,14 +131,14 @@ fn next_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 fn json_values(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Outcome> {
     let request = Request::Json { max: this.conn.limits().max_buffer };
     items(call, this, request, at_end, |call, this, item| {
-        let value = json::decode(call.lua, this.conn.text(item), this.json)?;
+        let value = json::decode(call.lua, this.conn.text(item), this.manner.json)?;
         this.conn.consume(item);
         Ok(value)
     })
 }
 
 fn skip_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let deadline = call.deadline(this.timeout);
+    let deadline = call.deadline(this.manner.timeout);
     match call.drive(deadline, || this.conn.step_skip_packet())? {
         Ok(Some(length)) => Ok(Outcome::Value(Value::Integer(length as i64))),
         Ok(None) => closed(call.lua).map(Outcome::Value),
@@ -166,7 +167,7 @@ fn items(
     at_end: AtEnd,
     take: fn(&Call<'_>, &mut Connection, &Item) -> Result<Value>,
 ) -> Result<Outcome> {
-    let deadline = call.deadline(this.timeout);
+    let deadline = call.deadline(this.manner.timeout);
     match call.drive(deadline, || this.conn.step_find(request))? {
         Ok(Some(item)) => take(call, this, &item).map(Outcome::Value),
         Ok(None) => at_end(call.lua).map(Outcome::Value),

@@ -55,7 +55,7 @@ end
 
 -- Methods -----------------------------------------------------------------------------------------
 
-local operations = native.methods
+local operations = native.connection
 local methods = publish(operations)
 
 -- Raises where a method's self is no connection.
@@ -132,6 +132,20 @@ function methods.sink(self)
   end
 end
 
+local listener = publish(native.listener)
+
+-- The clients as they come, until the listener is closed.
+function listener.connections(self)
+  local accept = native.listener.accept
+  return function()
+    local ok, a, b, c = resume(accept, nil, self)
+    if not ok and c ~= "closed" then
+      raise(a, b, 2)
+    end
+    return ok and a or nil
+  end
+end
+
 -- Modules -----------------------------------------------------------------------------------------
 
 -- A codec tries its fast half, which is right or fails; the full one checks arguments and words the
@@ -182,12 +196,9 @@ local function module(name, functions)
   return tcp
 end
 
-local tostring_of = methods.tostring
-methods.tostring = nil
-
 return {
   tcp = module("tcp", native.tcp),
   safe = module("tcp.safe", native.safe),
-  methods = methods,
-  tostring = tostring_of,
+  connection = methods,
+  listener = listener,
 }

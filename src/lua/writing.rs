@@ -60,7 +60,7 @@ fn write(
     this: &mut Connection,
     queue: fn(&Call<'_>, &mut Conn) -> Result<()>,
 ) -> Result<Outcome> {
-    let deadline = call.deadline(this.timeout);
+    let deadline = call.deadline(this.manner.timeout);
     if call.is_first() {
         queue(call, &mut this.conn)?;
     }

@@ -27,4 +27,14 @@ pub trait Transport {
 
     /// Bytes that have come and wait inside the transport, where poll cannot see them.
     fn pending(&self) -> usize;
+
+    /// The bare socket, to be carried by another transport; none once something is on top of it.
+    fn into_tcp(self: Box<Self>) -> Option<tcp::Tcp> {
+        None
+    }
+
+    /// What only TLS knows.
+    fn as_tls(&mut self) -> Option<&mut tls::Tls> {
+        None
+    }
 }

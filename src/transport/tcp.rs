@@ -63,6 +63,10 @@ impl Transport for Tcp {
     fn pending(&self) -> usize {
         0
     }
+
+    fn into_tcp(self: Box<Self>) -> Option<Tcp> {
+        Some(*self)
+    }
 }
 
 /// For the TLS above: OpenSSL's own socket layer would raise SIGPIPE.

@@ -1,51 +1,141 @@
-//! TLS over a TCP transport: the handshake and the records as steps, every outcome of OpenSSL
-//! mapped in one place. OpenSSL is spoken to here and in the modules below, nowhere else. Uses
+//! TLS over a TCP transport: the handshake and the records as steps, every outcome of OpenSSL mapped
+//! in one place. OpenSSL is spoken to here and in the modules below, nowhere else. Uses
 //! `transport::tcp`, `step`, `error`.
 
+mod certificate;
 mod context;
+mod profile;
 mod refusal;
+mod session;
 
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{self, ErrorCode, Ssl, SslStream};
+use openssl::ssl::{self, ErrorCode, NameType, Ssl, SslContext, SslRef, SslStream, SslVerifyMode};
+use openssl::x509::X509;
+use openssl::x509::verify::X509CheckFlags;
 
 use super::Transport;
 use super::tcp::Tcp;
 use crate::error::{Code, Error, Pending, Result};
 use crate::step::{Step, Wait, Want, ready};
 
-pub use context::{Settings, Trust};
+pub use certificate::{Certificate, parse_pin};
+pub use profile::{Pem, Pin, Profile, Settings, Trust, Version};
 use refusal::Refusal;
+use session::Session;
 
 /// Largest plaintext of one record (RFC 8446, section 5.1), and so of one read.
 const RECORD: usize = 16 * 1024;
 
-/// SSL_R_UNEXPECTED_EOF_WHILE_READING: the stream ended without close_notify.
-const UNEXPECTED_EOF: i32 = 294;
-/// SSL_R_WRONG_VERSION_NUMBER and SSL_R_HTTP_REQUEST's kin: what came was no TLS record.
+// Reasons of OpenSSL's SSL library, in sslerr.h.
+const UNEXPECTED_EOF_WHILE_READING: i32 = 294;
 const WRONG_VERSION_NUMBER: i32 = 267;
 
 /// A client that has everything but its connection.
 pub struct Client {
     ssl: Ssl,
+    end: End,
+}
+
+/// What one end knows besides what OpenSSL does.
+struct End {
+    settings: Arc<Settings>,
     refusal: Arc<Refusal>,
+    /// The session that is offered, if any.
+    offered: Option<Session>,
 }
 
 impl Client {
     /// Prepares a handshake with the server that `settings` name.
-    pub fn new(settings: &Settings) -> Result<Self> {
-        let context = context::client(settings)?;
+    pub fn new(settings: Settings) -> Result<Self> {
+        let context = context::client(&settings.profile)?;
         let mut ssl = Ssl::new(&context).map_err(failed)?;
         let refusal = Arc::new(Refusal::new(&settings.server_name));
-        context::expect(&mut ssl, settings, &refusal).map_err(failed)?;
-        Ok(Self { ssl, refusal })
+        expect(&mut ssl, &settings, &refusal).map_err(failed)?;
+        let session = settings.session.as_ref();
+        let offered = session.and_then(|bytes| Session::offered(bytes, &settings, &context));
+        if let Some(session) = &offered {
+            resume(&mut ssl, session).map_err(failed)?;
+        }
+        let end = End { settings: Arc::new(settings), refusal, offered };
+        Ok(Self { ssl, end })
     }
 
-    pub fn handshake(self, tcp: Tcp) -> Result<Handshake> {
+    pub fn handshake(mut self, tcp: Tcp) -> Result<Handshake> {
+        self.ssl.set_connect_state();
         let stream = SslStream::new(self.ssl, tcp).map_err(failed)?;
-        Ok(Handshake { tls: Some(Tls { stream }), refusal: self.refusal })
+        Ok(Handshake { tls: Some(Tls { stream, end: self.end }) })
+    }
+}
+
+/// Tells a client whom to expect: the name sent, the name or address verified (RFC 9525: the subject's
+/// alternative names, never the CN), and where a refusal is written down.
+fn expect(
+    ssl: &mut Ssl,
+    settings: &Settings,
+    refusal: &Arc<Refusal>,
+) -> std::result::Result<(), ErrorStack> {
+    let name = &settings.server_name;
+    let param = ssl.param_mut();
+    param.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS | X509CheckFlags::NEVER_CHECK_SUBJECT);
+    match name.parse::<IpAddr>() {
+        Ok(address) => param.set_ip(address)?,
+        Err(_) => {
+            param.set_host(name)?;
+            ssl.set_hostname(name)?;
+        }
+    }
+    let (refusal, verify) = (Arc::clone(refusal), settings.verify);
+    let system = settings.profile.trust.is_system();
+    ssl.set_verify_callback(SslVerifyMode::PEER, move |ok, store| {
+        if !ok {
+            refusal.note(store, system);
+        }
+        ok || !verify
+    });
+    Ok(())
+}
+
+#[allow(unsafe_code)]
+fn resume(ssl: &mut SslRef, session: &Session) -> std::result::Result<(), ErrorStack> {
+    // SAFETY: the session is decoded from bytes and belongs to no other context; it is offered only
+    // with the settings that it was made with.
+    unsafe { ssl.set_session(&session.resume) }
+}
+
+/// A server's context: certificate, key, and whom it trusts.
+#[derive(Clone)]
+pub struct Server {
+    context: SslContext,
+    settings: Arc<Settings>,
+}
+
+impl Server {
+    pub fn new(settings: Settings) -> Result<Self> {
+        let context = context::server(&settings.profile)?;
+        Ok(Self { context, settings: Arc::new(settings) })
+    }
+
+    /// The server's side of a connection. Its handshake runs with the first read or write, so that a
+    /// silent client holds up nobody.
+    pub fn accept(&self, tcp: Tcp) -> Result<Tls> {
+        let mut ssl = Ssl::new(&self.context).map_err(failed)?;
+        let refusal = Arc::new(Refusal::new("the client"));
+        let note = Arc::clone(&refusal);
+        let mode = self.context.verify_mode();
+        ssl.set_verify_callback(mode, move |ok, store| {
+            if !ok {
+                note.note(store, false);
+            }
+            ok
+        });
+        ssl.set_accept_state();
+        let stream = SslStream::new(ssl, tcp).map_err(failed)?;
+        let end = End { settings: Arc::clone(&self.settings), refusal, offered: None };
+        Ok(Tls { stream, end })
     }
 }
 
@@ -53,43 +143,118 @@ impl Client {
 pub struct Handshake {
     /// Taken when the handshake is done.
     tls: Option<Tls>,
-    refusal: Arc<Refusal>,
 }
 
 impl Handshake {
     /// The transport, once both sides are through.
     pub fn step(&mut self) -> Result<Step<Tls>> {
         let Some(tls) = &mut self.tls else { unreachable!("a step after the last") };
-        clear_errors();
-        match tls.stream.connect() {
-            Err(error) if error.code() == ErrorCode::SSL && !is_end(&error) => {
-                Err(match self.refusal.why() {
-                    Some(why) => Error::new(Code::Certificate, why),
-                    None => handshake_error(&error),
-                })
-            }
-            Err(error) if is_end(&error) => {
-                Err(Error::closed("end of stream in the TLS handshake"))
-            }
-            result => {
-                let step = tls.step(result).map_err(|error| match error.code() {
-                    Code::Closed => {
-                        Error::closed(format!("{} in the TLS handshake", error.detail()))
-                    }
-                    _ => error,
-                });
-                ready!(step?.pending(Pending::Handshake));
-                Ok(Step::Done(self.tls.take().expect("it was there above")))
-            }
-        }
+        ready!(tls.step_handshake()?);
+        Ok(Step::Done(self.tls.take().expect("it was there above")))
     }
+
+    /// What is known of the peer so far.
+    pub fn report(&self) -> Option<Report> {
+        self.tls.as_ref().map(Tls::report)
+    }
+}
+
+/// What a handshake came to.
+pub struct Report {
+    pub version: &'static str,
+    pub cipher: Option<&'static str>,
+    pub alpn: Option<Vec<u8>>,
+    pub resumed: bool,
+    pub server_name: Option<String>,
+    /// What verification says, also where it was not asked.
+    pub verify_error: Option<String>,
+    /// Leaf first.
+    pub chain: Vec<Certificate>,
 }
 
 pub struct Tls {
     stream: SslStream<Tcp>,
+    end: End,
 }
 
 impl Tls {
+    /// Finishes a handshake that is pending.
+    pub fn step_handshake(&mut self) -> Result<Step<()>> {
+        clear_errors();
+        let result = self.stream.do_handshake();
+        ready!(self.step(result)?.pending(Pending::Handshake));
+        self.check_pin()?;
+        Ok(Step::Done(()))
+    }
+
+    pub fn report(&self) -> Report {
+        let ssl = self.stream.ssl();
+        let name = &self.end.settings.server_name;
+        let server_name = match ssl.is_server() {
+            true => ssl.servername(NameType::HOST_NAME).map(str::to_owned),
+            false => Some(name.clone()),
+        };
+        Report {
+            version: ssl.version_str(),
+            cipher: ssl.current_cipher().and_then(|cipher| cipher.standard_name()),
+            alpn: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),
+            resumed: ssl.session_reused(),
+            server_name,
+            verify_error: self.verify_error(),
+            chain: self.chain().iter().filter_map(|each| Certificate::of(each).ok()).collect(),
+        }
+    }
+
+    /// What resumes this session in a later connection; none before the server has sent it.
+    pub fn session(&self) -> Result<Option<Vec<u8>>> {
+        // The id is that of a ticket, or of a session that the server keeps.
+        let session = self.stream.ssl().session().filter(|session| !session.id().is_empty());
+        let Some(session) = session else { return Ok(None) };
+        let resume = session.to_owned();
+        let session = Session { resume, chain: self.chain(), refusal: self.verify_error() };
+        session.to_bytes(&self.end.settings).map(Some).map_err(failed)
+    }
+
+    fn verify_error(&self) -> Option<String> {
+        match self.resumed() {
+            Some(session) => session.refusal.clone(),
+            None => self.end.refusal.why().map(str::to_owned),
+        }
+    }
+
+    /// The session that this connection goes on with.
+    fn resumed(&self) -> Option<&Session> {
+        self.end.offered.as_ref().filter(|_| self.stream.ssl().session_reused())
+    }
+
+    /// The peer's certificates, leaf first.
+    fn chain(&self) -> Vec<X509> {
+        if let Some(session) = self.resumed() {
+            return session.chain.clone();
+        }
+        let ssl = self.stream.ssl();
+        let Some(leaf) = ssl.peer_certificate() else { return self.end.refusal.chain().to_vec() };
+        // A client's list begins with the leaf, a server's does not.
+        let sent = ssl.peer_cert_chain().map(|chain| chain.iter().map(ToOwned::to_owned));
+        let others = sent.into_iter().flatten().filter(|other: &X509| *other != leaf);
+        [leaf.clone()].into_iter().chain(others).collect()
+    }
+
+    /// Pins count besides the chain, and also where the chain does not.
+    fn check_pin(&self) -> Result<()> {
+        let pins = &self.end.settings.pins;
+        if pins.is_empty() {
+            return Ok(());
+        }
+        let key = self.chain().first().and_then(|leaf| certificate::pin(leaf).ok());
+        if key.is_some_and(|key| pins.contains(&key)) {
+            return Ok(());
+        }
+        let key = key.map(|key| openssl::base64::encode_block(&key)).unwrap_or_default();
+        let detail = format!("pin mismatch: the public key's SHA-256 is {key}");
+        Err(Error::new(Code::Certificate, detail))
+    }
+
     /// What an outcome of OpenSSL means: done, a wait in the direction that it asks for (which need
     /// not be the operation's own), or an error.
     fn step<T>(&self, result: std::result::Result<T, ssl::Error>) -> Result<Step<T>> {
@@ -100,14 +265,35 @@ impl Tls {
         match error.code() {
             ErrorCode::WANT_READ => Ok(Step::Wait(Wait::new(&self.fd(), Want::Read))),
             ErrorCode::WANT_WRITE => Ok(Step::Wait(Wait::new(&self.fd(), Want::Write))),
-            _ if is_end(&error) => {
-                Err(Error::closed("end of stream without TLS close_notify (truncated?)"))
-            }
-            _ => match error.into_io_error() {
-                Ok(error) => Err(error.into()),
-                Err(error) => Err(Error::new(Code::Tls, reason(&error))),
-            },
+            _ if self.stream.ssl().is_init_finished() => Err(record_error(error)),
+            _ => Err(self.handshake_error(error)),
         }
+    }
+
+    #[cold]
+    fn handshake_error(&self, error: ssl::Error) -> Error {
+        if error.code() == ErrorCode::SSL && !is_end(&error) {
+            if let Some(why) = self.end.refusal.why() {
+                return Error::new(Code::Certificate, why);
+            }
+        }
+        let wrong_version = first_reason(&error) == Some(WRONG_VERSION_NUMBER);
+        let Profile { min_version, ciphers, .. } = &self.end.settings.profile;
+        let old = *min_version < Version::Tls12 && ciphers.is_none();
+        let error = record_error(error);
+        let detail = error.detail();
+        Error::new(
+            error.code(),
+            match error.code() {
+                Code::Tls if wrong_version => format!("the peer does not speak TLS ({detail})"),
+                Code::Tls if old => format!(
+                    "handshake failed: {detail} (OpenSSL wants ciphers = \
+                     \"DEFAULT:@SECLEVEL=0\" besides for a version below 1.2)"
+                ),
+                Code::Tls => format!("handshake failed: {detail}"),
+                _ => format!("{detail} in the TLS handshake"),
+            },
+        )
     }
 }
 
@@ -118,6 +304,7 @@ impl Transport for Tls {
         clear_errors();
         let result = match self.stream.ssl_read(&mut into[filled..]) {
             Err(error) if error.code() == ErrorCode::ZERO_RETURN => Ok(0),
+            Err(error) if is_end(&error) && self.end.settings.ignore_truncation => Ok(0),
             other => other,
         };
         into.truncate(filled + result.as_ref().copied().unwrap_or(0));
@@ -150,6 +337,10 @@ impl Transport for Tls {
     fn pending(&self) -> usize {
         self.stream.ssl().pending()
     }
+
+    fn as_tls(&mut self) -> Option<&mut Tls> {
+        Some(self)
+    }
 }
 
 /// OpenSSL's queue of errors belongs to the thread: an entry that another library left there would
@@ -162,33 +353,30 @@ fn clear_errors() {
 fn is_end(error: &ssl::Error) -> bool {
     match error.code() {
         ErrorCode::SYSCALL => error.io_error().is_none(),
-        ErrorCode::SSL => first_reason_code(error) == Some(UNEXPECTED_EOF),
+        ErrorCode::SSL => first_reason(error) == Some(UNEXPECTED_EOF_WHILE_READING),
         _ => false,
     }
 }
 
-fn first_reason_code(error: &ssl::Error) -> Option<i32> {
+fn first_reason(error: &ssl::Error) -> Option<i32> {
     Some(error.ssl_error()?.errors().first()?.reason_code())
 }
 
+/// A failure of what is carried, or of the carrier.
 #[cold]
-fn handshake_error(error: &ssl::Error) -> Error {
-    let reason = reason(error);
-    if first_reason_code(error) == Some(WRONG_VERSION_NUMBER) {
-        return Error::new(Code::Tls, format!("the peer does not speak TLS ({reason})"));
+fn record_error(error: ssl::Error) -> Error {
+    if is_end(&error) {
+        return Error::closed("end of stream without TLS close_notify");
     }
-    Error::new(Code::Tls, format!("handshake failed: {reason}"))
+    match error.into_io_error() {
+        Ok(error) => error.into(),
+        Err(error) => {
+            Error::new(Code::Tls, error.ssl_error().map_or_else(|| error.to_string(), reasons))
+        }
+    }
 }
 
 /// OpenSSL's own words for a failure, all of them.
-#[cold]
-fn reason(error: &ssl::Error) -> String {
-    match error.ssl_error() {
-        Some(stack) => reasons(stack),
-        None => error.to_string(),
-    }
-}
-
 fn reasons(stack: &ErrorStack) -> String {
     let words: Vec<_> = stack.errors().iter().filter_map(|error| error.reason()).collect();
     if words.is_empty() { stack.to_string() } else { words.join(", ") }

@@ -1,6 +1,6 @@
 //! JSON text to Lua values and back: strict RFC 8259, lossless, nothing in between.
 //!
-//! Decoding parses the whole text into a flat tape (`parse`, `tape`: plain Rust, no Lua) and then builds
+//! Decoding parses the whole text into a flat tape (`parse`, `scalar`, `tape`: plain Rust, no Lua) and then builds
 //! the values in one protected call with tables of the exact size (`replay`). Encoding walks a value in
 //! one protected call and appends to the caller's buffer (`walk`, `write`). `entry` holds the two
 //! functions that scripts call a million times, without mlua's callback between.
@@ -18,6 +18,7 @@ mod parse;
 mod path;
 mod plain;
 mod replay;
+mod scalar;
 mod tape;
 mod walk;
 mod write;
@@ -108,14 +109,21 @@ pub fn encode(lua: &Lua, value: &Value, out: &mut Vec<u8>) -> Result<(), Error> 
     let mut walked = Ok(());
     let raised = {
         let (out, message, walked) = (&mut *out, &mut message, &mut walked);
-        // SAFETY: the closure captures references only, and the walk's frames own nothing. The value is
+        // SAFETY: the closure captures references only, and the frames within own nothing. The value is
         // the protected function's first argument.
-        unsafe { lua.exec_raw::<()>(value, |state| *walked = walk::encode(state, 1, out, message)) }
+        unsafe {
+            lua.exec_raw::<()>(value, |state| {
+                *walked = walk::walk(state, 1, out);
+                if let Err(fault) = walked {
+                    fault.describe(state, 1, message);
+                }
+            })
+        }
     };
     let result = raised.map_err(Error::from).and(match walked {
         Ok(()) => Ok(()),
-        Err(walk::Failed::Invalid) => Err(Error::Invalid(message)),
-        Err(walk::Failed::Memory) => Err(Error::Memory),
+        Err(fault) if fault.is_memory() => Err(Error::Memory),
+        Err(_) => Err(Error::Invalid(message)),
     });
     if result.is_err() {
         out.truncate(start);

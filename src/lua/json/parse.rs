@@ -1,21 +1,12 @@
 //! JSON text to tape: strict RFC 8259, UTF-8 only, numbers exact. Pure: bytes in, tape or failure out.
 //!
 //! One UTF-8 check of the whole text comes first, so that below it strings are only searched for their
-//! end. Line and column are computed once something has failed. May call: `plain`, `tape`, simdutf8.
+//! end. Line and column are computed once something has failed. May call: `scalar`, `tape`, simdutf8.
 
 use std::collections::TryReserveError;
 
 use super::MAX_DEPTH;
-use super::plain;
 use super::tape::{Entry, Tape};
-
-/// The integers that this Lua holds exactly.
-const EXACT: std::ops::RangeInclusive<i64> =
-    if cfg!(any(feature = "lua51", feature = "lua52", feature = "luajit")) {
-        -(1 << 53)..=1 << 53
-    } else {
-        i64::MIN..=i64::MAX
-    };
 
 /// What an integer becomes that this Lua cannot hold exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,14 +39,6 @@ pub enum Failure {
     Memory,
 }
 
-impl Failure {
-    /// A panic here, that is.
-    #[cold]
-    pub fn internal() -> Failure {
-        Failure::Invalid("internal error".to_owned())
-    }
-}
-
 /// Fills an empty tape with the one value that `text` holds.
 pub fn parse(text: &[u8], bigint: BigInt, tape: &mut Tape) -> Result<(), Failure> {
     if u32::try_from(text.len()).is_err() {
@@ -86,7 +69,7 @@ fn locate(text: &[u8], at: usize, reason: &str) -> Failure {
 
 /// Parsing is over, `at` the parser's `fault`; without one, for want of memory. Nothing in itself, since
 /// a result that fits a register makes parsing faster by 5 to 14 %.
-struct Stop;
+pub(super) struct Stop;
 
 impl From<TryReserveError> for Stop {
     #[cold]
@@ -95,28 +78,15 @@ impl From<TryReserveError> for Stop {
     }
 }
 
-type Parsed<T = ()> = Result<T, Stop>;
+pub(super) type Parsed<T = ()> = Result<T, Stop>;
 
-/// The digits of a number so far, as one integer (wrapped around beyond 19).
-#[derive(Default)]
-struct Digits {
-    mantissa: u64,
-    count: usize,
-}
-
-/// So many digits make an integer that a float holds exactly.
-const EXACT_DIGITS: usize = 15;
-
-/// Exact as floats.
-const POWERS_OF_TEN: [f64; EXACT_DIGITS + 1] =
-    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-
-struct Parser<'a> {
-    text: &'a str,
-    bytes: &'a [u8],
-    at: usize,
-    bigint: BigInt,
-    tape: &'a mut Tape,
+pub(super) struct Parser<'a> {
+    pub text: &'a str,
+    /// The text again.
+    pub bytes: &'a [u8],
+    pub at: usize,
+    pub bigint: BigInt,
+    pub tape: &'a mut Tape,
     fault: Option<&'static str>,
 }
 
@@ -145,7 +115,7 @@ impl Parser<'_> {
     }
 
     #[inline]
-    fn push(&mut self, entry: Entry) -> Parsed {
+    pub fn push(&mut self, entry: Entry) -> Parsed {
         Ok(self.tape.push(entry)?)
     }
 
@@ -214,10 +184,11 @@ impl Parser<'_> {
         }
         self.string()?;
         match self.token() {
-            Some(b':') => Ok(self.at += 1),
-            Some(_) => self.fault("expected ':'"),
-            None => self.fault("unexpected end, expected ':'"),
+            Some(b':') => self.at += 1,
+            Some(_) => return self.fault("expected ':'"),
+            None => return self.fault("unexpected end, expected ':'"),
         }
+        Ok(())
     }
 
     fn word(&mut self, word: &str, entry: Entry) -> Parsed {
@@ -228,166 +199,7 @@ impl Parser<'_> {
         self.push(entry)
     }
 
-    fn number(&mut self) -> Parsed {
-        let start = self.at;
-        let negative = self.peek() == Some(b'-');
-        self.at += usize::from(negative);
-        let first = self.at;
-        let mut number = Digits::default();
-        self.digits(&mut number)?;
-        if self.bytes[first] == b'0' && number.count > 1 {
-            return self.fault_at(first, "a number may not start with 0");
-        }
-        match self.peek() {
-            Some(b'.' | b'e' | b'E') => self.fraction(start, negative, number),
-            _ if negative && number.mantissa == 0 => self.push(Entry::Float(-0.0)),
-            _ => self.integer(start, negative, number),
-        }
-    }
-
-    fn integer(&mut self, start: usize, negative: bool, number: Digits) -> Parsed {
-        let integer = if number.count <= 18 {
-            let magnitude = number.mantissa as i64;
-            Ok(if negative { -magnitude } else { magnitude })
-        } else {
-            self.text[start..self.at].parse()
-        };
-        match (integer, self.bigint) {
-            (Ok(integer), _) if EXACT.contains(&integer) => self.push(Entry::Integer(integer)),
-            (_, BigInt::Float) => self.float(start),
-            (_, BigInt::String) => {
-                self.push(Entry::Text { len: (self.at - start) as u32, at: start })
-            }
-            (_, BigInt::Error) => self.fault_at(start, "integer too large to be exact"),
-        }
-    }
-
-    /// A number from its fraction or exponent on.
-    fn fraction(&mut self, start: usize, negative: bool, mut number: Digits) -> Parsed {
-        let whole = number.count;
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits(&mut number)?;
-        }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
-            }
-            self.digits(&mut Digits::default())?;
-            return self.float(start);
-        }
-        match POWERS_OF_TEN.get(number.count - whole) {
-            // Both are exact, so the quotient is correctly rounded.
-            Some(power) if number.count <= EXACT_DIGITS => {
-                let float = number.mantissa as f64 / power;
-                self.push(Entry::Float(if negative { -float } else { float }))
-            }
-            _ => self.float(start),
-        }
-    }
-
-    fn float(&mut self, start: usize) -> Parsed {
-        match self.text[start..self.at].parse::<f64>() {
-            Ok(float) if float.is_finite() => self.push(Entry::Float(float)),
-            _ => self.fault_at(start, "number out of range"),
-        }
-    }
-
-    /// One digit or more, added to `number`.
-    fn digits(&mut self, number: &mut Digits) -> Parsed {
-        let start = self.at;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
-            let digit = u64::from(digit - b'0');
-            number.mantissa = number.mantissa.wrapping_mul(10).wrapping_add(digit);
-            self.at += 1;
-        }
-        number.count += self.at - start;
-        if self.at == start { self.fault("expected a digit") } else { Ok(()) }
-    }
-
-    fn string(&mut self) -> Parsed {
-        let start = self.at + 1;
-        self.at = plain::end(self.bytes, start);
-        match self.peek() {
-            Some(b'"') => {
-                let len = (self.at - start) as u32;
-                self.at += 1;
-                self.push(Entry::Text { len, at: start })
-            }
-            Some(b'\\') => self.escaped_string(start),
-            Some(_) => self.fault("control character in a string"),
-            None => self.fault("unexpected end in a string"),
-        }
-    }
-
-    /// The string from `start` on, whose first escape is here.
-    fn escaped_string(&mut self, start: usize) -> Parsed {
-        let at = self.tape.arena.len();
-        let mut run = start;
-        loop {
-            self.tape.unescaped(&self.bytes[run..self.at])?;
-            match self.peek() {
-                Some(b'"') => break self.at += 1,
-                Some(b'\\') => self.escape()?,
-                Some(_) => return self.fault("control character in a string"),
-                None => return self.fault("unexpected end in a string"),
-            }
-            run = self.at;
-            self.at = plain::end(self.bytes, run);
-        }
-        let len = (self.tape.arena.len() - at) as u32;
-        self.push(Entry::Unescaped { len, at })
-    }
-
-    fn escape(&mut self) -> Parsed {
-        let start = self.at;
-        let escape = self.bytes.get(start + 1).copied();
-        self.at += 2;
-        let char = match escape {
-            Some(char @ (b'"' | b'\\' | b'/')) => char::from(char),
-            Some(b'b') => '\x08',
-            Some(b'f') => '\x0C',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => self.scalar(start)?,
-            Some(_) => return self.fault_at(start, "unknown escape"),
-            None => return self.fault_at(start, "unexpected end in a string"),
-        };
-        Ok(self.tape.unescaped(char.encode_utf8(&mut [0; 4]).as_bytes())?)
-    }
-
-    /// What `\uXXXX`, or a pair of them, stands for; `start` is the first backslash.
-    fn scalar(&mut self, start: usize) -> Parsed<char> {
-        let mut code = self.hex4(start)?;
-        if let 0xD800..0xDC00 = code
-            && self.bytes[self.at..].starts_with(b"\\u")
-        {
-            self.at += 2;
-            if let low @ 0xDC00..0xE000 = self.hex4(self.at - 2)? {
-                code = 0x10000 + ((code - 0xD800) << 10 | (low - 0xDC00));
-            }
-        }
-        match char::from_u32(code) {
-            Some(char) => Ok(char),
-            None => self.fault_at(start, "half of a surrogate pair"),
-        }
-    }
-
-    fn hex4(&mut self, escape: usize) -> Parsed<u32> {
-        let digits = self.bytes.get(self.at..self.at + 4).unwrap_or_default();
-        self.at += 4;
-        let value = digits
-            .iter()
-            .try_fold(0, |value, &digit| Some(value << 4 | char::from(digit).to_digit(16)?));
-        match value {
-            Some(value) if digits.len() == 4 => Ok(value),
-            _ => self.fault_at(escape, "expected four hexadecimal digits after \\u"),
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
+    pub fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
@@ -401,12 +213,12 @@ impl Parser<'_> {
         }
     }
 
-    fn fault<T>(&mut self, reason: &'static str) -> Parsed<T> {
+    pub fn fault<T>(&mut self, reason: &'static str) -> Parsed<T> {
         self.fault_at(self.at, reason)
     }
 
     #[cold]
-    fn fault_at<T>(&mut self, at: usize, reason: &'static str) -> Parsed<T> {
+    pub fn fault_at<T>(&mut self, at: usize, reason: &'static str) -> Parsed<T> {
         self.at = at;
         self.fault = Some(reason);
         Err(Stop)

@@ -12,13 +12,6 @@ use super::api::*;
 use super::path::{Fault, Reason};
 use super::write::{self, Unwritable};
 
-/// Why nothing was encoded.
-pub enum Failed {
-    /// What was appended to the message.
-    Invalid,
-    Memory,
-}
-
 /// Stack slots are made sure of for so many levels at a time.
 const LEVELS: usize = 8;
 
@@ -28,17 +21,12 @@ struct Stop;
 type Walked = Result<(), Stop>;
 
 /// Appends the JSON text of the value in slot `root`, the top of the stack. On failure `out` holds what
-/// was written until then, and the stack what was in hand.
+/// was written until then, and the stack what `Fault::describe` needs.
 ///
 /// # Safety
 /// In a protected call on `state`, with three free stack slots; the caller's frames up to that call own
 /// nothing.
-pub unsafe fn encode(
-    state: *mut lua_State,
-    root: c_int,
-    out: &mut Vec<u8>,
-    message: &mut String,
-) -> Result<(), Failed> {
+pub unsafe fn walk(state: *mut lua_State, root: c_int, out: &mut Vec<u8>) -> Result<(), Fault> {
     // SAFETY: the caller's.
     unsafe {
         let array_metatable = array_metatable_pointer(state);
@@ -48,18 +36,12 @@ pub unsafe fn encode(
             LUA_TNIL => walk.raw(b"null"),
             _ => walk.value(0),
         };
-        let Walk { fault, .. } = walk;
-        match walked {
-            Ok(()) => Ok(()),
-            Err(Stop) if fault.is_memory() => Err(Failed::Memory),
-            Err(Stop) => {
-                fault.describe(state, root, message);
-                Err(Failed::Invalid)
-            }
-        }
+        walked.map_err(|Stop| walk.fault)
     }
 }
 
+/// Its methods read the slots of their depth, each after a look at its type, and push what `table` has
+/// made room for: with that, `walk`'s caller has made every call of theirs safe.
 struct Walk<'a> {
     state: *mut lua_State,
     root: c_int,
@@ -69,11 +51,10 @@ struct Walk<'a> {
     fault: Fault,
 }
 
-// SAFETY, for every `unsafe` below: slots up to the top are read, each after a look at its type, and
-// `table` has made room for what is pushed.
 impl Walk<'_> {
     unsafe fn value(&mut self, depth: usize) -> Walked {
         let (state, slot) = (self.state, self.slot(depth));
+        // SAFETY: as `Walk` says.
         unsafe {
             let written = match lua_type(state, slot) {
                 LUA_TSTRING => write::string(self.out, bytes_at(state, slot)),
@@ -99,8 +80,9 @@ impl Walk<'_> {
         if depth == MAX_DEPTH {
             return self.stop(depth, Reason::Depth);
         }
+        // SAFETY: as `Walk` says.
         unsafe {
-            if depth % LEVELS == 0 && lua_checkstack(state, 2 * LEVELS as c_int + 2) == 0 {
+            if depth.is_multiple_of(LEVELS) && lua_checkstack(state, 2 * LEVELS as c_int + 2) == 0 {
                 return self.stop(depth, Reason::Stack);
             }
             lua_pushnil(state);
@@ -118,6 +100,7 @@ impl Walk<'_> {
 
     unsafe fn is_marked(&self, slot: c_int) -> bool {
         let state = self.state;
+        // SAFETY: as `Walk` says.
         unsafe {
             if lua_getmetatable(state, slot) == 0 {
                 return false;
@@ -132,6 +115,7 @@ impl Walk<'_> {
     unsafe fn object(&mut self, depth: usize) -> Walked {
         let (state, slot) = (self.state, self.slot(depth));
         self.raw(b"{")?;
+        // SAFETY: as `Walk` says.
         unsafe {
             loop {
                 match lua_type(state, slot + 1) {
@@ -150,6 +134,7 @@ impl Walk<'_> {
     }
 
     unsafe fn name(&mut self, depth: usize) -> Walked {
+        // SAFETY: as `Walk` says.
         let name = unsafe { bytes_at(self.state, self.slot(depth) + 1) };
         match write::string(self.out, name).and_then(|()| write::raw(self.out, b":")) {
             Ok(()) => Ok(()),
@@ -164,6 +149,7 @@ impl Walk<'_> {
         let (state, slot) = (self.state, self.slot(depth));
         self.raw(b"[")?;
         let mut index = 1;
+        // SAFETY: as `Walk` says.
         unsafe {
             while integer_at(state, slot + 1) == Some(index) {
                 if index > 1 {
@@ -184,6 +170,7 @@ impl Walk<'_> {
     /// table's hash part, if it is an array at all.
     unsafe fn unordered(&mut self, depth: usize, next: i64) -> Walked {
         let (state, slot) = (self.state, self.slot(depth));
+        // SAFETY: as `Walk` says.
         unsafe {
             let count = self.count_indices(depth, next - 1)?;
             for index in next..=count {
@@ -203,6 +190,7 @@ impl Walk<'_> {
     unsafe fn count_indices(&mut self, depth: usize, mut count: i64) -> Result<i64, Stop> {
         let (state, slot) = (self.state, self.slot(depth));
         let mut largest = count;
+        // SAFETY: as `Walk` says.
         unsafe {
             loop {
                 match integer_at(state, slot + 1) {

@@ -1,73 +1,45 @@
-//! What a TLS client is configured to do, and the OpenSSL contexts made of it. Contexts are kept
-//! for the next connection with the same settings: loading trusted certificates costs more than a
-//! handshake.
+//! OpenSSL contexts, made of profiles. A client's are kept for the next connection with the same
+//! profile: loading trusted certificates costs more than a handshake.
 
-use std::fs;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Private};
 use openssl::ssl::{
-    Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslVerifyMode, SslVersion,
+    AlpnError, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode,
+    SslVerifyMode, SslVersion,
 };
 use openssl::x509::X509;
-use openssl::x509::verify::X509CheckFlags;
 
-use super::failed;
-use super::refusal::Refusal;
+use super::profile::{Pem, Profile, Trust, Version};
+use super::{clear_errors, failed, reasons};
 use crate::error::{Code, Error, Result, system_text};
 
 /// Contexts kept at most.
 const KEPT: usize = 16;
 
-/// Whose signatures count.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trust {
-    /// A file of PEM certificates.
-    pub file: Option<PathBuf>,
-    /// A folder of PEM certificates, named by hash as `openssl rehash` does.
-    pub dir: Option<PathBuf>,
-    /// PEM certificates as text.
-    pub text: Option<Vec<u8>>,
-}
-
-impl Trust {
-    /// Nothing named: the system's store is trusted.
-    pub fn is_system(&self) -> bool {
-        self.file.is_none() && self.dir.is_none() && self.text.is_none()
-    }
-}
-
-/// The settings of a TLS client.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The name or address that the certificate must be for. A name, in ASCII and without the dot
-    /// that may end it, is also sent as SNI (RFC 6066, section 3).
-    pub server_name: String,
-    /// Refuse a certificate that does not verify.
-    pub verify: bool,
-    pub trust: Trust,
-}
-
 /// All that a context depends on. Files count with their time and size.
-#[derive(Debug, PartialEq)]
+#[derive(PartialEq)]
 struct Key {
-    trust: Trust,
-    file: Option<(SystemTime, u64)>,
-    dir: Option<(SystemTime, u64)>,
-    environment: [Option<std::ffi::OsString>; 2],
+    profile: Profile,
+    files: Vec<Option<(SystemTime, u64)>>,
+    environment: [Option<OsString>; 3],
 }
 
 impl Key {
-    fn of(settings: &Settings) -> Self {
-        let Trust { file, dir, .. } = &settings.trust;
+    fn of(profile: &Profile) -> Self {
+        let Profile { trust, certificate, key, .. } = profile;
+        let pems = trust.certificates.iter().chain(certificate).chain(key);
+        let paths = pems.filter_map(Pem::path).chain(&trust.dir);
         Self {
-            trust: settings.trust.clone(),
-            file: file.as_deref().and_then(stamp),
-            dir: dir.as_deref().and_then(stamp),
-            environment: ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os),
+            profile: profile.clone(),
+            files: paths.map(|path| stamp(path)).collect(),
+            environment: ["SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"].map(std::env::var_os),
         }
     }
 }
@@ -77,94 +49,200 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     Some((metadata.modified().ok()?, metadata.len()))
 }
 
-static CONTEXTS: Mutex<Vec<(Key, SslContext)>> = Mutex::new(Vec::new());
+static CLIENTS: Mutex<Vec<(Key, SslContext)>> = Mutex::new(Vec::new());
 
-/// The context for these settings: one that is kept, or a new one.
-pub fn client(settings: &Settings) -> Result<SslContext> {
-    let key = Key::of(settings);
-    let mut contexts = CONTEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(at) = contexts.iter().position(|(other, _)| *other == key) {
+/// A client's context: one that is kept, or a new one.
+pub fn client(profile: &Profile) -> Result<SslContext> {
+    let key = Key::of(profile);
+    let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
+    match clients.iter().position(|(other, _)| *other == key) {
         // The one used last stands last.
-        contexts[at..].rotate_left(1);
-    } else {
-        let context = build(settings)?;
-        if contexts.len() == KEPT {
-            contexts.remove(0);
+        Some(at) => clients[at..].rotate_left(1),
+        None => {
+            let mut builder = build(profile, SslMethod::tls_client())?;
+            builder.set_alpn_protos(&profile.alpn_wire()).map_err(failed)?;
+            // The sessions are the script's; OpenSSL keeps none.
+            builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+            if clients.len() == KEPT {
+                clients.remove(0);
+            }
+            clients.push((key, builder.build()));
         }
-        contexts.push((key, context));
     }
-    Ok(contexts.last().expect("just put there").1.clone())
+    Ok(clients.last().expect("just put there").1.clone())
 }
 
-fn build(settings: &Settings) -> Result<SslContext> {
-    let mut builder = SslContextBuilder::new(SslMethod::tls_client()).map_err(failed)?;
-    builder.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(failed)?;
+/// A server's context, made anew each time. Where it trusts somebody, its clients must show a
+/// certificate.
+pub fn server(profile: &Profile) -> Result<SslContext> {
+    if profile.certificate.is_none() {
+        return Err(Error::new(Code::Tls, "a server needs a certificate: cert_file or cert"));
+    }
+    let mut builder = build(profile, SslMethod::tls_server())?;
+    if !profile.trust.is_system() {
+        builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+        // Without one, OpenSSL refuses to resume a session that has a client certificate.
+        builder.set_session_id_context(b"tcp").map_err(failed)?;
+    }
+    let ours = profile.alpn.clone();
+    if !ours.is_empty() {
+        builder.set_alpn_select_callback(move |_, theirs| {
+            // No name in common is fatal (RFC 7301, section 3.2).
+            select(&ours, theirs).ok_or(AlpnError::ALERT_FATAL)
+        });
+    }
+    Ok(builder.build())
+}
+
+/// The first of our names that is among theirs.
+fn select<'a>(ours: &[Vec<u8>], theirs: &'a [u8]) -> Option<&'a [u8]> {
+    let mut names = Vec::new();
+    let mut rest = theirs;
+    while let Some((length, after)) = rest.split_first() {
+        let (name, after) = after.split_at_checked(usize::from(*length))?;
+        names.push(name);
+        rest = after;
+    }
+    ours.iter().find_map(|our| names.iter().copied().find(|their| their == our))
+}
+
+fn build(profile: &Profile, method: SslMethod) -> Result<SslContextBuilder> {
+    clear_errors();
+    let mut builder = SslContextBuilder::new(method).map_err(failed)?;
     // Our write buffer moves, and a write may take a part; an idle connection keeps no buffers.
     builder.set_mode(
         SslMode::ENABLE_PARTIAL_WRITE
             | SslMode::ACCEPT_MOVING_WRITE_BUFFER
             | SslMode::RELEASE_BUFFERS,
     );
-    trust(&mut builder, &settings.trust)?;
-    Ok(builder.build())
+    builder.set_options(SslOptions::NO_RENEGOTIATION);
+    builder.set_min_proto_version(Some(version(profile.min_version))).map_err(failed)?;
+    builder.set_max_proto_version(profile.max_version.map(version)).map_err(failed)?;
+    if let Some(ciphers) = &profile.ciphers {
+        builder.set_cipher_list(ciphers).map_err(|stack| refused("ciphers", &stack))?;
+    }
+    if let Some(suites) = &profile.ciphersuites {
+        builder.set_ciphersuites(suites).map_err(|stack| refused("ciphersuites", &stack))?;
+    }
+    trust(&mut builder, &profile.trust)?;
+    identify(&mut builder, profile)?;
+    if profile.keylog {
+        log_keys(&mut builder)?;
+    }
+    Ok(builder)
+}
+
+fn version(version: Version) -> SslVersion {
+    match version {
+        Version::Tls10 => SslVersion::TLS1,
+        Version::Tls11 => SslVersion::TLS1_1,
+        Version::Tls12 => SslVersion::TLS1_2,
+        Version::Tls13 => SslVersion::TLS1_3,
+    }
 }
 
 fn trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<()> {
     if trust.is_system() {
         return builder.set_default_verify_paths().map_err(failed);
     }
-    if let Some(path) = &trust.file {
-        let text = fs::read(path).map_err(|error| unreadable("ca_file", path, &error))?;
-        add(builder, &text, &format!("ca_file '{}'", path.display()))?;
+    for pem in &trust.certificates {
+        for certificate in certificates(pem, "ca")? {
+            builder.cert_store_mut().add_cert(certificate).map_err(failed)?;
+        }
     }
     if let Some(path) = &trust.dir {
-        fs::read_dir(path).map_err(|error| unreadable("ca_dir", path, &error))?;
+        fs::read_dir(path).map_err(|error| {
+            let (path, why) = (path.display(), system_text(&error));
+            Error::new(Code::Io, format!("cannot read ca_dir '{path}': {why}"))
+        })?;
         builder.load_verify_locations(None, Some(path)).map_err(failed)?;
-    }
-    if let Some(text) = &trust.text {
-        add(builder, text, "ca")?;
     }
     Ok(())
 }
 
-fn add(builder: &mut SslContextBuilder, pem: &[u8], source: &str) -> Result<()> {
-    let certificates = X509::stack_from_pem(pem).unwrap_or_default();
+/// Gives the context its own certificate, where it has one.
+fn identify(builder: &mut SslContextBuilder, profile: &Profile) -> Result<()> {
+    let Some(pem) = &profile.certificate else {
+        return match profile.key {
+            Some(_) => Err(Error::new(Code::Tls, "a key without a certificate")),
+            None => Ok(()),
+        };
+    };
+    let mut chain = certificates(pem, "cert")?.into_iter();
+    let leaf = chain.next().expect("one at least");
+    builder.set_certificate(&leaf).map_err(|stack| refused("cert", &stack))?;
+    for certificate in chain {
+        builder.add_extra_chain_cert(certificate).map_err(failed)?;
+    }
+    let key = private_key(profile.key.as_ref().unwrap_or(pem), profile.key_password.as_deref())?;
+    builder.set_private_key(&key).map_err(|_| mismatch())?;
+    builder.check_private_key().map_err(|_| mismatch())
+}
+
+fn mismatch() -> Error {
+    Error::new(Code::Tls, "the key does not match the certificate")
+}
+
+/// The certificates of a PEM, one at least.
+fn certificates(pem: &Pem, option: &str) -> Result<Vec<X509>> {
+    let certificates = X509::stack_from_pem(&pem.read(option)?).unwrap_or_default();
     if certificates.is_empty() {
-        return Err(Error::new(Code::Tls, format!("no PEM certificate in {source}")));
+        return Err(Error::new(
+            Code::Tls,
+            format!("no PEM certificate in {}", source(pem, option)),
+        ));
     }
-    let store = builder.cert_store_mut();
-    certificates.into_iter().try_for_each(|each| store.add_cert(each)).map_err(failed)
+    Ok(certificates)
 }
 
-fn unreadable(option: &str, path: &Path, error: &std::io::Error) -> Error {
-    let detail = format!("cannot read {option} '{}': {}", path.display(), system_text(error));
-    Error::new(Code::Io, detail)
+fn private_key(pem: &Pem, password: Option<&[u8]>) -> Result<PKey<Private>> {
+    let text = pem.read("key")?;
+    let mut asked = false;
+    // Without a callback, OpenSSL would ask on the terminal.
+    let key = PKey::private_key_from_pem_callback(&text, |room| {
+        asked = true;
+        let password = password.filter(|password| password.len() <= room.len());
+        let password = password.unwrap_or_default();
+        room[..password.len()].copy_from_slice(password);
+        Ok(password.len())
+    });
+    key.map_err(|_| {
+        let source = source(pem, "key");
+        Error::new(
+            Code::Tls,
+            match (asked, password) {
+                (true, None) => format!("{source} is encrypted, and there is no key_password"),
+                (true, Some(_)) => format!("key_password does not open {source}"),
+                (false, _) => format!("no PEM private key in {source}"),
+            },
+        )
+    })
 }
 
-/// Tells one connection whom to expect: the name sent, the name or address verified (RFC 9525: the
-/// subject alternative names, never the CN), and where a refusal is written down.
-pub fn expect(
-    ssl: &mut Ssl,
-    settings: &Settings,
-    refusal: &Arc<Refusal>,
-) -> std::result::Result<(), ErrorStack> {
-    let name = &settings.server_name;
-    let param = ssl.param_mut();
-    param.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS | X509CheckFlags::NEVER_CHECK_SUBJECT);
-    match name.parse::<IpAddr>() {
-        Ok(address) => param.set_ip(address)?,
-        Err(_) => {
-            param.set_host(name)?;
-            ssl.set_hostname(name)?;
-        }
+/// Where a PEM came from, in words.
+fn source(pem: &Pem, option: &str) -> String {
+    match pem {
+        Pem::File(path) => format!("{option}_file '{}'", path.display()),
+        Pem::Text(_) => option.to_owned(),
     }
-    let (refusal, verify, trust) =
-        (Arc::clone(refusal), settings.verify, settings.trust.is_system());
-    ssl.set_verify_callback(SslVerifyMode::PEER, move |ok, store| {
-        if !ok {
-            refusal.note(store, trust);
-        }
-        ok || !verify
+}
+
+fn refused(option: &str, stack: &ErrorStack) -> Error {
+    Error::new(Code::Tls, format!("{option}: {}", reasons(stack)))
+}
+
+/// Appends the keys of each connection to the file that the environment names, for Wireshark.
+fn log_keys(builder: &mut SslContextBuilder) -> Result<()> {
+    let Some(path) = std::env::var_os("SSLKEYLOGFILE").filter(|path| !path.is_empty()) else {
+        return Ok(());
+    };
+    let file = OpenOptions::new().append(true).create(true).open(&path).map_err(|error| {
+        let (path, why) = (Path::new(&path).display(), system_text(&error));
+        Error::new(Code::Io, format!("cannot write SSLKEYLOGFILE '{path}': {why}"))
+    })?;
+    builder.set_keylog_callback(move |_, line| {
+        // A log that cannot be written is no reason to fail.
+        let _ = (&file).write_all(format!("{line}\n").as_bytes());
     });
     Ok(())
 }

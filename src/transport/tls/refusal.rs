@@ -1,46 +1,49 @@
 //! Why a certificate was refused, in words that say what to do: the name that was expected and the
-//! ones that it has, the date that it expired, the issuer that nobody knows.
+//! ones that it has, the date that it expired, the issuer that nobody knows. Keeps the chain, which
+//! OpenSSL has not got any more when the handshake has failed.
 
-use std::net::IpAddr;
 use std::sync::OnceLock;
 
-use openssl::nid::Nid;
-use openssl::x509::{GeneralNameRef, X509NameRef, X509Ref, X509StoreContextRef, X509VerifyResult};
+use openssl::x509::{X509, X509Ref, X509StoreContextRef, X509VerifyResult};
+
+use super::certificate::{alternative_names, short};
+use crate::error::printable;
 
 /// The first thing that verification found wrong, if anything.
 pub struct Refusal {
     expected: String,
-    why: OnceLock<String>,
+    found: OnceLock<(String, Vec<X509>)>,
 }
 
 impl Refusal {
+    /// For a peer that should be `expected`.
     pub fn new(expected: &str) -> Self {
-        Self { expected: expected.to_owned(), why: OnceLock::new() }
+        Self { expected: expected.to_owned(), found: OnceLock::new() }
     }
 
     pub fn why(&self) -> Option<&str> {
-        self.why.get().map(String::as_str)
+        self.found.get().map(|(why, _)| why.as_str())
+    }
+
+    /// The chain as it was when that was found, leaf first.
+    pub fn chain(&self) -> &[X509] {
+        self.found.get().map_or(&[], |(_, chain)| chain)
     }
 
     /// Writes down what `store` found, unless something was found before. `system`: whether the
     /// system's store was trusted, and not certificates that the script named.
     pub fn note(&self, store: &X509StoreContextRef, system: bool) {
-        self.why.get_or_init(|| {
-            let certificate = store.current_cert();
-            self.words(store.error(), certificate, system)
+        self.found.get_or_init(|| {
+            let chain = store.chain().map(|chain| chain.iter().map(ToOwned::to_owned).collect());
+            (self.words(store.error(), store.current_cert(), system), chain.unwrap_or_default())
         });
     }
 
-    fn words(
-        &self,
-        error: X509VerifyResult,
-        certificate: Option<&X509Ref>,
-        system: bool,
-    ) -> String {
-        let plain = error.error_string().to_owned();
-        let Some(certificate) = certificate else { return plain };
-        let subject = name(certificate.subject_name());
-        let issuer = name(certificate.issuer_name());
+    fn words(&self, error: X509VerifyResult, at: Option<&X509Ref>, system: bool) -> String {
+        let plain = error.error_string();
+        let Some(certificate) = at else { return plain.to_owned() };
+        let subject = short(certificate.subject_name());
+        let issuer = short(certificate.issuer_name());
         // X509_V_ERR_*, in x509_vfy.h.
         match error.as_raw() {
             9 => format!("not yet valid, only from {} on ({subject})", certificate.not_before()),
@@ -68,32 +71,11 @@ fn remedy(system: bool) -> &'static str {
 
 /// The names that a certificate is for.
 fn names(certificate: &X509Ref) -> String {
-    let names: Vec<String> = certificate
-        .subject_alt_names()
-        .map(|all| all.iter().filter_map(alternative).collect())
-        .unwrap_or_default();
+    let (dns, ips) = alternative_names(certificate);
+    let names = [dns, ips].concat();
     if names.is_empty() {
-        let subject = name(certificate.subject_name());
+        let subject = short(certificate.subject_name());
         return format!("no name at all (the subject, {subject}, does not count)");
     }
-    names.join(", ")
-}
-
-fn alternative(name: &GeneralNameRef) -> Option<String> {
-    let address = |bytes: &[u8]| match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
-        _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
-    };
-    let dns = name.dnsname().map(str::to_owned);
-    dns.or_else(|| name.ipaddress().and_then(address).map(|ip| ip.to_string()))
-}
-
-/// A subject or issuer in short: its common name, or whatever comes first.
-fn name(name: &X509NameRef) -> String {
-    let common = name.entries_by_nid(Nid::COMMONNAME).next();
-    let entry = common.or_else(|| name.entries().next());
-    match entry.and_then(|entry| entry.data().to_string().ok()) {
-        Some(text) => format!("'{text}'"),
-        None => "without a name".to_owned(),
-    }
+    printable(&names.join(", "))
 }

@@ -1,0 +1,124 @@
+//! A listening socket: bound, and its clients taken as a step. Uses `resolve`,
+//! `dial` (its socket options), `transport`, `conn`, `connect`, `step`, `error`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use crate::conn::{Conn, Limits};
+use crate::connect::{Connected, Ends};
+use crate::dial::{Family, Timings, first, set_keepalive};
+use crate::error::{Code, Error, Pending, Result, system_text};
+use crate::resolve::Resolve;
+use crate::step::{Step, Wait, Want, ready};
+use crate::transport::Transport;
+use crate::transport::tcp::Tcp;
+use crate::transport::tls;
+
+/// Where and how to listen, and what the accepted connections are like.
+pub struct Settings {
+    pub host: String,
+    /// 0: any that is free.
+    pub port: u16,
+    pub family: Option<Family>,
+    /// Connections that the system keeps until they are accepted.
+    pub backlog: i32,
+    pub reuse_addr: bool,
+    pub reuse_port: bool,
+    pub nodelay: bool,
+    pub keepalive: Option<TcpKeepalive>,
+    pub limits: Limits,
+    pub tls: Option<tls::Server>,
+}
+
+/// A listener that its host is looked up for.
+pub struct Bind {
+    resolve: Resolve,
+    /// Taken when the listener is bound.
+    settings: Option<Settings>,
+}
+
+impl Bind {
+    pub fn start(settings: Settings) -> Result<Self> {
+        Ok(Self { resolve: Resolve::start(&settings.host)?, settings: Some(settings) })
+    }
+
+    /// The listener, at the first address of the host.
+    pub fn step(&mut self) -> Result<Step<Listener>> {
+        let addresses = ready!(self.resolve.step()?);
+        let settings = self.settings.take().expect("a step after the last");
+        let mut address = first(&addresses, settings.family)?;
+        address.set_port(settings.port);
+        Ok(Step::Done(Listener::bind(address, settings)?))
+    }
+}
+
+pub struct Listener {
+    socket: Socket,
+    sock: SocketAddr,
+    settings: Settings,
+}
+
+impl Listener {
+    fn bind(address: SocketAddr, settings: Settings) -> Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_reuse_address(settings.reuse_addr)?;
+        if settings.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        let bound = socket.bind(&address.into()).and_then(|()| socket.listen(settings.backlog));
+        bound.map_err(|error| Error::new(Code::Address, system_text(&error)))?;
+        let sock = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok(Self { socket, sock, settings })
+    }
+
+    /// The address that it listens at.
+    pub fn sock(&self) -> SocketAddr {
+        self.sock
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.settings.tls.is_some()
+    }
+
+    /// The next client. A TLS handshake is left to its first read or write.
+    pub fn step_accept(&self) -> Result<Step<Connected>> {
+        let (socket, peer) = match self.socket.accept() {
+            Ok(accepted) => accepted,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    let wait = Wait::new(&self.socket, Want::Read);
+                    return Ok(Step::Wait(wait.pending(Pending::Client)));
+                }
+                // A client that was gone before it was accepted is none.
+                io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {
+                    return Ok(Step::Wait(Wait::breath(&self.socket).pending(Pending::Client)));
+                }
+                _ => return Err(error.into()),
+            },
+        };
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(self.settings.nodelay)?;
+        if self.settings.keepalive.is_some() {
+            set_keepalive(&socket, self.settings.keepalive.as_ref())?;
+        }
+        let sock = socket.local_addr()?.as_socket().unwrap_or(self.sock);
+        let ends = Ends { sock, peer: peer.as_socket().unwrap_or(self.sock) };
+        let tcp = Tcp::new(socket);
+        let transport: Box<dyn Transport> = match &self.settings.tls {
+            Some(server) => Box::new(server.accept(tcp)?),
+            None => Box::new(tcp),
+        };
+        let conn = Conn::new(transport, self.settings.limits);
+        Ok(Step::Done(Connected { conn, ends, timings: Timings::default() }))
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

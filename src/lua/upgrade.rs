@@ -1,0 +1,63 @@
+//! `connection:start_tls()`: TLS on a connection that began without it.
+
+use mlua::Value;
+
+use crate::conn::{Conn, Limits};
+use crate::deadline::now;
+use crate::error;
+use crate::step::{Step, ready};
+use crate::transport::tls::{Client, Handshake, Report};
+
+use super::call::{Call, Outcome, Result};
+use super::connection::Connection;
+use super::options;
+use super::work::{Underway, Work};
+
+struct Upgrade {
+    handshake: Handshake,
+    limits: Limits,
+    begun: f64,
+}
+
+impl Work for Upgrade {
+    type Result = Conn;
+
+    fn step(&mut self) -> error::Result<Step<Conn>> {
+        let tls = ready!(self.handshake.step()?);
+        Ok(Step::Done(Conn::new(Box::new(tls), self.limits)))
+    }
+
+    fn report(&self) -> Option<Report> {
+        self.handshake.report()
+    }
+}
+
+pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    let deadline = call.deadline(this.manner.timeout);
+    let mut client = None;
+    // What is queued goes out as it was written. Once the work has begun, this handle is closed.
+    if call.token.as_userdata().is_none() {
+        client = Some(Client::new(options::tls(call.argument(1), &this.manner.host)?)?);
+        if let Err(again) = call.drive(deadline, || this.conn.step_flush())? {
+            return Ok(again);
+        }
+    }
+    let limits = this.conn.limits();
+    let begin = |_: &Call<'_>| {
+        let client = client.expect("made where the work is not begun");
+        let handshake = client.handshake(this.conn.take_tcp()?)?;
+        let work = Upgrade { handshake, limits, begun: now() };
+        Ok(Underway { work, deadline, label: this.manner.label.clone() })
+    };
+    let (conn, Underway { work, .. }) = match Underway::drive(call, begin)? {
+        Ok(done) => done,
+        Err(again) => return Ok(again),
+    };
+    let mut timings = this.timings;
+    let tls = now() - work.begun;
+    timings.tls = Some(tls);
+    timings.total += tls;
+    let manner = this.manner.clone();
+    let connection = Connection { conn, ends: this.ends, timings, manner, is_tls: true };
+    Ok(Outcome::Value(Value::UserData(call.lua.create_any_userdata(connection)?)))
+}

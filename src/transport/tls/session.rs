@@ -1,0 +1,114 @@
+//! A session to resume, as the opaque string that scripts keep. OpenSSL checks neither name nor dates
+//! when it resumes, so the string carries what it takes to check them again: the server's name, what
+//! the settings were, and the peer's chain.
+
+use openssl::error::ErrorStack;
+use openssl::sha::Sha256;
+use openssl::ssl::{SslContextRef, SslSession};
+use openssl::stack::Stack;
+use openssl::x509::{X509, X509StoreContext};
+
+use super::certificate::pin;
+use super::profile::{Pem, Profile, Settings};
+
+/// What the string begins with; its number counts the formats.
+const MAGIC: &[u8] = b"tcp session 1\n";
+
+pub struct Session {
+    pub resume: SslSession,
+    /// Leaf first.
+    pub chain: Vec<X509>,
+    /// What verification found wrong with that chain when it was shown, if anything.
+    pub refusal: Option<String>,
+}
+
+impl Session {
+    /// The string; `settings` are those of the connection that the session comes from.
+    pub fn to_bytes(&self, settings: &Settings) -> Result<Vec<u8>, ErrorStack> {
+        let mut parts = vec![
+            settings.server_name.as_bytes().to_vec(),
+            digest(settings).to_vec(),
+            self.refusal.clone().unwrap_or_default().into_bytes(),
+            self.resume.to_der()?,
+        ];
+        for certificate in &self.chain {
+            parts.push(certificate.to_der()?);
+        }
+        let mut bytes = MAGIC.to_vec();
+        for part in parts {
+            bytes.extend((part.len() as u32).to_be_bytes());
+            bytes.extend(part);
+        }
+        Ok(bytes)
+    }
+
+    /// The session of a string, if it may be offered to the server that `settings` name: it is that
+    /// server's, the settings are the same, and its chain verifies today.
+    pub fn offered(bytes: &[u8], settings: &Settings, context: &SslContextRef) -> Option<Self> {
+        let mut parts = parts(bytes)?.into_iter();
+        let is_same =
+            parts.next()? == settings.server_name.as_bytes() && parts.next()? == digest(settings);
+        let refusal = String::from_utf8_lossy(parts.next()?).into_owned();
+        let resume = SslSession::from_der(parts.next()?).ok()?;
+        let chain: Vec<X509> = parts.map(X509::from_der).collect::<Result<_, _>>().ok()?;
+        let session = Self { resume, chain, refusal: Some(refusal).filter(|why| !why.is_empty()) };
+        let holds = !settings.verify || session.verifies(context);
+        (is_same && holds && session.is_pinned(settings)).then_some(session)
+    }
+
+    /// Whether the chain leads to somebody trusted, today. The name was checked when it was shown,
+    /// and is the same.
+    fn verifies(&self, context: &SslContextRef) -> bool {
+        let verify = || -> Result<bool, ErrorStack> {
+            let mut untrusted = Stack::new()?;
+            for certificate in self.chain.iter().skip(1) {
+                untrusted.push(certificate.clone())?;
+            }
+            let Some(leaf) = self.chain.first() else { return Ok(false) };
+            let mut store = X509StoreContext::new()?;
+            store.init(context.cert_store(), leaf, &untrusted, |store| store.verify_cert())
+        };
+        self.refusal.is_none() && verify().unwrap_or(false)
+    }
+
+    fn is_pinned(&self, settings: &Settings) -> bool {
+        let key = self.chain.first().and_then(|leaf| pin(leaf).ok());
+        settings.pins.is_empty() || key.is_some_and(|key| settings.pins.contains(&key))
+    }
+}
+
+fn parts(bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut rest = bytes.strip_prefix(MAGIC)?;
+    let mut parts = Vec::new();
+    while !rest.is_empty() {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let (part, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        parts.push(part);
+        rest = after;
+    }
+    Some(parts)
+}
+
+/// All settings that a session must share with the connection that it is offered on.
+fn digest(settings: &Settings) -> [u8; 32] {
+    let Profile { trust, certificate, key, min_version, max_version, .. } = &settings.profile;
+    let mut digest = Sha256::new();
+    // Each with its length: no two settings read the same.
+    let mut add = |bytes: &[u8]| {
+        digest.update(&(bytes.len() as u64).to_be_bytes());
+        digest.update(bytes);
+    };
+    add(&[settings.verify.into()]);
+    add(&settings.pins.concat());
+    add(format!("{min_version:?} {max_version:?}").as_bytes());
+    add(format!("{:?}", (&settings.profile.ciphers, &settings.profile.ciphersuites)).as_bytes());
+    add(&settings.profile.alpn_wire());
+    add(trust.dir.as_ref().map_or(&[], |dir| dir.as_os_str().as_encoded_bytes()));
+    for pem in trust.certificates.iter().chain(certificate).chain(key) {
+        match pem {
+            Pem::File(path) => add(path.as_os_str().as_encoded_bytes()),
+            Pem::Text(text) => add(text),
+        }
+    }
+    digest.finish()
+}
