@@ -4,7 +4,7 @@
 
 local helper = require "spec.support.helper"
 
-local rounds = tonumber(os.getenv "TCP_SPEC_ROUNDS") or 1000
+local rounds = tonumber(os.getenv "TCP_SPEC_ROUNDS") or 500
 local first_seed = tonumber(os.getenv "TCP_SPEC_SEED") or os.time()
 
 -- Park and Miller's generator, which the peer has too: both sides know the same items.

@@ -66,6 +66,8 @@ pub struct Conn {
     end: Option<End>,
     /// Why nothing can be written any more.
     broken: Option<Error>,
+    /// The script has ended its side.
+    is_shut: bool,
     traffic: Traffic,
 }
 
@@ -82,6 +84,7 @@ impl Conn {
             sent: 0,
             end: None,
             broken: None,
+            is_shut: false,
             traffic: Traffic::default(),
         }
     }
@@ -292,11 +295,16 @@ impl Conn {
         Pending::Sending { have: self.sent, need: self.sent + self.output.len() }
     }
 
-    /// Sends what is queued and then ends the sending side; reading goes on.
+    /// Sends what is queued and then ends the sending side, once; reading goes on.
     pub fn step_shutdown(&mut self) -> Result<Step<()>> {
+        self.transport()?;
+        if self.is_shut {
+            return Ok(Step::Done(()));
+        }
         ready!(self.step_flush()?);
         let ended = self.transport()?.shutdown()?;
         ready!(ended);
+        self.is_shut = true;
         self.broken = Some(Error::closed("this connection was shut down for writing"));
         Ok(Step::Done(()))
     }

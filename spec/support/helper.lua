@@ -15,11 +15,6 @@ helper.certificates = ".build/spec/certificates"
 
 local python = os.getenv "PYTHON" or "python3"
 
--- The file of a certificate (see make_ca.sh), or with `kind` = "key" of its key.
-function helper.pem(name, kind)
-  return ("%s/%s.%s"):format(helper.certificates, name, kind or "pem")
-end
-
 function helper.contents(path)
   local file = assert(io.open(path, "rb"))
   local text = file:read "*a"
@@ -63,6 +58,13 @@ local function start()
   -- Open for reading too: it then never blocks, and never raises SIGPIPE.
   local requests = assert(io.open(fifo, "r+"))
   registry[key] = { answers = answers, requests = requests }
+end
+
+-- The file of a certificate (see make_ca.sh), or with `kind` = "key" of its key. They are made when
+-- the process starts, if they are not there yet.
+function helper.pem(name, kind)
+  if not registry[key] then start() end
+  return ("%s/%s.%s"):format(helper.certificates, name, kind or "pem")
 end
 
 -- Asks the peers' process, and gives its answer.

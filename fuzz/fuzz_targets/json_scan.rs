@@ -1,0 +1,107 @@
+//! `json_scan` on any bytes: however they are cut, the verdict is the same, and serde_json shares it.
+//! The input is the text itself, so that any folder of JSON files serves as a corpus.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tcp::json_scan::{Found, Invalid, MAX_DEPTH, Scan};
+
+fuzz_target!(|text: &[u8]| {
+    let verdict = Scan::default().step(text, false);
+    assert_eq!(cut(text, |left| left.min(1)), verdict);
+    let mut seed = text.iter().fold(0xCBF2_9CE4_8422_2325, hash);
+    let random = |left: usize| {
+        seed = hash(seed, &0);
+        1 + (seed >> 32) as usize % left
+    };
+    assert_eq!(cut(text, random), verdict);
+    assert_eq!(accepts(text), parses(text));
+});
+
+/// The verdict in steps; `more` says how many of the bytes left come with the next one.
+fn cut(text: &[u8], mut more: impl FnMut(usize) -> usize) -> Result<Found, Invalid> {
+    let mut scan = Scan::default();
+    let mut end = 0;
+    loop {
+        let verdict = scan.step(&text[..end], false);
+        let open = matches!(verdict, Ok(Found::Incomplete | Found::Nothing));
+        if !open || end == text.len() {
+            return verdict;
+        }
+        end += more(text.len() - end);
+    }
+}
+
+/// Whether `text` is one value and white space.
+fn accepts(text: &[u8]) -> bool {
+    match Scan::default().step(text, true) {
+        Ok(Found::Value(range)) => {
+            assert!(parses(&text[range.clone()]));
+            Scan::default().step(&text[range.end..], true) == Ok(Found::Nothing)
+        }
+        _ => false,
+    }
+}
+
+/// Whether serde_json takes `text`, numbers that no float holds included.
+fn parses(text: &[u8]) -> bool {
+    if depth(text) > MAX_DEPTH as usize {
+        return false;
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    deserializer.disable_recursion_limit();
+    match serde_json::Value::deserialize(&mut deserializer) {
+        Ok(_) => deserializer.end().is_ok(),
+        Err(error) if error.to_string().starts_with("number out of range") => grammatical(text),
+        Err(_) => false,
+    }
+}
+
+/// The same by serde_json's own skipping, which looks neither at numbers' sizes nor at what the
+/// bytes and escapes of strings stand for.
+fn grammatical(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok()
+        && serde_json::from_slice::<IgnoredAny>(text).is_ok()
+        && strings(text).all(|string| serde_json::from_slice::<String>(string).is_ok())
+}
+
+/// The strings of a text in which every quote has its other.
+fn strings(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        rest = &rest[rest.iter().position(|&byte| byte == b'"')?..];
+        let mut escape = false;
+        let end = rest.iter().skip(1).position(|&byte| {
+            let quote = byte == b'"' && !escape;
+            escape = byte == b'\\' && !escape;
+            quote
+        })?;
+        let (string, after) = rest.split_at(end + 2);
+        rest = after;
+        Some(string)
+    })
+}
+
+/// How deep the brackets go, as far as `text` is JSON.
+fn depth(text: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut string, mut escape) = (false, false);
+    for byte in text {
+        match byte {
+            _ if escape => escape = false,
+            b'\\' => escape = string,
+            b'"' => string = !string,
+            b'[' | b'{' if !string => depth += 1,
+            b']' | b'}' if !string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+fn hash(state: u64, byte: &u8) -> u64 {
+    (state ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
+}
