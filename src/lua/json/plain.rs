@@ -1,45 +1,50 @@
-//! Where a run of plain string bytes ends: those that stand for themselves in JSON, eight at a time.
+//! Which string bytes are plain, that is, stand for themselves in JSON: eight at a time.
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGH: u64 = ONES << 7;
 
 /// The first quote, backslash or control character at or after `at`, else the end.
 #[inline]
-pub fn end(bytes: &[u8], at: usize) -> usize {
-    find::<false>(bytes, at)
-}
-
-/// As `end`, and bytes beyond ASCII end a run too.
-#[inline]
-pub fn ascii_end(bytes: &[u8], at: usize) -> usize {
-    find::<true>(bytes, at)
-}
-
-#[inline]
-fn find<const ASCII: bool>(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = bytes.get(at..at + 8) {
-        let word = chunk.try_into().map_or(0, u64::from_le_bytes);
-        let beyond = if ASCII { word } else { 0 };
-        let ends = control(word) | equal(word, b'"') | equal(word, b'\\') | beyond;
-        if ends & HIGH != 0 {
-            return at + (ends & HIGH).trailing_zeros() as usize / 8;
+pub fn end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let special = special(u64::from_le_bytes(*chunk));
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
         }
         at += 8;
     }
     let rest = bytes.get(at..).unwrap_or_default();
-    let is_end = |&byte: &u8| byte < 0x20 || matches!(byte, b'"' | b'\\') || ASCII && byte >= 0x80;
-    at + rest.iter().position(is_end).unwrap_or(rest.len())
+    let is_special = |&byte: &u8| byte < 0x20 || matches!(byte, b'"' | b'\\');
+    at + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
-// The high bit of the lowest byte in question is set; bytes after that one may err.
-
+/// Whether all of `bytes` is plain ASCII. The last chunk overlaps the one before it, for most strings are
+/// too short to leave a rest to a loop of its own.
 #[inline]
-fn control(word: u64) -> u64 {
-    word.wrapping_sub(ONES * 0x20) & !word
+pub fn is_ascii(bytes: &[u8]) -> bool {
+    let (chunks, _) = bytes.as_chunks();
+    if let Some(last) = bytes.last_chunk() {
+        return chunks.iter().chain([last]).all(|chunk| is_ascii_word(u64::from_le_bytes(*chunk)));
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let word = u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
+        return is_ascii_word(word);
+    }
+    bytes.iter().all(|byte| matches!(byte, 0x20..0x80) && !matches!(byte, b'"' | b'\\'))
 }
 
 #[inline]
-fn equal(word: u64, byte: u8) -> u64 {
-    let word = word ^ (ONES * u64::from(byte));
-    word.wrapping_sub(ONES) & !word
+fn is_ascii_word(word: u64) -> bool {
+    special(word) | word & HIGH == 0
+}
+
+/// The high bit of the lowest quote, backslash or control character, if there is one; bits above it may
+/// be wrong.
+#[inline]
+fn special(word: u64) -> u64 {
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote = zero(word ^ ONES * u64::from(b'"'));
+    let backslash = zero(word ^ ONES * u64::from(b'\\'));
+    (control | quote | backslash) & HIGH
 }

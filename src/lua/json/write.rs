@@ -33,11 +33,11 @@ pub fn raw(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Unwritable> {
 /// Appends `bytes` in quotes, with the escapes that JSON demands and no others.
 #[inline]
 pub fn string(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Unwritable> {
-    let plain = plain::ascii_end(bytes, 0);
     raw(out, b"\"")?;
-    raw(out, &bytes[..plain])?;
-    if plain < bytes.len() {
-        escaped(out, &bytes[plain..])?;
+    if plain::is_ascii(bytes) {
+        raw(out, bytes)?;
+    } else {
+        escaped(out, bytes)?;
     }
     raw(out, b"\"")
 }
