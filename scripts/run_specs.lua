@@ -3,8 +3,8 @@
 -- With busted where it loads. Where it does not (Lua 5.5: its C parts are not packaged, and Penlight
 -- does not compile there), a small runner takes the same files: describe, it, pending, finally,
 -- before_each, after_each, setup, teardown, insulate and their aliases, with luassert's assert,
--- spy, stub, mock and match. Both close on the same line, and exit with 0 only if specs ran and none
--- failed.
+-- spy, stub, mock and match. Both close on the same line, and fail if a spec failed; SMALL_RUNNER in
+-- the environment chooses the small one anywhere.
 
 local found, busted = pcall(require, "busted.runner")
 if found and not os.getenv "SMALL_RUNNER" then

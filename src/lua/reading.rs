@@ -13,12 +13,13 @@ use super::json;
 /// Bytes that `recv` gives at most unless told otherwise.
 const RECV: usize = 8192;
 
-/// The `next_*` are the steps of the iterators, which the shim makes: nil at the end of the stream.
+/// `lines` and its like are the steps of the iterators that the shim makes: nil at the end of the
+/// stream.
 pub const METHODS: &[(&str, Method)] = &[
-    ("next_json", next_json),
-    ("next_json_packet", next_json_packet),
-    ("next_line", next_line),
-    ("next_packet", next_packet),
+    ("json_packets", next_json_packet),
+    ("json_values", next_json),
+    ("lines", next_line),
+    ("packets", next_packet),
     ("read", read),
     ("read_json", read_json),
     ("read_json_packet", read_json_packet),

@@ -85,15 +85,8 @@ local function iterator(name, operation)
   end
 end
 
-local steps = {
-  json_packets = "next_json_packet",
-  json_values = "next_json",
-  lines = "next_line",
-  packets = "next_packet",
-}
-for name, step in pairs(steps) do
-  methods[name] = iterator(name, operations[step])
-  methods[step] = nil
+for _, name in pairs { "json_packets", "json_values", "lines", "packets" } do
+  methods[name] = iterator(name, operations[name])
 end
 
 -- What LTN12 makes of a call: its value, or nil and a message.

@@ -6,8 +6,8 @@ const HIGH: u64 = ONES << 7;
 /// The first quote, backslash or control character at or after `at`, else the end.
 #[inline]
 pub fn end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        let special = special(u64::from_le_bytes(*chunk));
+    while let Some(chunk) = bytes.get(at..at + 8) {
+        let special = special(chunk.try_into().map_or(0, u64::from_le_bytes));
         if special != 0 {
             return at + special.trailing_zeros() as usize / 8;
         }
@@ -27,7 +27,8 @@ pub fn is_ascii(bytes: &[u8]) -> bool {
         return chunks.iter().chain([last]).all(|chunk| is_ascii_word(u64::from_le_bytes(*chunk)));
     }
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let word = u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
+        let word =
+            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
         return is_ascii_word(word);
     }
     bytes.iter().all(|byte| matches!(byte, 0x20..0x80) && !matches!(byte, b'"' | b'\\'))
