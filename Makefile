@@ -4,7 +4,6 @@
 LUA ?= lua5.4
 # lua51 .. lua55 or luajit: the cargo feature, and the name of a build's own folders.
 FLAVOR ?= $(shell $(LUA) scripts/flavor.lua 2>/dev/null)
-CARGO ?= cargo
 SPEC ?= $(shell find spec -name '*_spec.lua' | sort)
 
 PREFIX ?= /usr/local
@@ -21,7 +20,7 @@ LIBRARY = target/$(FLAVOR)/release/libtcp.$(if $(filter Darwin,$(shell uname)),d
 
 build: $(filter .build/lua5.5,$(LUA)) ## build for $(LUA) (default lua5.4; `make LUA=luajit`): tcp.so, and a copy in .build/$(FLAVOR)
 	@LUA='$(LUA)' scripts/deps --check build lua
-	$(CARGO) build --release --locked --features $(FLAVOR) --target-dir target/$(FLAVOR)
+	cargo build --release --locked --features $(FLAVOR) --target-dir target/$(FLAVOR)
 	@mkdir -p .build/$(FLAVOR)
 	install -m 755 $(LIBRARY) .build/$(FLAVOR)/tcp.so
 	install -m 755 $(LIBRARY) tcp.$(LIB_EXTENSION)

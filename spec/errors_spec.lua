@@ -134,7 +134,8 @@ describe("the code", function()
   -- A method of a connection to a peer with this code.
   local function method(name, code, argument, options)
     return function(module)
-      local conn = helper.connect(code, options, nil, module)
+      local conn, peer = helper.connect(code, options, nil, module)
+      peer:go()
       if argument == nil then return conn[name], conn end
       return conn[name], conn, argument
     end
@@ -163,7 +164,7 @@ describe("the code", function()
     end },
     { "closed", "the stream ends before a JSON value does", method("read_json", [[ c.send(b'{"a":') ]]) },
     { "closed", "the stream ends before a packet does", method("read_json_packet", [[ c.send(b"\0\0") ]]) },
-    { "closed", "the peer resets", method("read_str", [[ c.reset() ]]) },
+    { "closed", "the peer resets", method("read_str", "c.wait()\nc.reset()") },
     { "closed", "the script has closed the connection", function(module)
       local conn = helper.connect("", nil, nil, module)
       conn:close()

@@ -30,7 +30,7 @@ for _, over in ipairs(helper.kinds) do
     it("tells how long each phase took, in seconds", function()
       local before = helper.clock()
       local conn = connect [[ c.hold() ]]
-      local all = helper.clock() - before
+      local all = helper.clock() - before + 0.02 -- the coarsest clock's grain
       local timings = conn:info().timings
       for _, name in ipairs { "dns", "connect", "total" } do
         assert.equal("number", type(timings[name]), name)

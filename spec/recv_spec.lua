@@ -83,7 +83,11 @@ for _, over in ipairs(helper.kinds) do
     end)
 
     it("is closed after a reset", function()
-      local conn = connect [[ c.reset() ]]
+      local conn, peer = connect [[
+        c.wait()
+        c.reset()
+      ]]
+      peer:go()
       helper.fails("closed", "^recv 127%.0%.0%.1:%d+: closed: .*reset", function() conn:recv() end)
       helper.fails("closed", "", function() conn:recv() end)
     end)

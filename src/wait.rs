@@ -47,18 +47,39 @@ pub fn drive<T>(
 
 /// Waits for one descriptor until `until` or its own wake. False if a signal came first.
 fn ready(wait: &Wait, until: Deadline) -> Result<bool> {
-    let flags = match wait.want {
-        Want::Read => PollFlags::IN,
-        Want::Write => PollFlags::OUT,
-    };
-    let mut fds = [PollFd::from_borrowed_fd(borrow(wait.fd), flags)];
+    let mut fds = [watch(wait.fd, wait.want)];
     match poll(&mut fds, timespec(until.earlier(wait.wake)).as_ref()) {
         // Readiness, an error or a hang-up: the step finds out which.
-        Ok(_) if fds[0].revents().contains(PollFlags::NVAL) => Err(Errno::BADF.into()),
+        Ok(_) if is_invalid(&fds[0]) => Err(Errno::BADF.into()),
         Ok(_) => Ok(true),
         Err(Errno::INTR) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Waits until one of `fds` is ready, at most until `deadline`: which of them are.
+pub fn poll_all(fds: &[(RawFd, Want)], deadline: Deadline) -> Result<Driven<Vec<bool>>> {
+    let mut polled: Vec<_> = fds.iter().map(|(fd, want)| watch(*fd, *want)).collect();
+    let until = deadline.earlier(Deadline::after(SLICE));
+    match poll(&mut polled, timespec(until).as_ref()) {
+        Ok(0) if !deadline.has_passed() => Ok(Driven::Interrupted),
+        Ok(_) if polled.iter().any(is_invalid) => Err(Errno::BADF.into()),
+        Ok(_) => Ok(Driven::Done(polled.iter().map(|fd| !fd.revents().is_empty()).collect())),
+        Err(Errno::INTR) => Ok(Driven::Interrupted),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn watch(fd: RawFd, want: Want) -> PollFd<'static> {
+    let flags = match want {
+        Want::Read => PollFlags::IN,
+        Want::Write => PollFlags::OUT,
+    };
+    PollFd::from_borrowed_fd(borrow(fd), flags)
+}
+
+fn is_invalid(fd: &PollFd<'_>) -> bool {
+    fd.revents().contains(PollFlags::NVAL)
 }
 
 fn timespec(until: Deadline) -> Option<Timespec> {

@@ -137,6 +137,23 @@ function helper.dial(port, code, options)
   return peer
 end
 
+-- A server that is a program of its own, started by a shell command in which `{port}` stands for its
+-- port. It is ready when that is open, or with the option `ready`, a regular expression, when it has
+-- written a line that matches; a group in it is the port.
+function helper.program(command, options)
+  local peer = new_peer("program", command, options or {})
+  return peer
+end
+
+-- OpenSSL's own server, with this certificate and more of its options. It sends back each line reversed.
+function helper.s_server(certificate, options)
+  local _, certificates = helper.contents(helper.pem(certificate)):gsub("BEGIN CERTIFICATE", "")
+  local chain = certificates > 1 and "-cert_chain " .. helper.pem "middle" or ""
+  local command = ("openssl s_server -rev -accept 127.0.0.1:0 -cert %s %s -key %s %s"):format(
+    helper.pem(certificate), chain, helper.pem(certificate, "key"), options or "")
+  return (helper.program(command, { ready = "^ACCEPT .*:([0-9]+)" }))
+end
+
 -- Connections -------------------------------------------------------------------------------------
 
 local opened = {}

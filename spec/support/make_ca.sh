@@ -14,6 +14,7 @@ if [ -d "$folder" ] && ! [ "$0" -nt "$folder/made" ]; then exit 0; fi
 always='200101000000Z 491231235959Z'
 past='200101000000Z 210630120000Z'
 future='480101000000Z 491231235959Z'
+far='20490601000000Z 99991231235959Z'
 
 # NAME             ISSUER       KEY      DATES   SENT   SUBJECT                    EXTENSIONS
 table() { cat <<'TABLE'
@@ -40,13 +41,21 @@ unknown_issuer     stranger     p256     always  chain  /CN=localhost           
 client_only        middle       p256     always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1,clientAuth
 client             middle       p256     always  chain  /CN=client.example         DNS:client.example,clientAuth
 client_stranger    stranger     p256     always  chain  /CN=client.example         DNS:client.example,clientAuth
+client_expired     middle       p256     past    chain  /CN=client.example         DNS:client.example,clientAuth
+far                middle       p256     far     chain  /CN=localhost              DNS:localhost
+utf8               middle       p256     always  chain  /C=BR/ST=São Paulo/L=São Paulo/O=Padaria Pão & Cia/OU=東京/OU=Δ, δ/CN=localhost/emailAddress=joao@example.com  DNS:localhost,IP:127.0.0.1
+many               middle       rsa2048  always  chain  /CN=many                   many
+pss                middle       pss2048  always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1
+p384               middle       p384     always  chain  /CN=localhost              DNS:*.example,DNS:localhost,email:ca@example.com,URI:https://example.com/
 TABLE
 }
 
 new_key() {
   case $1 in
     p256) openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 ;;
+    p384) openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 ;;
     rsa2048) openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 ;;
+    pss2048) openssl genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 ;;
     ed25519) openssl genpkey -algorithm ED25519 ;;
   esac 2>/dev/null
 }
@@ -62,7 +71,10 @@ extensions() {
   echo 'basicConstraints = critical, CA:FALSE'
   echo 'authorityKeyIdentifier = keyid'
   names=${1%,clientAuth}
-  if [ "$names" = "$1" ]; then use=serverAuth; else use=clientAuth; fi
+  if [ "$1" = many ]; then
+    names=$(seq -f 'DNS:host-%g.many.example' -s , 100),IP:192.0.2.1,IP:2001:db8::1,IP:::ffff:192.0.2.2
+  fi
+  case $1 in *,clientAuth) use=clientAuth ;; *) use=serverAuth ;; esac
   echo "extendedKeyUsage = $use"
   if [ "$names" != none ]; then echo "subjectAltName = $names"; fi
 }
@@ -84,7 +96,12 @@ unique_subject = no
 rand_serial = yes
 copy_extensions = none
 [anything]
+countryName = optional
+stateOrProvinceName = optional
+localityName = optional
 organizationName = optional
+organizationalUnitName = optional
+emailAddress = optional
 commonName = supplied
 [req]
 distinguished_name = empty
@@ -95,17 +112,17 @@ END
 table | while read -r name issuer key dates sent rest; do
   subject=${rest%%  *}
   wanted=${rest##* }
-  case $dates in always) dates=$always ;; past) dates=$past ;; future) dates=$future ;; esac
+  case $dates in always) dates=$always ;; past) dates=$past ;; future) dates=$future ;; far) dates=$far ;; esac
   new_key "$key" >"$work/$name.key"
   extensions "$wanted" >"$work/$name.ext"
-  openssl req -new -config "$work/openssl.cnf" -key "$work/$name.key" -subj "$subject" -out "$work/$name.csr"
+  openssl req -new -utf8 -config "$work/openssl.cnf" -key "$work/$name.key" -subj "$subject" -out "$work/$name.csr"
   if [ "$issuer" = self ]; then
     by="-selfsign -keyfile $work/$name.key"
   else
     by="-cert $work/$issuer.pem -keyfile $work/$issuer.key"
   fi
   # shellcheck disable=SC2086 # $by is several words
-  openssl ca -config "$work/openssl.cnf" -batch -notext $by \
+  openssl ca -config "$work/openssl.cnf" -batch -notext -preserveDN $by \
     -startdate "${dates% *}" -enddate "${dates#* }" \
     -extfile "$work/$name.ext" -extensions extensions \
     -in "$work/$name.csr" -out "$work/$name.pem" >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }

@@ -7,12 +7,16 @@ in a thread of its own, with `c` (a `Connection`) and the modules and functions 
 code returns, the spec can ask for. Everything ends when the spec's process does.
 """
 
+import ctypes
 import json
 import os
+import re
 import select
+import signal
 import socket
 import ssl
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -334,6 +338,62 @@ class Listener(Peer):
         return super().end()
 
 
+class Program:
+    """A server that is a program of its own, started by a shell command in which `{port}` stands for a free
+    port. It is ready when that is open, or with `ready` when it has written a line that matches; a group
+    in it is the port."""
+
+    def __init__(self, command, _file, _line, options):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        command = "exec " + command.replace("{port}", str(self.port))
+        self.process = subprocess.Popen(
+            command, shell=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", preexec_fn=self.die_with_its_parent)
+        if "ready" in options:
+            self.read_until(options["ready"])
+        else:
+            self.wait_until_open()
+        # What it says later is read too: it must not wait for room in the pipe.
+        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+
+    @staticmethod
+    def die_with_its_parent():
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+    def read_until(self, ready):
+        said = []
+        for line in self.process.stdout:
+            said.append(line)
+            match = re.search(ready, line)
+            if match:
+                self.port = int(match[1]) if match.groups() else self.port
+                return
+        raise EOFError("the program has ended: " + "".join(said))
+
+    def wait_until_open(self):
+        late = time.monotonic() + LONGEST
+        while True:
+            try:
+                return socket.create_connection(("127.0.0.1", self.port)).close()
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > late:
+                    self.process.kill()
+                    raise EOFError("the program does not listen: " + self.process.stdout.read())
+                time.sleep(0.01)
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(3)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        return []
+
+
 NAMES = {"json": json, "os": os, "packet": packet, "socket": socket, "ssl": ssl, "struct": struct,
          "threading": threading, "time": time}
 
@@ -380,6 +440,7 @@ def end():
 REQUESTS_BY_NAME = {
     "listen": lambda *arguments: peer(Listener(*arguments)),
     "dial": lambda *arguments: peer(Dialer(*arguments)),
+    "program": lambda *arguments: peer(Program(*arguments)),
     "result": lambda index, n: peers[index - 1].run_number(n).result(),
     "count": lambda index: len(peers[index - 1].runs),
     "go": lambda index, times: peers[index - 1].go.release(times),

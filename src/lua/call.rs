@@ -20,6 +20,7 @@ type Answer = (Option<bool>, Value, Value, Value, Value);
 /// How a call ended well.
 pub enum Outcome {
     Value(Value),
+    Pair(Value, Value),
     /// Success without a value: nil, in `tcp.safe` true.
     Nothing,
     /// Interrupted: to be made again with this token.
@@ -388,6 +389,7 @@ fn answer<'lua>(
     let result = catch_unwind(AssertUnwindSafe(|| body(call)));
     match result.unwrap_or_else(|panic| Err(internal(&*panic))) {
         Ok(Outcome::Value(value)) => (Some(true), value, nil, Value::Nil, Value::Nil),
+        Ok(Outcome::Pair(first, second)) => (Some(true), first, second, nil, Value::Nil),
         Ok(Outcome::Nothing) => {
             let value = if call.safe { Value::Boolean(true) } else { nil };
             (Some(true), value, Value::Nil, Value::Nil, Value::Nil)

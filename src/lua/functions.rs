@@ -17,7 +17,7 @@ use super::call::{Call, Object, Outcome, Result, borrow, function};
 use super::connection::{Connection, Manner};
 use super::options::{self, Options, TIMEOUT};
 use super::work::{Underway, Work};
-use super::{json, listener, reading, writing};
+use super::{json, listener, poll, reading, writing};
 
 /// The registry's name for the connection that `connect` made last.
 const LAST: &str = "tcp.last";
@@ -26,10 +26,11 @@ type Function = fn(&mut Call<'_>) -> Result<Outcome>;
 
 /// The functions, by name, as the shim calls them.
 pub fn functions(lua: &Lua, safe: bool) -> mlua::Result<Table> {
-    let functions: [(&'static str, Function); 6] = [
+    let functions: [(&'static str, Function); 7] = [
         ("connect", connect),
         ("connect_tls", connect_tls),
         ("listen", listener::listen),
+        ("poll", poll::poll),
         ("recv", recv),
         ("resolve", resolve),
         ("send", send),

@@ -40,7 +40,7 @@ impl Object for Listener {
 }
 
 impl Listener {
-    fn socket(&self) -> error::Result<&listen::Listener> {
+    pub fn socket(&self) -> error::Result<&listen::Listener> {
         let closed = || Error::closed("this listener was closed by the script");
         self.socket.as_ref().ok_or_else(closed)
     }

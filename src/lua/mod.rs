@@ -9,6 +9,7 @@ mod info;
 mod json;
 mod listener;
 mod options;
+mod poll;
 mod reading;
 mod upgrade;
 mod work;

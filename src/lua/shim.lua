@@ -29,14 +29,17 @@ local function raise(how, message, level)
   error(message or "not enough memory", how == "pass" and 0 or level + 1)
 end
 
--- The public face of a native operation. No tail call: the caller's line would be lost.
-local function public(operation)
+-- The public face of a native operation, of which one has two results. No tail call: the caller's line
+-- would be lost.
+local function public(operation, has_two)
   return function(...)
     local ok, a, b, c, d = operation(nil, ...)
     if ok == nil then
       ok, a, b, c, d = resume(operation, a, ...)
     end
-    if ok then
+    if ok and has_two then
+      return a, b
+    elseif ok then
       return a
     elseif a ~= "return" then
       raise(a, b, 2)
@@ -168,6 +171,7 @@ local function module(name, functions)
   local json = functions.json
   functions.json = nil
   local tcp = publish(functions)
+  tcp.poll = public(functions.poll, true)
   tcp._NAME, tcp._VERSION = name, native.version
   tcp.json = {
     null = native.null,

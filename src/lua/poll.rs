@@ -1,0 +1,66 @@
+//! `tcp.poll`: which of many connections, listeners and descriptors can be read from or written to.
+
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use mlua::{Table, Value};
+
+use crate::step::Want;
+use crate::wait::{Driven, poll_all};
+
+use super::call::{Argument, Call, Outcome, Result, borrow};
+use super::connection::Connection;
+use super::listener::Listener;
+
+/// One member of a list.
+struct Watched {
+    value: Value,
+    fd: RawFd,
+    want: Want,
+    /// There is something to read that poll cannot see.
+    buffered: bool,
+}
+
+pub fn poll(call: &mut Call<'_>) -> Result<Outcome> {
+    let mut watched = Vec::new();
+    for (at, want) in [(1, Want::Read), (2, Want::Write)] {
+        let list = call.argument(at);
+        if at == 1 || !list.is_absent() {
+            for value in list.table()?.sequence_values::<Value>() {
+                watched.push(watch(list, value?, want)?);
+            }
+        }
+    }
+    let timeout = call.argument(3).patience_or(f64::INFINITY)?;
+    let buffered = watched.iter().any(|each| each.buffered);
+    let deadline = call.deadline(if buffered { 0.0 } else { timeout });
+    let fds: Vec<_> = watched.iter().map(|each| (each.fd, each.want)).collect();
+    let ready = match poll_all(&fds, deadline)? {
+        Driven::Done(ready) => ready,
+        Driven::Interrupted => return Ok(Outcome::Again(Value::Number(deadline.seconds()))),
+    };
+    let lists = (call.lua.create_table()?, call.lua.create_table()?);
+    for (each, ready) in watched.into_iter().zip(ready) {
+        if ready || each.buffered {
+            let list: &Table = if each.want == Want::Read { &lists.0 } else { &lists.1 };
+            list.raw_push(each.value)?;
+        }
+    }
+    Ok(Outcome::Pair(Value::Table(lists.0), Value::Table(lists.1)))
+}
+
+fn watch(list: Argument<'_>, value: Value, want: Want) -> Result<Watched> {
+    let wrong = || list.wrong("connections, listeners and descriptors expected");
+    let mut buffered = false;
+    let fd = match &value {
+        Value::UserData(object) if object.is::<Listener>() => {
+            borrow::<Listener>(object, wrong)?.socket()?.as_fd().as_raw_fd()
+        }
+        Value::UserData(object) => {
+            let conn = &mut borrow::<Connection>(object, wrong)?.conn;
+            buffered = want == Want::Read && conn.pending()? > 0;
+            conn.fd()?.as_raw_fd()
+        }
+        number => list.with(number).integer(0, RawFd::MAX as usize).map_err(|_| wrong())? as RawFd,
+    };
+    Ok(Watched { value, fd, want, buffered })
+}
