@@ -121,6 +121,17 @@ impl Conn {
 
     // Reading.
 
+    /// Whether a read has something to give, its end or an error included. Looks once: over TLS what
+    /// came need not be payload.
+    pub fn is_readable(&mut self) -> Result<bool> {
+        self.transport()?;
+        if !self.input.is_empty() || self.end.is_some() {
+            return Ok(true);
+        }
+        let filled = self.step_fill(Pending::More { have: 0 })?;
+        Ok(matches!(filled, Step::Done(())))
+    }
+
     /// The item at the front of what has come, whole; `None` where the stream ended before it
     /// began. It stays until [`Conn::consume`].
     pub fn step_find(&mut self, request: Request<'_>) -> Result<Step<Option<Item>>> {

@@ -39,13 +39,31 @@ pub fn poll(call: &mut Call<'_>) -> Result<Outcome> {
         Driven::Interrupted => return Ok(Outcome::Again(Value::Number(deadline.seconds()))),
     };
     let lists = (call.lua.create_table()?, call.lua.create_table()?);
-    for (each, ready) in watched.into_iter().zip(ready) {
-        if ready || each.buffered {
+    let mut found = false;
+    for (each, ready) in watched.iter().zip(ready) {
+        if each.buffered || (ready && each.is_ready()?) {
             let list: &Table = if each.want == Want::Read { &lists.0 } else { &lists.1 };
-            list.raw_push(each.value)?;
+            list.raw_push(&each.value)?;
+            found = true;
         }
     }
+    if !found && !deadline.has_passed() {
+        return Ok(Outcome::Again(Value::Number(deadline.seconds())));
+    }
     Ok(Outcome::Pair(Value::Table(lists.0), Value::Table(lists.1)))
+}
+
+impl Watched {
+    /// Whether there is more to what poll saw than TLS talking to itself.
+    fn is_ready(&self) -> Result<bool> {
+        match (&self.value, self.want) {
+            (Value::UserData(object), Want::Read) if object.is::<Connection>() => {
+                let mut connection = object.borrow_mut::<Connection>()?;
+                Ok(connection.conn.is_readable()?)
+            }
+            _ => Ok(true),
+        }
+    }
 }
 
 fn watch(list: Argument<'_>, value: Value, want: Want) -> Result<Watched> {

@@ -1,0 +1,194 @@
+-- The words of other libraries: LuaSocket's `select` and cqueues wait on our connections and listeners.
+-- Neither is packaged for every Lua; where one is missing, that is said.
+
+local helper = require "spec.support.helper"
+local tcp = require "tcp"
+
+-- The library, or nil where this Lua has none; one that is there but broken is an error.
+local function library(name)
+  local ok, result = pcall(require, name)
+  if ok then return result end
+  assert(result:find("module '" .. name .. "' not found", 1, true), result)
+end
+
+local function it_with(name, title, body)
+  it(title, function()
+    local found = library(name)
+    if not found then return pending("no " .. name .. " for this Lua") end
+    body(found)
+  end)
+end
+
+for _, over in ipairs(helper.kinds) do
+  describe("over " .. over.name, function()
+    after_each(helper.finish)
+
+    -- What TLS 1.3 says for itself after the handshake is not for a reader, but other libraries see it
+    -- in the socket. Our own poll takes it out.
+    local function settled(conn)
+      assert.same({}, (tcp.poll({ conn }, nil, 0.1)))
+      return conn
+    end
+
+    local two_lines = [[
+      c.recv_exactly(2)
+      c.send(b"one\ntwo\n")
+      c.hold()
+    ]]
+
+    it_with("socket", "LuaSocket's select waits for a connection", function(socket)
+      local conn = settled(over.connect(two_lines))
+      assert.same({}, (socket.select({ conn }, nil, 0.05)))
+      assert.same({ conn }, { (select(2, socket.select(nil, { conn }, 1)))[1] })
+      conn:send "go"
+      assert.equal(conn, (socket.select({ conn }, nil, 3))[1])
+      assert.equal("one", conn:read_line())
+      -- Nothing is left in the socket: what select cannot see, `dirty` tells.
+      assert.is_true(conn:dirty())
+      assert.equal(conn, (socket.select({ conn }, nil, 3))[1])
+      assert.equal("two", conn:read_line())
+      assert.is_false(conn:dirty())
+      assert.same({}, (socket.select({ conn }, nil, 0.05)))
+    end)
+
+    it_with("cqueues", "cqueues polls a connection", function(cqueues)
+      local conn = settled(over.connect(two_lines))
+      local lines = {}
+      local loop = cqueues.new()
+      loop:wrap(function()
+        assert(cqueues.poll(conn, 0.05) ~= conn)
+        conn:send "go"
+        for i = 1, 2 do
+          assert(cqueues.poll(conn, 3) == conn)
+          lines[i] = conn:read_line()
+        end
+        assert(cqueues.poll(conn, 0.05) ~= conn)
+        cqueues.cancel(conn:pollfd())
+      end)
+      assert(loop:loop())
+      assert.same({ "one", "two" }, lines)
+    end)
+  end)
+end
+
+describe("a listener", function()
+  after_each(helper.finish)
+
+  it_with("socket", "is what LuaSocket's select waits for", function(socket)
+    local listener = helper.keep(tcp.listen("127.0.0.1", 0))
+    assert.same({}, (socket.select({ listener }, nil, 0.05)))
+    helper.dial(listener:port(), [[ c.hold() ]])
+    assert.equal(listener, (socket.select({ listener }, nil, 3))[1])
+    helper.keep(listener:accept(0))
+  end)
+
+  it_with("cqueues", "is what cqueues polls", function(cqueues)
+    local listener = helper.keep(tcp.listen("127.0.0.1", 0))
+    local accepted
+    local loop = cqueues.new()
+    loop:wrap(function()
+      assert(cqueues.poll(listener, 0.05) ~= listener)
+      helper.dial(listener:port(), [[ c.hold() ]])
+      assert(cqueues.poll(listener, 3) == listener)
+      accepted = helper.keep(listener:accept(0))
+      cqueues.cancel(listener:pollfd())
+    end)
+    assert(loop:loop())
+    assert.is_true(accepted:is_open())
+  end)
+end)
+
+describe("the descriptor", function()
+  after_each(helper.finish)
+
+  it("has one number under all its names, and none once it is closed", function()
+    local conn = helper.connect [[ c.hold() ]]
+    assert.equal(conn:fd(), conn:getfd())
+    assert.equal(conn:fd(), conn:pollfd())
+    assert.equal("r", conn:events())
+    assert.is_nil(conn:timeout())
+    conn:close()
+    for _, name in ipairs { "fd", "getfd", "pollfd", "events", "timeout", "dirty" } do
+      helper.fails("closed", "^" .. name .. " ", function() conn[name](conn) end)
+    end
+  end)
+end)
+
+describe("poll", function()
+  after_each(helper.finish)
+
+  it("tells who can be read and who can be written", function()
+    local idle = helper.connect [[ c.hold() ]]
+    local conn, peer = helper.connect [[
+      c.wait()
+      c.send(b"one\ntwo\n")
+      c.hold()
+    ]]
+    local readable, writable = tcp.poll({ idle, conn }, { idle }, 0)
+    assert.same({}, readable)
+    assert.equal(idle, writable[1])
+    peer:go()
+    readable, writable = tcp.poll({ idle, conn }, nil, 3)
+    assert.equal(conn, readable[1])
+    assert.equal(1, #readable)
+    assert.same({}, writable)
+    conn:read_line()
+    assert.equal(conn, (tcp.poll({ idle, conn }, {}, 3))[1])
+    conn:read_line()
+    assert.same({}, (tcp.poll({ idle, conn }, {}, 0)))
+  end)
+
+  it("counts what waits inside of OpenSSL", function()
+    local conn = helper.connect_tls [[
+      c.send(b"x" * 16000)
+      c.hold()
+    ]]
+    for _ = 1, 16000 do
+      assert.equal(conn, (tcp.poll({ conn }, nil, 3))[1])
+      assert.equal("x", conn:recv(1))
+    end
+    assert.same({}, (tcp.poll({ conn }, nil, 0)))
+  end)
+
+  it("takes listeners and plain descriptors", function()
+    local listener = helper.keep(tcp.listen("127.0.0.1", 0))
+    local conn = helper.connect [[ c.hold() ]]
+    assert.same({}, (tcp.poll({ listener, conn:fd() }, nil, 0)))
+    local _, writable = tcp.poll({}, { conn:fd() }, 0)
+    assert.same({ conn:fd() }, writable)
+    helper.dial(listener:port(), [[ c.hold() ]])
+    assert.equal(listener, (tcp.poll({ listener }, nil, 3))[1])
+  end)
+
+  it("takes no longer than its timeout, and no less", function()
+    for _, seconds in ipairs { 0.05, 0.3 } do
+      helper.takes(seconds, function() return (helper.connect [[ c.hold() ]]) end, function(conn)
+        local readable, writable = tcp.poll({ conn }, nil, seconds)
+        assert.same({}, readable)
+        assert.same({}, writable)
+      end)
+    end
+  end)
+
+  it("sees the end of a stream", function()
+    local conn = helper.connect [[ c.close() ]]
+    assert.equal(conn, (tcp.poll({ conn }, nil, 3))[1])
+    assert.equal("", conn:recv())
+    assert.equal(conn, (tcp.poll({ conn }, nil, 3))[1])
+  end)
+
+  it("wants lists of what can be waited for", function()
+    helper.misuse("bad argument #1 to 'poll' (table expected, got nil)", function() tcp.poll() end)
+    helper.misuse("bad argument #1 to 'poll' (connections, listeners and descriptors expected)",
+      function() tcp.poll { "x" } end)
+    helper.misuse("bad argument #2 to 'poll' (connections, listeners and descriptors expected)",
+      function() tcp.poll({}, { {} }) end)
+    helper.misuse("bad argument #3 to 'poll' (seconds over 0 expected, got -1)",
+      function() tcp.poll({}, {}, -1) end)
+    local conn = helper.connect [[ c.hold() ]]
+    local fd = conn:fd()
+    conn:close()
+    helper.fails("closed", "", function() tcp.poll({ conn }, nil, 0) end)
+    helper.fails("io", "bad file descriptor", function() tcp.poll({ fd }, nil, 0) end)
+  end)
+end)

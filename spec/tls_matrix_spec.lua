@@ -1,0 +1,338 @@
+-- Whom `connect_tls` believes: each kind of certificate and of handshake, by host name and by address,
+-- shown by two servers that are independent of each other, with the code and the words of each refusal.
+
+local helper = require "spec.support.helper"
+local tcp = require "tcp"
+local safe = require "tcp.safe"
+
+local root = helper.pem "root"
+
+local function trusting(options)
+  local all = { ca_file = root, timeout = helper.timeout }
+  for name, value in pairs(options or {}) do all[name] = value end
+  return all
+end
+
+local reverse = [[
+  line = c.recv_line()
+  c.send(line[:-1][::-1] + b"\n")
+  return c.sock.getpeercert() and dict(pair[0] for pair in c.sock.getpeercert()["subject"])["commonName"]
+]]
+
+-- Both send a line back in reverse. `options` are those of helper.listen; s_server has its own for each.
+local servers = {
+  {
+    name = "Python's ssl",
+    start = function(certificate, options)
+      local all = { tls = certificate }
+      for name, value in pairs(options or {}) do all[name] = value end
+      return helper.listen(reverse, all)
+    end,
+  },
+  {
+    name = "openssl s_server",
+    start = function(certificate, options)
+      local words = {}
+      for name, value in pairs(options or {}) do
+        words[#words + 1] = ({
+          version = "-tls" .. tostring(value):gsub("%.", "_"),
+          ciphers = "-cipher " .. tostring(value),
+          alpn = "-alpn " .. tostring(value),
+          client_ca = "-Verify 3 -verify_return_error -CAfile " .. helper.certificates .. "/" .. tostring(value) .. ".pem",
+        })[name]
+      end
+      return helper.s_server(certificate, table.concat(words, " "))
+    end,
+  },
+}
+
+-- Connects, and has a line sent back.
+local function talks(host, peer, options)
+  local conn = helper.keep(tcp.connect_tls(host, peer.port, options))
+  conn:send "hello\n"
+  assert.equal("olleh", conn:read_line())
+  return conn
+end
+
+-- A refusal of the certificate, with exactly these words: thrown, returned with its details, and with
+-- `verify = false` written down.
+local function is_refused(host, peer, options, words)
+  local expected = ("connect_tls %s:%d: certificate: %s"):format(host, peer.port, words)
+  local message = helper.fails("certificate", "", function() tcp.connect_tls(host, peer.port, options) end)
+  assert.equal(expected, message)
+
+  local _, details = helper.fails_safely("certificate", "", safe.connect_tls(host, peer.port, options))
+  assert.is_false(details.verified)
+  assert.equal(words, details.verify_error)
+  assert.equal(options.server_name or host, details.server_name)
+
+  local unverified = trusting(options)
+  unverified.verify = false
+  local info = talks(host, peer, unverified):info().tls
+  assert.is_false(info.verified)
+  assert.equal(words, info.verify_error)
+  -- The same certificate each time.
+  assert.equal(info.certificate.pem, details.certificate.pem)
+end
+
+local function is_believed(host, peer, options)
+  local info = talks(host, peer, options):info().tls
+  assert.is_true(info.verified)
+  assert.is_nil(info.verify_error)
+end
+
+local untrusted = "not among the trusted certificates given"
+local expired = "expired on Jun 30 12:00:00 2021 GMT ('localhost')"
+local future = "not yet valid, only from Jan  1 00:00:00 2048 GMT on ('localhost')"
+local self_signed = "self-signed certificate ('localhost'), " .. untrusted
+local stranger = "unknown issuer 'Stranger Root' of 'localhost', " .. untrusted
+local incomplete = "unknown issuer 'Specs Intermediate' of 'localhost', " .. untrusted
+local function mismatch(expected, names)
+  return ("host name mismatch: expected %s, the certificate is for %s"):format(expected, names)
+end
+local nameless = "no name at all (the subject, 'localhost', does not count)"
+
+-- {what, certificate, what is wrong with it for `localhost`, and for `127.0.0.1`}; false: nothing.
+local matrix = {
+  { "good", "good", false, false },
+  { "good, without an intermediate", "direct", false, false },
+  { "good, with an RSA key", "rsa", false, false },
+  { "good, with an RSA-PSS key", "pss", false, false },
+  { "good, with an Ed25519 key", "ed25519", false, false },
+  { "expired", "expired", expired, expired },
+  { "not yet valid", "not_yet", future, future },
+  { "wrong host", "other_host",
+    mismatch("localhost", "other.example, www.other.example"),
+    mismatch("127.0.0.1", "other.example, www.other.example") },
+  { "another address", "other_ip", false, mismatch("127.0.0.1", "localhost, 192.0.2.7") },
+  { "a host name alone", "name_only", false, mismatch("127.0.0.1", "localhost") },
+  { "the address as a DNS name", "dns_for_ip",
+    mismatch("localhost", "127.0.0.1"), mismatch("127.0.0.1", "127.0.0.1") },
+  { "the name in the CN alone", "cn_only",
+    mismatch("localhost", nameless), mismatch("127.0.0.1", nameless) },
+  { "self-signed", "self_signed", self_signed, self_signed },
+  { "unknown root", "unknown_issuer", stranger, stranger },
+  { "missing intermediate", "incomplete", incomplete, incomplete },
+  { "for clients alone", "client_only",
+    "unsuitable certificate purpose ('localhost')", "unsuitable certificate purpose ('localhost')" },
+}
+
+for _, server in ipairs(servers) do
+  describe("a certificate shown by " .. server.name .. ":", function()
+    after_each(helper.finish)
+
+    for _, row in ipairs(matrix) do
+      local what, certificate = row[1], row[2]
+      it(what, function()
+        local peer = server.start(certificate)
+        for i, host in ipairs { "localhost", "127.0.0.1" } do
+          local wrong = row[i + 2]
+          if wrong then
+            is_refused(host, peer, trusting(), wrong)
+          else
+            is_believed(host, peer, trusting())
+          end
+        end
+      end)
+    end
+
+    it("a wildcard, for one label and no other number", function()
+      local peer = server.start "wildcard"
+      local function as(name) return trusting { server_name = name } end
+      for _, host in ipairs { "localhost", "127.0.0.1" } do
+        is_believed(host, peer, as "a.wild.example")
+        is_believed(host, peer, as "XN--B-1.WILD.example")
+        for _, name in ipairs { "wild.example", "a.b.wild.example", "a.wild.example.org", "awild.example", "127.0.0.1" } do
+          is_refused(host, peer, as(name), mismatch(name, "*.wild.example"))
+        end
+      end
+    end)
+
+    it("not in the system's store", function()
+      local peer = server.start "good"
+      is_refused("localhost", peer, { timeout = helper.timeout }, "unknown issuer 'Specs Root' of "
+        .. "'Specs Intermediate', not in the system's CA store (ca_file or ca names others to trust)")
+    end)
+
+    it("the first of two things wrong is told", function()
+      is_refused("localhost", server.start "expired_other", trusting(), mismatch("localhost", "other.example"))
+    end)
+
+    it("its key is pinned", function()
+      local peer = server.start "good"
+      local key = helper.keep(tcp.connect_tls("localhost", peer.port, trusting())):info().tls.certificate.public_key_sha256
+      local other = ("A"):rep(43) .. "="
+      local words = "pin mismatch: the public key's SHA-256 is " .. key
+      for _, host in ipairs { "localhost", "127.0.0.1" } do
+        is_believed(host, peer, trusting { pin_sha256 = key })
+        is_believed(host, peer, trusting { pin_sha256 = { other, key } })
+        for _, options in ipairs { { pin_sha256 = other }, { pin_sha256 = { other, ("00"):rep(32) } },
+          { pin_sha256 = other, verify = false } } do
+          local message = helper.fails("certificate", "",
+            function() tcp.connect_tls(host, peer.port, trusting(options)) end)
+          assert.equal(("connect_tls %s:%d: certificate: %s"):format(host, peer.port, words), message)
+          local _, details = helper.fails_safely("certificate", "",
+            safe.connect_tls(host, peer.port, trusting(options)))
+          assert.equal(key, details.certificate.public_key_sha256)
+        end
+      end
+    end)
+
+    it("a pin does not make up for what is wrong otherwise", function()
+      local peer = server.start "self_signed"
+      local info = talks("localhost", peer, trusting { verify = false }):info().tls
+      local key = info.certificate.public_key_sha256
+      is_refused("localhost", peer, trusting { pin_sha256 = key }, self_signed)
+    end)
+  end)
+
+  describe("a client certificate asked for by " .. server.name, function()
+    after_each(helper.finish)
+
+    local function own(name)
+      return { cert_file = helper.pem(name), key_file = helper.pem(name, "key") }
+    end
+
+    for _, version in ipairs { "1.2", "1.3" } do
+      -- The server's refusal: on TLS 1.2 a failed connect, on 1.3 a failed read.
+      local function is_rejected(options, words)
+        local peer = server.start("good", { version = version, client_ca = "root" })
+        for _, host in ipairs { "localhost", "127.0.0.1" } do
+          if version == "1.2" then
+            helper.fails("tls", "^connect_tls " .. host .. ":%d+: tls: handshake failed: .*" .. words,
+              function() tcp.connect_tls(host, peer.port, trusting(options)) end)
+          else
+            local conn = helper.keep(tcp.connect_tls(host, peer.port, trusting(options)))
+            helper.fails("tls", "^read_line " .. host .. ":%d+: tls: .*" .. words, function() conn:read_line() end)
+          end
+        end
+      end
+
+      it("over TLS " .. version .. " is given", function()
+        local peer = server.start("good", { version = version, client_ca = "root" })
+        for _, host in ipairs { "localhost", "127.0.0.1" } do
+          talks(host, peer, trusting(own "client"))
+        end
+        if peer.result and server.name:find "Python" then assert.equal("client.example", peer:result()) end
+      end)
+
+      it("over TLS " .. version .. " is missing", function()
+        is_rejected({}, version == "1.2" and "handshake failure" or "certificate required")
+      end)
+
+      it("over TLS " .. version .. " is from a CA that the server does not know", function()
+        is_rejected(own "client_stranger", "unknown ca")
+      end)
+
+      it("over TLS " .. version .. " has expired", function()
+        is_rejected(own "client_expired", "certificate expired")
+      end)
+
+      it("over TLS " .. version .. " is for servers alone", function()
+        is_rejected(own "good", "")
+      end)
+    end
+
+    it("is shown to nobody who does not ask", function()
+      talks("localhost", server.start "good", trusting(own "client"))
+    end)
+  end)
+
+  describe("the version, with " .. server.name .. ",", function()
+    after_each(helper.finish)
+
+    for _, version in ipairs { "1.2", "1.3" } do
+      it("is " .. version .. " where the server has no other, or the script", function()
+        local name = "TLSv" .. version
+        for _, host in ipairs { "localhost", "127.0.0.1" } do
+          assert.equal(name, talks(host, server.start("good", { version = version }), trusting()):info().tls.version)
+          local only = trusting { min_version = version, max_version = version }
+          assert.equal(name, talks(host, server.start "good", only):info().tls.version)
+        end
+      end)
+    end
+
+    for _, case in ipairs { { "1.2", { min_version = "1.3" } }, { "1.3", { max_version = "1.2" } } } do
+      it("cannot be " .. case[1] .. " where the script does not want it", function()
+        local peer = server.start("good", { version = case[1] })
+        for _, host in ipairs { "localhost", "127.0.0.1" } do
+          helper.fails("tls", "^connect_tls " .. host .. ":%d+: tls: handshake failed: .*version",
+            function() tcp.connect_tls(host, peer.port, trusting(case[2])) end)
+        end
+      end)
+    end
+
+    for _, version in ipairs { "1.0", "1.1" } do
+      it("is not " .. version .. " unless the script asks for it with every word", function()
+        local peer = server.start("good",
+          { version = version == "1.0" and server.name:find "openssl" and "1" or version, ciphers = "ALL:@SECLEVEL=0" })
+        for _, host in ipairs { "localhost", "127.0.0.1" } do
+          for _, verify in ipairs { true, false } do
+            helper.fails("tls", "^connect_tls " .. host .. ":%d+: tls: handshake failed: .*version",
+              function() tcp.connect_tls(host, peer.port, trusting { verify = verify }) end)
+          end
+          -- OpenSSL wants another word besides.
+          helper.fails("tls", 'handshake failed: .*ciphers = "DEFAULT:@SECLEVEL=0"',
+            function() tcp.connect_tls(host, peer.port, trusting { min_version = version }) end)
+          local old = trusting { min_version = version, ciphers = "DEFAULT:@SECLEVEL=0" }
+          assert.equal(version == "1.0" and "TLSv1" or "TLSv1.1", talks(host, peer, old):info().tls.version)
+        end
+      end)
+    end
+  end)
+
+  describe("ALPN with " .. server.name, function()
+    after_each(helper.finish)
+
+    it("agrees on a name that both have", function()
+      local peer = server.start("good", { alpn = "h2,http/1.1" })
+      for _, host in ipairs { "localhost", "127.0.0.1" } do
+        assert.equal("http/1.1", talks(host, peer, trusting { alpn = { "http/1.1" } }):info().tls.alpn)
+        assert.equal("h2", talks(host, peer, trusting { alpn = { "spdy/1", "h2" } }):info().tls.alpn)
+      end
+    end)
+
+    it("is left out by a script that does not ask for it", function()
+      local peer = server.start("good", { alpn = "h2" })
+      assert.is_nil(talks("localhost", peer, trusting()):info().tls.alpn)
+    end)
+
+    it("is left out by a server that does not know it", function()
+      local peer = server.start "good"
+      assert.is_nil(talks("localhost", peer, trusting { alpn = { "h2" } }):info().tls.alpn)
+    end)
+
+    it("agrees on nothing where there is nothing in common", function()
+      local peer = server.start("good", { alpn = "h2" })
+      for _, host in ipairs { "localhost", "127.0.0.1" } do
+        local options = trusting { alpn = { "smtp", "imap" } }
+        if server.name:find "openssl" then -- which has it as RFC 7301 wants it
+          helper.fails("tls", "handshake failed: .*no application protocol",
+            function() tcp.connect_tls(host, peer.port, options) end)
+        else -- which goes on without
+          assert.is_nil(talks(host, peer, options):info().tls.alpn)
+        end
+      end
+    end)
+  end)
+end
+
+describe("a certificate for an IPv6 address", function()
+  after_each(helper.finish)
+
+  it("is believed by that address", function()
+    local peer = helper.listen(reverse, { tls = "good", host = "::1" })
+    is_believed("::1", peer, trusting())
+    is_believed("[::1]", peer, trusting())
+    is_believed("::1", peer, trusting { server_name = "0:0:0:0:0:0:0:1" })
+  end)
+
+  it("is refused by another, or without one", function()
+    local peer = helper.listen(reverse, { tls = "name_only", host = "::1" })
+    local message = helper.fails("certificate", "", function() tcp.connect_tls("::1", peer.port, trusting()) end)
+    assert.equal(("connect_tls [::1]:%d: certificate: %s"):format(peer.port, mismatch("::1", "localhost")), message)
+    peer = helper.listen(reverse, { tls = "good", host = "::1" })
+    helper.fails("certificate", "expected ::2, the certificate is for localhost, 127%.0%.0%.1, ::1",
+      function() tcp.connect_tls("::1", peer.port, trusting { server_name = "::2" }) end)
+  end)
+end)
