@@ -1,12 +1,10 @@
--- `source` and `sink`, for LTN12; and what other libraries wait on.
+-- `source` and `sink`, for LTN12.
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp"
 local safe = require "tcp.safe"
 
 local has_ltn12, ltn12 = pcall(require, "ltn12")
-local has_socket, socket = pcall(require, "socket")
-local has_cqueues, cqueues = pcall(require, "cqueues")
 
 for _, over in ipairs(helper.kinds) do
   describe("LTN12 over " .. over.name, function()
@@ -68,52 +66,6 @@ for _, over in ipairs(helper.kinds) do
       local to, peer = connect [[ return c.recv_exactly(256000) == bytes(range(256)) * 1000 ]]
       assert.equal(1, ltn12.pump.all(from:source(), to:sink()))
       assert.is_true(peer:result())
-    end)
-  end)
-
-  describe("other libraries, over " .. over.name, function()
-    after_each(helper.finish)
-
-    local connect = over.connect
-
-    it("LuaSocket's select waits on it", function()
-      if not has_socket then return pending "LuaSocket is not installed" end
-      -- TLS 1.2: a newer peer's session tickets make a descriptor readable, without data.
-      local conn, peer = connect([[
-        c.wait()
-        c.send(b"one\ntwo\n")
-        c.hold()
-      ]], nil, { tls = over.name == "TLS" and "good" or nil, version = "1.2" })
-      local _, writable = socket.select(nil, { conn }, 0)
-      assert.same({ conn }, { writable[1] })
-      local readable, _, why = socket.select({ conn }, nil, 0)
-      assert.same({}, { readable[1] })
-      assert.equal("timeout", why)
-      peer:go()
-      readable = socket.select({ conn }, nil, helper.timeout)
-      assert.same({ conn }, { readable[1] })
-      assert.equal("one", conn:read_line())
-      -- The second line is in the buffer already, where no descriptor shows it.
-      readable = socket.select({ conn }, nil, helper.timeout)
-      assert.same({ conn }, { readable[1] })
-      assert.equal("two", conn:read_line())
-    end)
-
-    it("cqueues.poll waits on it", function()
-      if not has_cqueues then return pending "cqueues is not installed" end
-      local conn, peer = connect [[
-        c.wait()
-        c.send(b"hello")
-        c.hold()
-      ]]
-      local got
-      local queue = cqueues.new()
-      queue:wrap(function()
-        peer:go()
-        if cqueues.poll(conn, helper.timeout) == conn then got = conn:recv() end
-      end)
-      assert(queue:loop(helper.timeout))
-      assert.equal("hello", got)
     end)
   end)
 end

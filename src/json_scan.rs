@@ -1,9 +1,10 @@
 //! Where one JSON value ends in a buffer that is still growing.
 //!
 //! Promises: strict RFC 8259, judged as the bytes come: the first byte that cannot be JSON is
-//! refused at once, and where the input happens to be cut makes no difference. A value is found with
-//! its last byte; what follows it is not judged. The work is linear in the bytes, however many steps
-//! they take, and nothing is allocated. What is found here parses, save for numbers out of range.
+//! refused at once, and where the input happens to be cut makes no difference. A value is found
+//! with its last byte; what follows it is not judged. The work is linear in the bytes, however many
+//! steps they take, and nothing is allocated. What is found here parses, save for numbers out of
+//! range.
 //!
 //! Pure: bytes in, decision out. Uses nothing of the crate.
 

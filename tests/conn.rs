@@ -273,3 +273,47 @@ fn each_byte_is_searched_once() {
         }
     }
 }
+
+#[test]
+fn a_shutdown_sends_what_is_queued_and_happens_once() {
+    let (mut conn, record) =
+        conn(&[Bytes(b"late\n".to_vec())], &[Take(1), Wait], Limits::default());
+    conn.queue_bytes(&[b"abc"]).expect("fits");
+    finish(|| conn.step_shutdown()).expect("shuts down");
+    assert_eq!(record.borrow().written, b"abc");
+    finish(|| conn.step_shutdown()).expect("is shut down");
+    assert_eq!(record.borrow().shutdowns, 1);
+    assert_eq!(conn.queue_bytes(&[b"x"]).expect_err("is over").code(), Code::Closed);
+    assert_eq!(read(&mut conn, LINE).expect("goes on").as_deref(), Some(&b"late"[..]));
+}
+
+#[test]
+fn a_shutdown_after_a_failed_write_is_that_failure() {
+    let (mut conn, record) = conn(&[], &[Fail("broken pipe")], Limits::default());
+    conn.queue_bytes(&[b"abc"]).expect("fits");
+    assert_eq!(finish(|| conn.step_shutdown()).expect_err("is broken").detail(), "broken pipe");
+    assert_eq!(record.borrow().shutdowns, 0);
+}
+
+#[test]
+fn what_can_be_read_is_looked_for_once_and_kept() {
+    let events = [Wait, Bytes(b"ab".to_vec()), Fail("reset")];
+    let (mut conn, record) = conn(&events, &[], Limits::default());
+    assert!(!conn.is_readable().expect("is open"));
+    assert!(conn.is_readable().expect("is open"));
+    assert!(conn.is_readable().expect("is open"));
+    assert_eq!(record.borrow().reads, 2);
+    let two = Request::Exact { size: 2, max: 2 };
+    assert_eq!(read(&mut conn, two).expect("is there").as_deref(), Some(&b"ab"[..]));
+    assert!(conn.is_readable().expect("a failure is news, too"));
+    assert_eq!(read(&mut conn, LINE).expect_err("was reset").detail(), "reset");
+}
+
+#[test]
+fn plaintext_before_an_upgrade_is_refused() {
+    let (mut conn, _) = conn(&[Bytes(b"220 go\r\nINJECTED".to_vec())], &[], Limits::default());
+    assert_eq!(read(&mut conn, LINE).expect("reads").as_deref(), Some(&b"220 go"[..]));
+    let error = conn.take_tcp().err().expect("is refused");
+    assert_eq!(error.code(), Code::Tls);
+    assert!(conn.is_open());
+}

@@ -92,7 +92,7 @@ impl Grammar {
     }
 }
 
-/// What takes bytes. All of it is inlined into one loop: with calls between the parts of it, it was a
+/// What takes bytes. All of it is inlined into one loop: with calls between its parts it was a
 /// third slower.
 impl Grammar {
     #[inline(always)]

@@ -28,6 +28,7 @@ pub struct Record {
     pub reads: usize,
     pub writes: usize,
     pub written: Vec<u8>,
+    pub shutdowns: usize,
     pub parted: usize,
 }
 
@@ -110,6 +111,7 @@ impl Transport for Script {
     }
 
     fn shutdown(&mut self) -> Result<Step<()>> {
+        self.record.borrow_mut().shutdowns += 1;
         Ok(Step::Done(()))
     }
 
