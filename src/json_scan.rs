@@ -46,7 +46,7 @@ pub enum Found {
 /// The buffer cannot begin with a JSON value.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Invalid {
-    /// Offset of the first byte that cannot be; the buffer's length where the end cannot be.
+    /// Offset of the first byte that cannot be.
     pub at: usize,
     /// What is wrong, in words.
     pub what: &'static str,

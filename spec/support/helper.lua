@@ -332,7 +332,9 @@ end
 
 -- Whether this machine lets us have a network namespace of our own.
 function helper.has_namespaces()
-  return output "unshare -rnm true 2>&1 && echo yes" == "yes\n"
+  local possible = output "unshare -rnm true 2>&1 && echo yes" == "yes\n"
+  assert(possible or os.getenv "CI" ~= "true", "CI needs network namespaces")
+  return possible
 end
 
 -- Shell text to put before a command that runs in a network of its own, where these names, and no

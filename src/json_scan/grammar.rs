@@ -54,8 +54,6 @@ pub enum Halt {
     Wrong { ahead: usize, what: &'static str },
 }
 
-const DIGIT_EXPECTED: &str = "expected a digit";
-
 impl Grammar {
     pub fn starting_at(at: usize) -> Self {
         Self { at, ..Self::default() }
@@ -304,7 +302,7 @@ impl Grammar {
     fn first_digit(&mut self, part: Part, bytes: &[u8]) -> Result<Part, Halt> {
         match self.peek(bytes)? {
             b'0'..=b'9' => Ok(self.part(part)),
-            _ => wrong(DIGIT_EXPECTED),
+            _ => wrong("expected a digit"),
         }
     }
 

@@ -1,0 +1,275 @@
+-- What `info().tls` tells of certificates: field by field what `openssl x509` prints of the same file, also
+-- for a certificate that was refused.
+
+local helper = require "spec.support.helper"
+local tcp = require "tcp"
+local safe = require "tcp.safe"
+
+local function trusting(options)
+  local all = { ca_file = helper.pem "root", timeout = helper.timeout }
+  for name, value in pairs(options or {}) do all[name] = value end
+  return all
+end
+
+-- What a shell command prints.
+local function output(command, ...)
+  local pipe = assert(io.popen(command:format(...), "r"))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
+-- `openssl x509` on the first certificate of a file.
+local function x509(file, options)
+  local text = output("openssl x509 -in %s -noout %s 2>/dev/null", file, options)
+  assert(text ~= "", "openssl says nothing")
+  return text
+end
+
+-- Days since 1970 of a date (Howard Hinnant's days_from_civil).
+local function days(year, month, day)
+  if month <= 2 then year = year - 1 end
+  local era = math.floor(year / 400)
+  local of_era = year - era * 400
+  local of_year = math.floor((153 * (month + (month > 2 and -3 or 9)) + 2) / 5) + day - 1
+  return era * 146097 + of_era * 365 + math.floor(of_era / 4) - math.floor(of_era / 100) + of_year - 719468
+end
+
+local function seconds(text)
+  local year, month, day, h, m, s = text:match "(%d+)-(%d%d)-(%d%d) (%d%d):(%d%d):(%d%d)Z"
+  return days(tonumber(year), tonumber(month), tonumber(day)) * 86400 + h * 3600 + m * 60 + s
+end
+
+-- A name as `info` has it, of what `openssl x509` prints a line for each attribute of.
+local function name(file, which)
+  local attributes = {}
+  local text = x509(file, ("-%s -nameopt utf8,sep_multiline,sname,-esc_msb"):format(which))
+  for key, value in text:gmatch "\n    ([^=\n]+)=([^\n]*)" do
+    attributes[key] = attributes[key] and attributes[key] .. ", " .. value or value
+  end
+  assert(next(attributes), text)
+  return attributes
+end
+
+-- An address of eight groups as RFC 5952 shortens it, where that is told apart from another one.
+local function short(address)
+  return output("python3 -c 'import ipaddress; print(ipaddress.ip_address(\"%s\"))'", address):gsub("\n", "")
+end
+
+local function alternatives(file)
+  local dns, ips = {}, {}
+  local text = output("openssl x509 -in %s -noout -ext subjectAltName 2>/dev/null", file)
+  for entry in text:gmatch "DNS:([^,\n]+)" do dns[#dns + 1] = entry end
+  for entry in text:gmatch "IP Address:([^,\n]+)" do ips[#ips + 1] = entry:find ":" and short(entry) or entry end
+  return dns, ips
+end
+
+-- Checks every field.
+local function agrees(certificate, file)
+  local dns, ips = alternatives(file)
+  assert.same({
+    subject = name(file, "subject"),
+    issuer = name(file, "issuer"),
+    serial = x509(file, "-serial"):match "^serial=(%x+)\n$",
+    not_before = seconds(x509(file, "-dates -dateopt iso_8601"):match "notBefore=([^\n]+)"),
+    not_after = seconds(x509(file, "-dates -dateopt iso_8601"):match "notAfter=([^\n]+)"),
+    dns_names = dns,
+    ip_addresses = ips,
+    fingerprint_sha256 = x509(file, "-fingerprint -sha256"):match "=([%x:]+)\n$":gsub(":", ""):lower(),
+    public_key_sha256 = output("openssl x509 -in %s -noout -pubkey | openssl pkey -pubin -outform DER"
+      .. " | openssl dgst -sha256 -binary | openssl base64 -A", file),
+    pem = output("openssl x509 -in %s", file),
+  }, certificate)
+end
+
+-- A file with one certificate more than those of make_ca.sh has, and its key in it; gone with the test.
+local made
+local function make(command)
+  made = os.tmpname()
+  local status = output("(%s) 2>&1; echo $?", (command:gsub("OUT", made)))
+  assert(status:find "0\n$", status)
+  return made
+end
+
+local greeting = [[ c.send(b"hello") ]]
+
+-- What a client knows of a server with the certificate of this file, and its key.
+local function shown(certificate, key)
+  local peer = helper.listen(([[
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(%q, %q)
+    c.sock = context.wrap_socket(c.sock, server_side=True)
+    c.send(b"hello")
+  ]]):format(certificate, key or certificate))
+  local conn = helper.keep(tcp.connect_tls("localhost", peer.port, { verify = false, timeout = helper.timeout }))
+  local info = conn:info().tls
+  assert.equal("hello", conn:read_str())
+  return info
+end
+
+describe("info().tls.certificate agrees with openssl x509:", function()
+  after_each(function()
+    helper.finish()
+    if made then os.remove(made) end
+    made = nil
+  end)
+
+  for _, case in ipairs {
+    { "ECDSA", "good" },
+    { "ECDSA on another curve, and a wildcard", "p384" },
+    { "RSA", "rsa" },
+    { "RSA-PSS", "pss" },
+    { "Ed25519", "ed25519" },
+    { "a hundred alternative names, addresses among them", "many" },
+    { "no alternative names", "cn_only" },
+    { "a wildcard", "wildcard" },
+    { "a subject in UTF-8, with an attribute twice", "utf8" },
+    { "dates past 2050", "far" },
+    { "expired", "expired" },
+    { "self-signed", "self_signed" },
+  } do
+    it(case[1], function()
+      local peer = helper.listen(greeting, { tls = case[2] })
+      local conn = helper.keep(tcp.connect_tls("localhost", peer.port, trusting { verify = false }))
+      agrees(conn:info().tls.certificate, helper.pem(case[2]))
+    end)
+  end
+
+  local request = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout OUT.key -out OUT"
+    .. " -subj /CN=localhost %s && cat OUT.key >>OUT && rm OUT.key"
+
+  for _, case in ipairs {
+    { "a small serial", "-set_serial 5" },
+    { "a serial of an odd number of digits", "-set_serial 0x123" },
+    { "the serial 0", "-set_serial 0" },
+    { "the largest serial", "-set_serial 0x7f" .. ("f"):rep(38) },
+    { "an attribute that OpenSSL has no name for", "-subj /CN=localhost/1.2.3.4.5=x" },
+    { "a subject without anything", "-subj /", "nameless" },
+    { "an explicit curve", "-pkeyopt ec_param_enc:explicit" },
+    { "names with a zero byte and other letters", "-addext subjectAltName=DNS:xn--bcher-kva.example" },
+    { "alternative names of other kinds", "-addext subjectAltName=email:a@b.example,URI:https://c.example/,"
+      .. "RID:1.2.3.4,otherName:1.2.3.4\\;UTF8:x" },
+  } do
+    it(case[1], function()
+      local file = make(request:format(case[2]))
+      local certificate = shown(file).certificate
+      if case[3] then
+        assert.same({}, certificate.subject)
+        assert.same({}, certificate.issuer)
+        assert.equal(output("openssl x509 -in %s", file), certificate.pem)
+      else
+        agrees(certificate, file)
+      end
+    end)
+  end
+
+  it("a curve's point in the short form", function()
+    local file = make "openssl ecparam -name prime256v1 -genkey -noout -conv_form compressed -out OUT.key"
+      .. " && openssl req -x509 -new -key OUT.key -out OUT -subj /CN=localhost && cat OUT.key >>OUT && rm OUT.key"
+    agrees(shown(file).certificate, file)
+  end)
+
+  it("each of the chain, leaf first", function()
+    local peer = helper.listen(greeting, { tls = "good" })
+    local conn = helper.keep(tcp.connect_tls("localhost", peer.port, trusting()))
+    local info = conn:info().tls
+    assert.same(info.certificate, info.chain[1])
+    assert.equal(2, #info.chain)
+    agrees(info.chain[1], helper.pem "good")
+    agrees(info.chain[2], helper.pem "middle")
+  end)
+end)
+
+describe("a certificate that was refused", function()
+  after_each(helper.finish)
+
+  for _, case in ipairs {
+    { "expired", "expired on Jun 30 12:00:00 2021 GMT" }, { "not_yet", "not yet valid" },
+    { "other_host", "host name mismatch" }, { "cn_only", "host name mismatch" }, { "self_signed", "self%-signed" },
+    { "unknown_issuer", "unknown issuer" }, { "incomplete", "unknown issuer" }, { "many", "host name mismatch" },
+    { "client_only", "purpose" },
+  } do
+    local certificate, why = case[1], case[2]
+
+    it("is in the details: " .. certificate, function()
+      local peer = helper.listen(greeting, { tls = certificate, version = "1.2" })
+      local message, details = helper.fails_safely("certificate", why,
+        safe.connect_tls("localhost", peer.port, trusting()))
+      agrees(details.certificate, helper.pem(certificate))
+      assert.same(details.certificate, details.chain[1])
+      assert.is_false(details.verified)
+      -- The message says the same.
+      assert.is_truthy(message:find(details.verify_error, 1, true))
+      assert.equal("localhost", details.server_name)
+      assert.equal("TLSv1.2", details.version)
+      assert.is_false(details.resumed)
+    end)
+
+    it("is in info() where verify = false: " .. certificate, function()
+      local peer = helper.listen(greeting, { tls = certificate })
+      for _, module in ipairs { tcp, safe } do
+        local conn = helper.keep(module.connect_tls("localhost", peer.port, trusting { verify = false }))
+        local info = conn:info().tls
+        assert.is_false(info.verified)
+        assert.matches(why, info.verify_error)
+        agrees(info.certificate, helper.pem(certificate))
+        assert.equal("hello", conn:read_str())
+      end
+    end)
+  end
+
+  it("has the chain that was sent", function()
+    local peer = helper.listen(greeting, { tls = "expired" })
+    local _, details = helper.fails_safely("certificate", "", safe.connect_tls("localhost", peer.port, trusting()))
+    agrees(details.chain[2], helper.pem "middle")
+  end)
+
+  it("is not there for a failure that is not about one", function()
+    local peer = helper.listen [[ c.send(b"220 hello\r\n") ]]
+    local _, details = helper.fails_safely("tls", "", safe.connect_tls("localhost", peer.port, trusting()))
+    assert.is_nil(details)
+  end)
+
+  it("cannot make a message of several lines, or of a megabyte", function()
+    local name = ("x"):rep(60)
+    local names = {}
+    for i = 1, 300 do names[i] = "DNS:" .. name .. i .. ".example" end
+    local file = os.tmpname()
+    local made_it = output("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout %s.key -out %s"
+      .. " -subj '/CN=evil\n\27[31mred\r\n' -addext subjectAltName=%s 2>&1; echo $?", file, file, table.concat(names, ","))
+    assert(made_it:find "0\n$", made_it)
+    local peer = helper.listen(([[
+      context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+      context.load_cert_chain(%q, %q)
+      c.sock = context.wrap_socket(c.sock, server_side=True)
+    ]]):format(file, file .. ".key"))
+    for _, ca in ipairs { helper.pem "root", file } do
+      local message = helper.fails("certificate", "",
+        function() tcp.connect_tls("localhost", peer.port, trusting { ca_file = ca }) end)
+      assert.is_true(#message < 500, message)
+      assert.is_nil(message:find "%c", message)
+    end
+    os.remove(file)
+    os.remove(file .. ".key")
+  end)
+end)
+
+describe("with verify = false", function()
+  after_each(helper.finish)
+
+  it("a good certificate counts as verified", function()
+    local peer = helper.listen(greeting, { tls = "good" })
+    for _, host in ipairs { "localhost", "127.0.0.1" } do
+      local info = helper.keep(tcp.connect_tls(host, peer.port, trusting { verify = false })):info().tls
+      assert.is_true(info.verified)
+      assert.is_nil(info.verify_error)
+    end
+  end)
+
+  it("a megabyte is moved with a refused certificate all the same", function()
+    local conn = helper.connect_tls([[ c.send(c.recv_exactly(1 << 20)[::-1]) ]], { verify = false }, { tls = "expired" })
+    local data = ("0123456789abcdef"):rep(65536)
+    conn:send(data)
+    assert.is_true(conn:read_str() == data:reverse())
+  end)
+end)
