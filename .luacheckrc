@@ -15,3 +15,6 @@ files["examples"] = {
   read_globals = { "connect", "send", "recv" },
   ignore = { "211/conn", "211/receber_mensagens", "211/enviar_mensagens" },
 }
+
+-- Declarations for editors: nothing in them is used.
+files["types"] = { ignore = { "212", "241" } }

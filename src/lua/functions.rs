@@ -30,7 +30,7 @@ pub fn functions(lua: &Lua, safe: bool) -> mlua::Result<Table> {
         ("connect", connect),
         ("connect_tls", connect_tls),
         ("listen", listener::listen),
-        ("poll", poll::poll),
+        ("poll", poll::tcp_poll),
         ("recv", recv),
         ("resolve", resolve),
         ("send", send),

@@ -20,7 +20,7 @@ struct Watched {
     buffered: bool,
 }
 
-pub fn poll(call: &mut Call<'_>) -> Result<Outcome> {
+pub fn tcp_poll(call: &mut Call<'_>) -> Result<Outcome> {
     let mut watched = Vec::new();
     for (at, want) in [(1, Want::Read), (2, Want::Write)] {
         let list = call.argument(at);

@@ -4,18 +4,55 @@
  *   oom.call(n, keeps, f)  calls f while the nth allocation fails (and, if `keeps`, all that follow);
  *                          gives whether one did, then what pcall gives
  *   oom.lua()              bytes that Lua has allocated
- *   oom.native()           bytes that everything else in the process has, by malloc's own count
+ *   oom.native()           blocks that all else in the process has from malloc
  * It exits with 1 if the script fails, or if Lua's memory is not all given back by lua_close. */
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+/* glibc's own, under the names that stay when malloc is replaced. */
+void *__libc_malloc(size_t);
+void *__libc_calloc(size_t, size_t);
+void *__libc_realloc(void *, size_t);
+void *__libc_memalign(size_t, size_t);
+void __libc_free(void *);
+
+static long blocks; /* that the process has from malloc; one thread allocates */
+
+static void *counted(void *block) {
+  if (block != NULL) blocks++;
+  return block;
+}
+
+void *malloc(size_t size) { return counted(__libc_malloc(size)); }
+void *calloc(size_t n, size_t size) { return counted(__libc_calloc(n, size)); }
+void *memalign(size_t align, size_t size) { return counted(__libc_memalign(align, size)); }
+void *aligned_alloc(size_t align, size_t size) { return counted(__libc_memalign(align, size)); }
+
+int posix_memalign(void **block, size_t align, size_t size) {
+  *block = counted(__libc_memalign(align, size));
+  return *block == NULL ? ENOMEM : 0;
+}
+
+void free(void *block) {
+  if (block != NULL) blocks--;
+  __libc_free(block);
+}
+
+void *realloc(void *block, size_t size) {
+  void *result = __libc_realloc(block, size);
+  if (block == NULL && result != NULL) blocks++;
+  if (block != NULL && size == 0) blocks--;
+  return result;
+}
+
 struct heap {
   size_t used;
+  long blocks;
   long until_failure; /* 0: none is to come */
   int keeps, failed;
 };
@@ -36,12 +73,14 @@ static void *allocate(void *ud, void *block, size_t old, size_t new) {
   (void)ud;
   if (block == NULL) old = 0; /* it is a type then */
   if (new == 0) {
+    if (block != NULL) heap.blocks--;
     free(block);
     heap.used -= old;
     return NULL;
   }
   if (new > old && fails()) return NULL;
   void *result = realloc(block, new);
+  if (result != NULL && block == NULL) heap.blocks++;
   if (result != NULL) heap.used += new - old;
   return result;
 }
@@ -69,9 +108,8 @@ static int lua_bytes(lua_State *L) {
   return 1;
 }
 
-static int native_bytes(lua_State *L) {
-  struct mallinfo2 info = mallinfo2();
-  lua_pushnumber(L, (lua_Number)(info.uordblks + info.hblkhd) - (lua_Number)heap.used);
+static int native_blocks(lua_State *L) {
+  lua_pushnumber(L, (lua_Number)(blocks - heap.blocks));
   return 1;
 }
 
@@ -83,7 +121,7 @@ static int run(lua_State *L) {
   lua_setfield(L, -2, "call");
   lua_pushcfunction(L, lua_bytes);
   lua_setfield(L, -2, "lua");
-  lua_pushcfunction(L, native_bytes);
+  lua_pushcfunction(L, native_blocks);
   lua_setfield(L, -2, "native");
   lua_setglobal(L, "oom");
   if (luaL_loadfile(L, argv[1]) != 0) return lua_error(L);

@@ -1,0 +1,388 @@
+---@meta tcp
+
+-- What the module `tcp` has, for editors that use the Lua language server. Times are in seconds, sizes
+-- in bytes. Failures are thrown as strings; the same functions of `tcp.safe` return nil, message, code
+-- and, where there is more to know, details. The codes are those of `tcp.Code`.
+
+---@alias tcp.Code
+---| "timeout" # the call's own time ran out; the same call may be made again
+---| "closed" # end of stream before what was asked for, reset, or closed by the script
+---| "refused" # nobody listens there
+---| "unreachable" # no way to the address
+---| "dns" # the name does not resolve
+---| "address" # a local address or port cannot be bound
+---| "tls" # the handshake or a record failed, or a certificate or key cannot be used
+---| "certificate" # verification failed
+---| "json" # not valid JSON, or a value that has no JSON form
+---| "too_large" # over a limit
+---| "busy" # another call is using the connection
+---| "io" # anything else
+
+---@alias tcp.Version "1.0" | "1.1" | "1.2" | "1.3"
+
+---The options of `connect`.
+---@class tcp.Options
+---@field timeout? number seconds for each call as a whole; `math.huge` is never; default 5
+---@field connect_timeout? number seconds for connecting; default `timeout`
+---@field family? "inet" | "inet6" addresses of this family only; default both
+---@field bind? string | { [1]: string, [2]: integer } local address, or address and port
+---@field nodelay? boolean TCP_NODELAY; default true
+---@field keepalive? boolean | tcp.Keepalive default false
+---@field max_packet? integer largest packet body, both ways; default 512000
+---@field max_buffer? integer most that one read gathers, or that waits to be sent; default 256 MiB
+---@field endian? "big" | "little" byte order of a packet's length; default "big"
+---@field null? "null" | "nil" what JSON null becomes: `tcp.json.null`, or nothing in objects; default "null"
+---@field bigint? "float" | "string" | "error" what an integer becomes that this Lua cannot hold; default "float"
+
+---@class tcp.Keepalive
+---@field idle? integer seconds before the first probe
+---@field interval? integer seconds between probes
+---@field count? integer probes without an answer before the connection is given up
+
+---The options of TLS, for `start_tls` and for the `tls` of `listen`.
+---@class tcp.TlsOnlyOptions
+---@field verify? boolean verify the chain and the host name or address; default true
+---@field server_name? string the name sent (SNI) and verified; default the host
+---@field ca_file? string a PEM file of certificates to trust instead of the system's
+---@field ca_dir? string a folder of them, named by hash
+---@field ca? string the same as PEM text
+---@field cert_file? string a PEM file with our own certificate and the chain behind it
+---@field cert? string the same as PEM text
+---@field key_file? string a PEM file with its key; default the certificate's file
+---@field key? string the same as PEM text
+---@field key_password? string what opens an encrypted key
+---@field min_version? tcp.Version default "1.2"; below it OpenSSL also wants ciphers = "DEFAULT:@SECLEVEL=0"
+---@field max_version? tcp.Version default none
+---@field ciphers? string for TLS 1.2 and below, in OpenSSL's notation
+---@field ciphersuites? string for TLS 1.3
+---@field alpn? string | string[] protocol names, preferred first (RFC 7301)
+---@field session? string what `session()` of an earlier connection gave
+---@field pin_sha256? string | string[] SHA-256 of the peer's public key, base64 or hexadecimal
+---@field close_notify? "require" | "ignore" whether an end needs TLS's goodbye; default "require"
+---@field keylog? boolean write the keys to the file that SSLKEYLOGFILE names; default false
+
+---The options of `connect_tls`.
+---@class tcp.TlsOptions: tcp.Options, tcp.TlsOnlyOptions
+
+---The options of `listen`. Those of `connect` (`bind` aside) are for what it accepts.
+---@class tcp.ListenOptions: tcp.Options
+---@field backlog? integer connections that the system keeps until they are accepted; default 128
+---@field reuse_addr? boolean default true
+---@field reuse_port? boolean default false
+---@field tls? tcp.TlsOnlyOptions certificate and key; with `ca_file`, `ca_dir` or `ca` clients must show a certificate
+
+---@class tcp.Address
+---@field ip string
+---@field port integer
+
+---Seconds that each phase of connecting took.
+---@class tcp.Timings
+---@field dns number
+---@field connect number
+---@field tls? number
+---@field total number
+
+---@class tcp.Certificate
+---@field subject table<string, string> attributes by short name: CN, O ...
+---@field issuer table<string, string>
+---@field serial string hexadecimal
+---@field not_before integer seconds since 1970, UTC
+---@field not_after integer seconds since 1970, UTC
+---@field dns_names string[]
+---@field ip_addresses string[]
+---@field fingerprint_sha256 string hexadecimal
+---@field public_key_sha256 string base64; what `pin_sha256` takes
+---@field pem string
+
+---@class tcp.TlsInfo
+---@field version string
+---@field cipher? string
+---@field alpn? string
+---@field resumed boolean
+---@field server_name? string
+---@field verified boolean
+---@field verify_error? string what verification says, also where it was not asked
+---@field certificate? tcp.Certificate the peer's
+---@field chain tcp.Certificate[] leaf first
+
+---@class tcp.Info
+---@field host string
+---@field peer tcp.Address
+---@field sock tcp.Address this side
+---@field timings tcp.Timings
+---@field bytes_read integer payload; over TLS what is inside it
+---@field bytes_written integer
+---@field tls? tcp.TlsInfo
+
+---A connection. A read that fails consumes nothing; a write that times out keeps what is left in order.
+---@class tcp.Connection
+local Connection = {}
+
+---Everything until the end of the stream; more than `max` bytes is `too_large`.
+---@param max? integer
+---@return string
+function Connection:read_str(max) end
+
+---Exactly `n` bytes.
+---@param n integer
+---@return string
+function Connection:read(n) end
+
+---A line without its `\n` or `\r\n`; a last line without one counts.
+---@param max? integer
+---@return string
+function Connection:read_line(max) end
+
+---The bytes before the delimiter, which is consumed.
+---@param delimiter string not empty
+---@param max? integer does not count the delimiter
+---@return string
+function Connection:read_until(delimiter, max) end
+
+---1 to `max` bytes (default 8192) as soon as there are any; "" at the end of the stream.
+---@param max? integer
+---@return string
+function Connection:recv(max) end
+
+---One JSON value, as soon as it is complete.
+---@return any
+function Connection:read_json() end
+
+---The JSON value in a packet: four bytes of length, then that much JSON.
+---@return any
+function Connection:read_json_packet() end
+
+---A packet's body.
+---@return string
+function Connection:read_packet() end
+
+---Throws the next packet away, whatever its size; gives its length.
+---@return integer
+function Connection:skip_packet() end
+
+---An iterator over `read_line` that ends with the stream. It throws in `tcp.safe`, too.
+---@param max? integer
+---@return fun(): string?
+function Connection:lines(max) end
+
+---An iterator over `read_packet`.
+---@return fun(): string?
+function Connection:packets() end
+
+---An iterator over `read_json_packet`.
+---@return fun(): any
+function Connection:json_packets() end
+
+---An iterator over `read_json`.
+---@return fun(): any
+function Connection:json_values() end
+
+---An LTN12 source.
+---@param blocksize? integer
+---@return fun(): string?, string?
+function Connection:source(blocksize) end
+
+---Sends strings and numbers, in order.
+---@param ... string | number
+function Connection:send(...) end
+
+---The same as `send`.
+---@param ... string | number
+function Connection:write_str(...) end
+
+---Sends the JSON text of a value and a newline.
+---@param value any
+function Connection:write_json(value) end
+
+---Sends a packet of JSON; over `max_packet` it is `too_large` and nothing is sent.
+---@param value any
+function Connection:write_json_packet(value) end
+
+---Sends a packet of bytes.
+---@param bytes string
+function Connection:write_packet(bytes) end
+
+---Sends what an earlier timeout left.
+function Connection:flush() end
+
+---An LTN12 sink.
+---@return fun(chunk?: string): integer?, string?
+function Connection:sink() end
+
+---Closes at once, any number of times; over TLS close_notify is offered once.
+function Connection:close() end
+
+---Sends what is queued and ends writing; reading goes on.
+function Connection:shutdown() end
+
+---@return boolean
+function Connection:is_open() end
+
+---@param seconds number for each later call
+function Connection:set_timeout(seconds) end
+
+---@param on boolean
+function Connection:set_nodelay(on) end
+
+---@param on boolean | tcp.Keepalive
+function Connection:set_keepalive(on) end
+
+---Bytes that can be read without waiting.
+---@return integer
+function Connection:pending() end
+
+---@return tcp.Info
+function Connection:info() end
+
+---Begins TLS on this connection; this handle is closed, what it gives goes on.
+---@param options? tcp.TlsOnlyOptions
+---@return tcp.TlsConnection
+function Connection:start_tls(options) end
+
+---@return integer
+function Connection:fd() end
+
+---The descriptor, for LuaSocket's `select`.
+---@return integer
+function Connection:getfd() end
+
+---Whether there is something to read that a wait for the descriptor would not see, for LuaSocket's `select`.
+---@return boolean
+function Connection:dirty() end
+
+---The descriptor, for cqueues.
+---@return integer
+function Connection:pollfd() end
+
+---What to wait for, for cqueues.
+---@return string
+function Connection:events() end
+
+---Seconds until a wait should end by itself, for cqueues.
+---@return number?
+function Connection:timeout() end
+
+---@class tcp.TlsConnection: tcp.Connection
+local TlsConnection = {}
+
+---What resumes this session later, an opaque secret; nil until the server has sent it.
+---@return string?
+function TlsConnection:session() end
+
+---Finishes the handshake of an accepted connection.
+function TlsConnection:handshake() end
+
+---@class tcp.Listener
+local Listener = {}
+
+---The next client.
+---@param timeout? number default for ever; 0 does not wait
+---@return tcp.Connection | tcp.TlsConnection
+function Listener:accept(timeout) end
+
+---An iterator over the clients that ends when the listener is closed.
+---@return fun(): tcp.Connection | tcp.TlsConnection | nil
+function Listener:connections() end
+
+---@return integer
+function Listener:port() end
+
+---@return { host: string, sock: tcp.Address }
+function Listener:info() end
+
+---@return boolean
+function Listener:is_open() end
+
+function Listener:close() end
+
+---@return integer
+function Listener:fd() end
+
+---The descriptor, for LuaSocket's `select`.
+---@return integer
+function Listener:getfd() end
+
+---@return boolean
+function Listener:dirty() end
+
+---The descriptor, for cqueues.
+---@return integer
+function Listener:pollfd() end
+
+---@return string
+function Listener:events() end
+
+---@return nil
+function Listener:timeout() end
+
+---@class tcp.json
+---@field null lightuserdata JSON null; equal to lua-cjson's
+local json = {}
+
+---@param value any
+---@return string
+function json.encode(value) end
+
+---@param text string
+---@param options? { null?: "null" | "nil", bigint?: "float" | "string" | "error" }
+---@return any
+function json.decode(text, options) end
+
+---Marks a table as an array, also if it is empty, and gives it back.
+---@generic T: table
+---@param table T
+---@return T
+function json.array(table) end
+
+---@class tcp
+---@field _NAME string
+---@field _VERSION string
+---@field json tcp.json
+local tcp = {}
+
+---@param host string a name, an IPv4 or an IPv6 address
+---@param port integer 1 to 65535
+---@param options? number | tcp.Options a timeout in seconds, or options
+---@return tcp.Connection
+function tcp.connect(host, port, options) end
+
+---@param host string
+---@param port integer 1 to 65535
+---@param options? number | tcp.TlsOptions a timeout in seconds, or options
+---@return tcp.TlsConnection
+function tcp.connect_tls(host, port, options) end
+
+---The addresses of a name, in the order in which the system prefers them.
+---@param host string
+---@param timeout? number default 5
+---@return string[]
+function tcp.resolve(host, timeout) end
+
+---@param host string
+---@param port integer 0 takes any
+---@param options? tcp.ListenOptions
+---@return tcp.Listener
+function tcp.listen(host, port, options) end
+
+---Which of these are ready. Two empty lists when the time is up.
+---@param readers (tcp.Connection | tcp.Listener | integer)[]
+---@param writers? (tcp.Connection | tcp.Listener | integer)[]
+---@param timeout? number default for ever; 0 looks only
+---@return (tcp.Connection | tcp.Listener | integer)[] readable
+---@return (tcp.Connection | tcp.Listener | integer)[] writable
+function tcp.poll(readers, writers, timeout) end
+
+---Sends on the connection that `connect` opened last.
+---@param data string | number
+function tcp.send(data) end
+
+---Up to 8192 bytes from the connection that `connect` opened last; "" at the end of the stream.
+---@return string
+function tcp.recv() end
+
+---Puts `connect`, `connect_tls`, `send` and `recv` into a table and returns `tcp`.
+---@param env? table default `_G`
+---@return tcp
+function tcp.export(env) end
+
+return tcp
