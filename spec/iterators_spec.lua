@@ -176,3 +176,80 @@ for _, over in ipairs(helper.kinds) do
     end)
   end)
 end
+
+-- A block of lines is cut at once; what is not handed out is still the connection's.
+describe("lines", function()
+  after_each(helper.finish)
+
+  local function numbered(count)
+    return ([[
+      c.send(b"".join(b"line %%d\r\n" %% i for i in range(1, %d)))
+    ]]):format(count + 1)
+  end
+
+  it("mix with every other call, in the middle of the loop", function()
+    local conn = helper.connect(numbered(1000))
+    local n = 0
+    for line in conn:lines() do
+      n = n + 1
+      assert.equal("line " .. n, line)
+      if n % 3 == 0 then
+        n = n + 1
+        assert.equal("line " .. n, conn:read_line())
+      elseif n % 7 == 0 then
+        n = n + 1
+        assert.equal("l", conn:recv(1))
+        assert.equal("ine " .. n, conn:read_until "\r\n")
+      elseif n % 11 == 0 then
+        local before = conn:pending()
+        assert.equal(before, conn:pending())
+        assert.is_true(conn:is_open())
+      end
+    end
+    assert.equal(1000, n)
+  end)
+
+  it("may be read by several loops in turns", function()
+    local conn = helper.connect(numbered(99))
+    local loops = { conn:lines(), conn:lines(), conn:lines(5) }
+    for n = 1, 99 do
+      local ok, line = pcall(loops[n % 2 + 1])
+      assert.is_true(ok, line)
+      assert.equal("line " .. n, line)
+    end
+    assert.is_nil(loops[1]())
+    assert.is_nil(loops[2]())
+    assert.is_nil(loops[3]())
+  end)
+
+  it("count only what was handed out", function()
+    local conn = helper.connect [[ c.send(b"one\ntwo\nthree") ]]
+    assert.equal(conn, (tcp.poll({ conn }, nil, 3))[1])
+    for line in conn:lines() do
+      assert.equal("one", line)
+      break
+    end
+    assert.equal("two\nthree", conn:read_str())
+  end)
+
+  it("end in an error at the line that is too long, and not before", function()
+    local conn = helper.connect [[ c.send(b"a\r\nbb\nccc\nd\n") ]]
+    local lines = conn:lines(2)
+    assert.equal("a", lines())
+    assert.equal("bb", lines())
+    helper.fails("too_large", "^lines ", function()
+      local _ = lines()
+    end)
+    assert.equal("ccc\nd\n", conn:read_str())
+  end)
+
+  it("are what came before the connection was closed, and then closed", function()
+    local conn = helper.connect [[ c.send(b"one\ntwo\n") ]]
+    local lines = conn:lines()
+    assert.equal("one", lines())
+    conn:close()
+    helper.fails("closed", "^lines ", function()
+      local _ = lines()
+    end)
+  end)
+end)

@@ -5,6 +5,8 @@
 
 use std::os::fd::BorrowedFd;
 
+use memchr::memrchr;
+
 use crate::buffer::Buffer;
 use crate::error::{Code, Error, Pending, Result};
 use crate::find::{Found, Item, Request, Search};
@@ -157,8 +159,17 @@ impl Conn {
         &self.input.filled()[item.text.clone()]
     }
 
-    pub fn consume(&mut self, item: &Item) {
-        self.input.consume(item.size);
+    /// The line that was found and, in `most` bytes, the whole lines behind it.
+    pub fn lines(&self, first: &Item, most: usize) -> &[u8] {
+        let filled = self.input.filled();
+        let window = &filled[..most.min(filled.len())];
+        let end = memrchr(b'\n', window).map_or(0, |newline| newline + 1);
+        &filled[..end.max(first.size)]
+    }
+
+    /// Drops so many bytes that were handed over.
+    pub fn consume(&mut self, size: usize) {
+        self.input.consume(size);
         self.search.restart();
     }
 
@@ -169,7 +180,7 @@ impl Conn {
             let header = Request::Exact { size: HEADER, max: HEADER };
             let Some(item) = ready!(self.step_find(header)?) else { return Ok(Step::Done(None)) };
             let length = frame::length(self.text(&item), self.limits.endian);
-            self.consume(&item);
+            self.consume(item.size);
             self.skip_length = length.unwrap_or_default();
             self.skip = self.skip_length;
         }

@@ -20,7 +20,7 @@ const ALL: Request<'static> = Request::All { max: 1000 };
 fn read(conn: &mut Conn, request: Request<'_>) -> Result<Option<Vec<u8>>> {
     let Some(item) = finish(|| conn.step_find(request))? else { return Ok(None) };
     let bytes = conn.text(&item).to_vec();
-    conn.consume(&item);
+    conn.consume(item.size);
     Ok(Some(bytes))
 }
 

@@ -125,6 +125,11 @@ impl<'lua> Call<'lua> {
         Ok(Value::String(self.lua.create_string(text)?))
     }
 
+    /// A new object for the script.
+    pub fn object<T: Object>(&self, object: T) -> Result<Outcome> {
+        Ok(Outcome::Value(Value::UserData(self.lua.create_any_userdata(object)?)))
+    }
+
     // Arguments, counted from 1; a method's self is not counted.
 
     pub fn argument(&self, at: usize) -> Argument<'_> {
@@ -137,10 +142,10 @@ impl<'lua> Call<'lua> {
     }
 
     /// The self of a method of `T`, taken off the arguments.
-    fn take_self<T: 'static>(&mut self, expected: &str) -> Result<UserDataRefMut<T>> {
+    fn take_self<T: Object>(&mut self) -> Result<UserDataRefMut<T>> {
         let value = self.arguments.pop_front();
         let wrong = || {
-            let (name, got) = (self.name, type_name(value.as_ref()));
+            let (name, expected, got) = (self.name, T::NAME, type_name(value.as_ref()));
             Failure::Argument(format!(
                 "bad argument #1 to '{name}' ({expected} expected, got {got})"
             ))
@@ -152,12 +157,15 @@ impl<'lua> Call<'lua> {
 
 /// Borrows the Rust value of a userdata. One that is borrowed already is in use by a call further
 /// down the stack: a finalizer runs in its midst.
-pub fn borrow<T: 'static>(
+pub fn borrow<T: Object>(
     userdata: &AnyUserData,
     wrong: impl FnOnce() -> Failure,
 ) -> Result<UserDataRefMut<T>> {
     match userdata.borrow_mut::<T>() {
-        Ok(value) => Ok(value),
+        Ok(mut object) => {
+            object.settle()?;
+            Ok(object)
+        }
         Err(mlua::Error::UserDataBorrowMutError) => {
             Err(Error::new(Code::Busy, "another call is using this connection").into())
         }
@@ -352,6 +360,11 @@ pub trait Object: 'static {
 
     /// Whom its messages name.
     fn label(&self) -> &str;
+
+    /// Takes note of what Lua did with it since the last call.
+    fn settle(&mut self) -> mlua::Result<()> {
+        Ok(())
+    }
 }
 
 pub fn method<T: Object>(
@@ -362,7 +375,7 @@ pub fn method<T: Object>(
     lua.create_function(move |lua, (token, arguments): (Value, MultiValue)| {
         let mut call = Call { lua, name, safe: false, token, arguments };
         Ok(answer(&mut call, |call| {
-            let mut this = call.take_self::<T>(T::NAME)?;
+            let mut this = call.take_self::<T>()?;
             call.safe = this.is_safe();
             body(call, &mut this).map_err(|failure| failure.during(call.name, this.label()))
         }))

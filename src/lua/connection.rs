@@ -7,7 +7,7 @@ use mlua::{Lua, Table, Value};
 use socket2::SockRef;
 
 use crate::conn::Conn;
-use crate::connect::Ends;
+use crate::connect::{Connected, Ends};
 use crate::dial::Timings;
 use crate::error::{Code, Error};
 
@@ -20,6 +20,16 @@ pub struct Connection {
     pub timings: Timings,
     pub manner: Manner,
     pub is_tls: bool,
+    /// Where the shim's `lines` writes down how many bytes of its block it has handed out: the buffer
+    /// holds them until the next call. False tells it that the block is no longer true.
+    pub lent: Option<Table>,
+}
+
+impl Connection {
+    pub fn new(connected: Connected, manner: Manner, is_tls: bool) -> Self {
+        let Connected { conn, ends, timings } = connected;
+        Self { conn, ends, timings, manner, is_tls, lent: None }
+    }
 }
 
 /// How a script wants its connection.
@@ -44,6 +54,16 @@ impl Object for Connection {
 
     fn label(&self) -> &str {
         &self.manner.label
+    }
+
+    fn settle(&mut self) -> mlua::Result<()> {
+        if let Some(lent) = &self.lent {
+            let size = lent.raw_get(1)?;
+            lent.raw_set(1, false)?;
+            self.lent = None;
+            self.conn.consume(size);
+        }
+        Ok(())
     }
 }
 

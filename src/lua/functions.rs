@@ -89,7 +89,6 @@ fn establish(call: &mut Call<'_>, tls: bool) -> Result<Outcome> {
         Err(again) => return Ok(again),
     };
     let Underway { work: (_, options), label, .. } = underway;
-    let Connected { conn, ends, timings } = connected;
     let manner = Manner {
         safe: call.safe,
         host: options.target.host,
@@ -97,8 +96,7 @@ fn establish(call: &mut Call<'_>, tls: bool) -> Result<Outcome> {
         timeout: options.timeout,
         json: options.json,
     };
-    let connection = Connection { conn, ends, timings, manner, is_tls: options.tls.is_some() };
-    Ok(Outcome::Value(Value::UserData(call.lua.create_any_userdata(connection)?)))
+    call.object(Connection::new(connected, manner, options.tls.is_some()))
 }
 
 type Connecting = Underway<(Connect, Options)>;

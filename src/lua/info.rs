@@ -51,7 +51,7 @@ pub fn tls(lua: &Lua, report: Report) -> mlua::Result<Table> {
     table.raw_set("alpn", report.alpn.map(|name| lua.create_string(name)).transpose()?)?;
     table.raw_set("resumed", report.resumed)?;
     table.raw_set("server_name", report.server_name)?;
-    table.raw_set("verified", report.verify_error.is_none())?;
+    table.raw_set("verified", report.verified)?;
     table.raw_set("verify_error", report.verify_error)?;
     let chain = report.chain.iter().map(|each| certificate(lua, each));
     let chain = lua.create_sequence_from(chain.collect::<mlua::Result<Vec<_>>>()?)?;

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use mlua::{Lua, Table, Value};
 
-use crate::connect::Connected;
 use crate::deadline::Deadline;
 use crate::dial;
 use crate::error::{self, Error};
@@ -62,7 +61,7 @@ pub fn listen(call: &mut Call<'_>) -> Result<Outcome> {
     let sock = socket.sock();
     let manner = Manner { label: sock.to_string(), ..manner };
     let listener = Listener { socket: Some(socket), sock, manner };
-    Ok(Outcome::Value(Value::UserData(call.lua.create_any_userdata(listener)?)))
+    call.object(listener)
 }
 
 fn begin(call: &Call<'_>) -> Result<Underway<(Bind, Manner)>> {
@@ -128,19 +127,17 @@ pub fn methods(lua: &Lua) -> mlua::Result<Table> {
 
 fn accept(call: &mut Call<'_>, this: &mut Listener) -> Result<Outcome> {
     let deadline = call.deadline(call.argument(1).patience_or(f64::INFINITY)?);
-    let Connected { conn, ends, timings } =
-        match call.drive(deadline, || this.socket()?.step_accept())? {
-            Ok(connected) => connected,
-            Err(again) => return Ok(again),
-        };
+    let connected = match call.drive(deadline, || this.socket()?.step_accept())? {
+        Ok(connected) => connected,
+        Err(again) => return Ok(again),
+    };
     let manner = Manner {
-        host: ends.peer.ip().to_string(),
-        label: ends.peer.to_string(),
+        host: connected.ends.peer.ip().to_string(),
+        label: connected.ends.peer.to_string(),
         ..this.manner.clone()
     };
     let is_tls = this.socket()?.is_tls();
-    let connection = Connection { conn, ends, timings, manner, is_tls };
-    Ok(Outcome::Value(Value::UserData(call.lua.create_any_userdata(connection)?)))
+    call.object(Connection::new(connected, manner, is_tls))
 }
 
 fn close(_: &mut Call<'_>, this: &mut Listener) -> Result<Outcome> {

@@ -13,12 +13,15 @@ use super::json;
 /// Bytes that `recv` gives at most unless told otherwise.
 const RECV: usize = 8192;
 
+/// Bytes of lines that are handed to the shim at once. No line in a block is over any limit that is.
+const BLOCK: usize = 64 * 1024;
+
 /// `lines` and its like are the steps of the iterators that the shim makes: nil at the end of the
 /// stream.
 pub const METHODS: &[(&str, Method)] = &[
     ("json_packets", next_json_packet),
     ("json_values", next_json),
-    ("lines", next_line),
+    ("lines", lines),
     ("packets", next_packet),
     ("read", read),
     ("read_json", read_json),
@@ -64,17 +67,28 @@ pub fn recv(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 }
 
 fn read_line(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    line(call, this, closed)
+    let request = line_request(call, this)?;
+    strings(call, this, request, closed)
 }
 
-fn next_line(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    line(call, this, nil)
+/// A block of whole lines, which stay in the buffer. The shim cuts it, and writes down in the table
+/// beside `max` what it has handed out.
+fn lines(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    let request = line_request(call, this)?;
+    items(call, this, request, nil, |call, this, item| {
+        let max = this.conn.limits().max_buffer;
+        let most = BLOCK.min(call.argument(1).integer_or(max, 0)?);
+        let block = call.lua.create_string(this.conn.lines(item, most))?;
+        let lent = call.argument(2).table()?;
+        lent.raw_set(1, 0)?;
+        this.lent = Some(lent.clone());
+        Ok(Value::String(block))
+    })
 }
 
-fn line(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Outcome> {
+fn line_request(call: &Call<'_>, this: &Connection) -> Result<Request<'static>> {
     let limit = this.conn.limits().max_buffer;
-    let max = call.argument(1).integer_or(limit, 0)?.min(limit);
-    strings(call, this, Request::Line { max }, at_end)
+    Ok(Request::Line { max: call.argument(1).integer_or(limit, 0)?.min(limit) })
 }
 
 fn read_until(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
@@ -110,7 +124,7 @@ fn json_packets(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Re
         // The packet is whole, whatever is in it: the next one can be read. Only a failure of Lua's
         // own, such as no memory, leaves it there.
         if !matches!(value, Err(Failure::Lua(_))) {
-            this.conn.consume(item);
+            this.conn.consume(item.size);
         }
         value
     })
@@ -133,7 +147,7 @@ fn json_values(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Res
     let request = Request::Json { max: this.conn.limits().max_buffer };
     items(call, this, request, at_end, |call, this, item| {
         let value = json::decode(call.lua, this.conn.text(item), this.manner.json)?;
-        this.conn.consume(item);
+        this.conn.consume(item.size);
         Ok(value)
     })
 }
@@ -155,7 +169,7 @@ fn strings(
 ) -> Result<Outcome> {
     items(call, this, request, at_end, |call, this, item| {
         let string = call.lua.create_string(this.conn.text(item))?;
-        this.conn.consume(item);
+        this.conn.consume(item.size);
         Ok(Value::String(string))
     })
 }

@@ -1,10 +1,9 @@
 //! `connection:start_tls()`: TLS on a connection that began without it.
 
-use mlua::Value;
-
 use crate::conn::{Conn, Limits};
+use crate::connect::Connected;
 use crate::deadline::now;
-use crate::error;
+use crate::error::{self, Code, Error};
 use crate::step::{Step, ready};
 use crate::transport::tls::{Client, Handshake, Report};
 
@@ -37,7 +36,12 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> 
     let mut client = None;
     // What is queued goes out as it was written. Once the work has begun, this handle is closed.
     if call.token.as_userdata().is_none() {
-        client = Some(Client::new(options::tls(call.argument(1), &this.manner.host)?)?);
+        let settings = options::tls(call.argument(1), &this.manner.host)?;
+        this.conn.transport()?;
+        if this.is_tls {
+            return Err(Error::new(Code::Tls, "TLS is in use already").into());
+        }
+        client = Some(Client::new(settings)?);
         if let Err(again) = call.drive(deadline, || this.conn.step_flush())? {
             return Ok(again);
         }
@@ -57,7 +61,6 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> 
     let tls = now() - work.begun;
     timings.tls = Some(tls);
     timings.total += tls;
-    let manner = this.manner.clone();
-    let connection = Connection { conn, ends: this.ends, timings, manner, is_tls: true };
-    Ok(Outcome::Value(Value::UserData(call.lua.create_any_userdata(connection)?)))
+    let connected = Connected { conn, ends: this.ends, timings };
+    call.object(Connection::new(connected, this.manner.clone(), true))
 }

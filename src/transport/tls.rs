@@ -67,7 +67,7 @@ impl Client {
     pub fn handshake(mut self, tcp: Tcp) -> Result<Handshake> {
         self.ssl.set_connect_state();
         let stream = SslStream::new(self.ssl, tcp).map_err(failed)?;
-        Ok(Handshake { tls: Some(Tls { stream, end: self.end }) })
+        Ok(Handshake { tls: Some(Tls { stream, end: self.end, outcome: None }) })
     }
 }
 
@@ -115,7 +115,7 @@ pub struct Server {
 
 impl Server {
     pub fn new(settings: Settings) -> Result<Self> {
-        let context = context::server(&settings.profile)?;
+        let context = context::server(&settings)?;
         Ok(Self { context, settings: Arc::new(settings) })
     }
 
@@ -124,18 +124,19 @@ impl Server {
     pub fn accept(&self, tcp: Tcp) -> Result<Tls> {
         let mut ssl = Ssl::new(&self.context).map_err(failed)?;
         let refusal = Arc::new(Refusal::new("the client"));
-        let note = Arc::clone(&refusal);
+        let (note, verify) = (Arc::clone(&refusal), self.settings.verify);
+        let system = self.settings.profile.trust.is_system();
         let mode = self.context.verify_mode();
         ssl.set_verify_callback(mode, move |ok, store| {
             if !ok {
-                note.note(store, false);
+                note.note(store, system);
             }
-            ok
+            ok || !verify
         });
         ssl.set_accept_state();
         let stream = SslStream::new(ssl, tcp).map_err(failed)?;
         let end = End { settings: Arc::clone(&self.settings), refusal, offered: None };
-        Ok(Tls { stream, end })
+        Ok(Tls { stream, end, outcome: None })
     }
 }
 
@@ -166,7 +167,9 @@ pub struct Report {
     pub alpn: Option<Vec<u8>>,
     pub resumed: bool,
     pub server_name: Option<String>,
-    /// What verification says, also where it was not asked.
+    /// Whether there is a certificate, and verification finds nothing wrong with it.
+    pub verified: bool,
+    /// What it finds wrong, also where it was not asked.
     pub verify_error: Option<String>,
     /// Leaf first.
     pub chain: Vec<Certificate>,
@@ -175,16 +178,24 @@ pub struct Report {
 pub struct Tls {
     stream: SslStream<Tcp>,
     end: End,
+    /// How the handshake ended; none before.
+    outcome: Option<Result<()>>,
 }
 
 impl Tls {
-    /// Finishes a handshake that is pending.
+    /// Finishes a handshake that is pending. Nothing is read or written before it has ended well.
     pub fn step_handshake(&mut self) -> Result<Step<()>> {
+        if let Some(outcome) = &self.outcome {
+            return outcome.clone().map(Step::Done);
+        }
         clear_errors();
         let result = self.stream.do_handshake();
-        ready!(self.step(result)?.pending(Pending::Handshake));
-        self.check_pin()?;
-        Ok(Step::Done(()))
+        let outcome = match self.step(result) {
+            Ok(Step::Wait(wait)) => return Ok(Step::Wait(wait.pending(Pending::Handshake))),
+            Ok(Step::Done(())) => self.check_pin(),
+            Err(error) => Err(error),
+        };
+        self.outcome.insert(outcome).clone().map(Step::Done)
     }
 
     pub fn report(&self) -> Report {
@@ -194,25 +205,29 @@ impl Tls {
             true => ssl.servername(NameType::HOST_NAME).map(str::to_owned),
             false => Some(name.clone()),
         };
+        let (verify_error, chain) = (self.verify_error(), self.chain());
         Report {
             version: ssl.version_str(),
             cipher: ssl.current_cipher().and_then(|cipher| cipher.standard_name()),
             alpn: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),
             resumed: ssl.session_reused(),
             server_name,
-            verify_error: self.verify_error(),
-            chain: self.chain().iter().filter_map(|each| Certificate::of(each).ok()).collect(),
+            verified: verify_error.is_none() && !chain.is_empty(),
+            verify_error,
+            chain: chain.iter().filter_map(|each| Certificate::of(each).ok()).collect(),
         }
     }
 
     /// What resumes this session in a later connection; none before the server has sent it.
     pub fn session(&self) -> Result<Option<Vec<u8>>> {
         // The id is that of a ticket, or of a session that the server keeps.
-        let session = self.stream.ssl().session().filter(|session| !session.id().is_empty());
-        let Some(session) = session else { return Ok(None) };
+        let ssl = self.stream.ssl();
+        let Some(session) = ssl.session().filter(|session| !session.id().is_empty()) else {
+            return Ok(None);
+        };
         let resume = session.to_owned();
         let session = Session { resume, chain: self.chain(), refusal: self.verify_error() };
-        session.to_bytes(&self.end.settings).map(Some).map_err(failed)
+        session.to_bytes(&self.end.settings, ssl.ssl_context()).map(Some).map_err(failed)
     }
 
     fn verify_error(&self) -> Option<String> {
@@ -250,8 +265,13 @@ impl Tls {
         if key.is_some_and(|key| pins.contains(&key)) {
             return Ok(());
         }
-        let key = key.map(|key| openssl::base64::encode_block(&key)).unwrap_or_default();
-        let detail = format!("pin mismatch: the public key's SHA-256 is {key}");
+        let detail = match key {
+            Some(key) => {
+                let key = openssl::base64::encode_block(&key);
+                format!("pin mismatch: the public key's SHA-256 is {key}")
+            }
+            None => "pin mismatch: there is no certificate".to_owned(),
+        };
         Err(Error::new(Code::Certificate, detail))
     }
 
@@ -299,6 +319,7 @@ impl Tls {
 
 impl Transport for Tls {
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
+        ready!(self.step_handshake()?);
         let filled = into.len();
         into.resize(into.capacity().min(filled + RECORD), 0);
         clear_errors();
@@ -312,12 +333,14 @@ impl Transport for Tls {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>> {
+        ready!(self.step_handshake()?);
         clear_errors();
         let result = self.stream.ssl_write(bytes);
         self.step(result)
     }
 
     fn shutdown(&mut self) -> Result<Step<()>> {
+        ready!(self.step_handshake()?);
         clear_errors();
         let result = self.stream.shutdown();
         Ok(self.step(result)?.map(drop))

@@ -48,17 +48,6 @@ pub enum Null {
     Nil,
 }
 
-impl Null {
-    /// The option value `"null"` or `"nil"`.
-    pub fn from_name(name: &[u8]) -> Option<Null> {
-        match name {
-            b"null" => Some(Null::Value),
-            b"nil" => Some(Null::Nil),
-            _ => None,
-        }
-    }
-}
-
 /// Why nothing was decoded or encoded.
 #[derive(Debug)]
 pub enum Error {

@@ -20,18 +20,6 @@ pub enum BigInt {
     Error,
 }
 
-impl BigInt {
-    /// The option value `"float"`, `"string"` or `"error"`.
-    pub fn from_name(name: &[u8]) -> Option<BigInt> {
-        match name {
-            b"float" => Some(BigInt::Float),
-            b"string" => Some(BigInt::String),
-            b"error" => Some(BigInt::Error),
-            _ => None,
-        }
-    }
-}
-
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
     /// `line 1 column 5: ...`

@@ -19,7 +19,7 @@ pub struct Certificate {
     /// Attributes by short name (`CN`, `O`), in order.
     pub subject: Vec<(String, String)>,
     pub issuer: Vec<(String, String)>,
-    /// Hexadecimal, upper case.
+    /// Hexadecimal, upper case, two digits a byte.
     pub serial: String,
     /// Seconds since 1970, UTC.
     pub not_before: i64,
@@ -38,10 +38,12 @@ impl Certificate {
     pub fn of(certificate: &X509Ref) -> Result<Self, ErrorStack> {
         let (dns_names, ip_addresses) = alternative_names(certificate);
         let digest = certificate.digest(MessageDigest::sha256())?;
+        let serial = certificate.serial_number().to_bn()?.to_hex_str()?.to_string();
         Ok(Self {
             subject: attributes(certificate.subject_name()),
             issuer: attributes(certificate.issuer_name()),
-            serial: certificate.serial_number().to_bn()?.to_hex_str()?.to_string(),
+            // A zero alone has one digit.
+            serial: if serial == "0" { "00".to_owned() } else { serial },
             not_before: unix(certificate.not_before())?,
             not_after: unix(certificate.not_after())?,
             dns_names,

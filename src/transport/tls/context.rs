@@ -16,7 +16,7 @@ use openssl::ssl::{
 };
 use openssl::x509::X509;
 
-use super::profile::{Pem, Profile, Trust, Version};
+use super::profile::{Pem, Profile, Settings, Trust, Version};
 use super::{clear_errors, failed, reasons};
 use crate::error::{Code, Error, Result, system_text};
 
@@ -72,15 +72,20 @@ pub fn client(profile: &Profile) -> Result<SslContext> {
     Ok(clients.last().expect("just put there").1.clone())
 }
 
-/// A server's context, made anew each time. Where it trusts somebody, its clients must show a
-/// certificate.
-pub fn server(profile: &Profile) -> Result<SslContext> {
+/// A server's context, made anew each time. Where it trusts somebody, its clients are asked for a
+/// certificate, and unless nothing is verified they must show one.
+pub fn server(settings: &Settings) -> Result<SslContext> {
+    let profile = &settings.profile;
     if profile.certificate.is_none() {
         return Err(Error::new(Code::Tls, "a server needs a certificate: cert_file or cert"));
     }
     let mut builder = build(profile, SslMethod::tls_server())?;
-    if !profile.trust.is_system() {
-        builder.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+    if !profile.trust.is_system() || !settings.pins.is_empty() {
+        let must = match settings.verify || !settings.pins.is_empty() {
+            true => SslVerifyMode::FAIL_IF_NO_PEER_CERT,
+            false => SslVerifyMode::empty(),
+        };
+        builder.set_verify(SslVerifyMode::PEER | must);
         // Without one, OpenSSL refuses to resume a session that has a client certificate.
         builder.set_session_id_context(b"tcp").map_err(failed)?;
     }
@@ -116,6 +121,9 @@ fn build(profile: &Profile, method: SslMethod) -> Result<SslContextBuilder> {
             | SslMode::RELEASE_BUFFERS,
     );
     builder.set_options(SslOptions::NO_RENEGOTIATION);
+    if profile.max_version.is_some_and(|max| max < profile.min_version) {
+        return Err(Error::new(Code::Tls, "max_version is lower than min_version"));
+    }
     builder.set_min_proto_version(Some(version(profile.min_version))).map_err(failed)?;
     builder.set_max_proto_version(profile.max_version.map(version)).map_err(failed)?;
     if let Some(ciphers) = &profile.ciphers {
@@ -174,7 +182,9 @@ fn identify(builder: &mut SslContextBuilder, profile: &Profile) -> Result<()> {
     for certificate in chain {
         builder.add_extra_chain_cert(certificate).map_err(failed)?;
     }
-    let key = private_key(profile.key.as_ref().unwrap_or(pem), profile.key_password.as_deref())?;
+    // The key may stand behind the certificate.
+    let (pem, option) = profile.key.as_ref().map_or((pem, "cert"), |key| (key, "key"));
+    let key = private_key(pem, option, profile.key_password.as_deref())?;
     builder.set_private_key(&key).map_err(|_| mismatch())?;
     builder.check_private_key().map_err(|_| mismatch())
 }
@@ -195,8 +205,8 @@ fn certificates(pem: &Pem, option: &str) -> Result<Vec<X509>> {
     Ok(certificates)
 }
 
-fn private_key(pem: &Pem, password: Option<&[u8]>) -> Result<PKey<Private>> {
-    let text = pem.read("key")?;
+fn private_key(pem: &Pem, option: &str, password: Option<&[u8]>) -> Result<PKey<Private>> {
+    let text = pem.read(option)?;
     let mut asked = false;
     // Without a callback, OpenSSL would ask on the terminal.
     let key = PKey::private_key_from_pem_callback(&text, |room| {
@@ -207,7 +217,7 @@ fn private_key(pem: &Pem, password: Option<&[u8]>) -> Result<PKey<Private>> {
         Ok(password.len())
     });
     key.map_err(|_| {
-        let source = source(pem, "key");
+        let source = source(pem, option);
         Error::new(
             Code::Tls,
             match (asked, password) {

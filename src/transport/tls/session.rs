@@ -23,11 +23,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// The string; `settings` are those of the connection that the session comes from.
-    pub fn to_bytes(&self, settings: &Settings) -> Result<Vec<u8>, ErrorStack> {
+    /// The string; settings and context are those of the connection that the session comes from.
+    pub fn to_bytes(
+        &self,
+        settings: &Settings,
+        context: &SslContextRef,
+    ) -> Result<Vec<u8>, ErrorStack> {
         let mut parts = vec![
             settings.server_name.as_bytes().to_vec(),
-            digest(settings).to_vec(),
+            digest(settings, context)?.to_vec(),
             self.refusal.clone().unwrap_or_default().into_bytes(),
             self.resume.to_der()?,
         ];
@@ -46,13 +50,16 @@ impl Session {
     /// server's, the settings are the same, and its chain verifies today.
     pub fn offered(bytes: &[u8], settings: &Settings, context: &SslContextRef) -> Option<Self> {
         let mut parts = parts(bytes)?.into_iter();
-        let is_same =
-            parts.next()? == settings.server_name.as_bytes() && parts.next()? == digest(settings);
+        let is_same = parts.next()? == settings.server_name.as_bytes()
+            && parts.next()? == digest(settings, context).ok()?;
         let refusal = String::from_utf8_lossy(parts.next()?).into_owned();
         let resume = SslSession::from_der(parts.next()?).ok()?;
         let chain: Vec<X509> = parts.map(X509::from_der).collect::<Result<_, _>>().ok()?;
         let session = Self { resume, chain, refusal: Some(refusal).filter(|why| !why.is_empty()) };
-        let holds = !settings.verify || session.verifies(context);
+        let holds = match session.refusal {
+            Some(_) => !settings.verify,
+            None => session.verifies(context),
+        };
         (is_same && holds && session.is_pinned(settings)).then_some(session)
     }
 
@@ -68,7 +75,7 @@ impl Session {
             let mut store = X509StoreContext::new()?;
             store.init(context.cert_store(), leaf, &untrusted, |store| store.verify_cert())
         };
-        self.refusal.is_none() && verify().unwrap_or(false)
+        verify().unwrap_or(false)
     }
 
     fn is_pinned(&self, settings: &Settings) -> bool {
@@ -90,8 +97,8 @@ fn parts(bytes: &[u8]) -> Option<Vec<&[u8]>> {
 }
 
 /// All settings that a session must share with the connection that it is offered on.
-fn digest(settings: &Settings) -> [u8; 32] {
-    let Profile { trust, certificate, key, min_version, max_version, .. } = &settings.profile;
+fn digest(settings: &Settings, context: &SslContextRef) -> Result<[u8; 32], ErrorStack> {
+    let Profile { trust, min_version, max_version, .. } = &settings.profile;
     let mut digest = Sha256::new();
     // Each with its length: no two settings read the same.
     let mut add = |bytes: &[u8]| {
@@ -104,11 +111,13 @@ fn digest(settings: &Settings) -> [u8; 32] {
     add(format!("{:?}", (&settings.profile.ciphers, &settings.profile.ciphersuites)).as_bytes());
     add(&settings.profile.alpn_wire());
     add(trust.dir.as_ref().map_or(&[], |dir| dir.as_os_str().as_encoded_bytes()));
-    for pem in trust.certificates.iter().chain(certificate).chain(key) {
+    // The certificate itself: another one may stand in the same file by then.
+    add(&context.certificate().map_or(Ok(Vec::new()), |certificate| certificate.to_der())?);
+    for pem in &trust.certificates {
         match pem {
             Pem::File(path) => add(path.as_os_str().as_encoded_bytes()),
             Pem::Text(text) => add(text),
         }
     }
-    digest.finish()
+    Ok(digest.finish())
 }

@@ -1,0 +1,321 @@
+-- The options of TLS, for `connect_tls`, `start_tls` and `listen`: a wrong one is a clear error before
+-- any byte goes out, PEM may be text or a file, and no message shows what is secret.
+
+local helper = require "spec.support.helper"
+local tcp = require "tcp"
+
+local root = helper.pem "root"
+local good, good_key = helper.pem "good", helper.pem("good", "key")
+local client, client_key = helper.pem "client", helper.pem("client", "key")
+local secret = "open sesame"
+
+local files = {}
+
+-- A file with this text, gone with the tests.
+local function file(text)
+  local path = os.tmpname()
+  local handle = assert(io.open(path, "wb"))
+  handle:write(text)
+  handle:close()
+  files[#files + 1] = path
+  return path
+end
+
+-- The file that a shell command makes of OUT.
+local function made(command)
+  local path = file ""
+  local pipe = io.popen(command:gsub("OUT", path) .. " >/dev/null 2>&1 && echo made")
+  assert.equal("made\n", pipe:read "*a")
+  pipe:close()
+  return path
+end
+
+local encrypted = made("openssl pkcs8 -topk8 -v2 aes-256-cbc -in " .. client_key .. " -passout 'pass:" .. secret
+  .. "' -out OUT")
+local encrypted_old = made("openssl ec -aes-128-cbc -in " .. client_key .. " -passout 'pass:" .. secret
+  .. "' -out OUT")
+
+local function with(options, defaults)
+  local all = {}
+  for name, value in pairs(defaults) do all[name] = value end
+  for name, value in pairs(options) do all[name] = value end
+  return all
+end
+
+-- Where the options of TLS may stand: what is called, where they are among its arguments, and the call
+-- with these options, and what checks that nothing has gone out.
+local calls = {
+  {
+    name = "connect_tls", argument = 3, label = "localhost:%d+",
+    prepare = function(options)
+      local peer = helper.listen("", { tls = "good" })
+      options = with(options, { timeout = helper.timeout })
+      return function() tcp.connect_tls("localhost", peer.port, options) end,
+        function() assert.equal(0, peer:count()) end
+    end,
+  },
+  {
+    name = "start_tls", argument = 1, label = "127%.0%.0%.1:%d+",
+    prepare = function(options)
+      local conn, peer = helper.connect [[ return c.recv_all() ]]
+      return function() conn:start_tls(options) end, function()
+        -- The connection is what it was.
+        conn:send "still here"
+        conn:shutdown()
+        assert.equal("still here", peer:result())
+      end
+    end,
+  },
+  {
+    name = "listen", argument = 3, label = "127%.0%.0%.1:0", server = true,
+    prepare = function(options)
+      local own = options.cert_file or options.key_file
+      options = { tls = own and options or with(options, { cert_file = good, key_file = good_key }) }
+      return function() tcp.listen("127.0.0.1", 0, options) end, function() end
+    end,
+  },
+}
+
+local not_pem = file "This is not PEM.\n"
+local broken = file(helper.contents(client):gsub("\n%w%w%w%w", "\n!!!!", 1))
+local broken_key = file(helper.contents(client_key):gsub("\n%w%w%w%w%w%w%w%w", "\nAAAAAAAA", 1))
+
+-- {what, options, code, the words of the detail}
+local wrong = {
+  { "a ca_file that is not there", { ca_file = "/nonexistent/ca.pem" }, "io",
+    "cannot read ca_file '/nonexistent/ca.pem': no such file or directory" },
+  { "a ca_file that is a folder", { ca_file = "/tmp" }, "io", "cannot read ca_file '/tmp': is a directory" },
+  { "a ca_file without a certificate", { ca_file = not_pem }, "tls", "no PEM certificate in ca_file '" .. not_pem .. "'" },
+  { "a ca_file that is empty", { ca_file = "/dev/null" }, "tls", "no PEM certificate in ca_file '/dev/null'" },
+  { "a ca_file that is broken", { ca_file = broken }, "tls", "no PEM certificate in ca_file '" .. broken .. "'" },
+  { "a ca without a certificate", { ca = "not PEM" }, "tls", "no PEM certificate in ca" },
+  { "a ca_dir that is not there", { ca_dir = "/nonexistent" }, "io",
+    "cannot read ca_dir '/nonexistent': no such file or directory" },
+  { "a ca_dir that is a file", { ca_dir = root }, "io", "cannot read ca_dir '" .. root .. "': not a directory" },
+  { "a cert_file that is not there", { cert_file = "/nonexistent/own.pem", key_file = client_key }, "io",
+    "cannot read cert_file '/nonexistent/own.pem': no such file or directory" },
+  { "a cert_file without a certificate", { cert_file = client_key, key_file = client_key }, "tls",
+    "no PEM certificate in cert_file '" .. client_key .. "'" },
+  { "a cert_file that is broken", { cert_file = broken, key_file = client_key }, "tls",
+    "no PEM certificate in cert_file '" .. broken .. "'" },
+  { "a key_file that is not there", { cert_file = client, key_file = "/nonexistent/own.key" }, "io",
+    "cannot read key_file '/nonexistent/own.key': no such file or directory" },
+  { "a key_file without a key", { cert_file = client, key_file = client }, "tls",
+    "no PEM private key in key_file '" .. client .. "'" },
+  { "a key_file that is broken", { cert_file = client, key_file = broken_key }, "tls",
+    "no PEM private key in key_file '" .. broken_key .. "'" },
+  { "a key_file with the public key", { cert_file = client,
+    key_file = made("openssl pkey -in " .. client_key .. " -pubout -out OUT") }, "tls", "no PEM private key in key_file '" },
+  { "a key of another certificate", { cert_file = client, key_file = good_key }, "tls",
+    "the key does not match the certificate" },
+  { "a key of another kind", { cert_file = client, key_file = helper.pem("rsa", "key") }, "tls",
+    "the key does not match the certificate" },
+  { "an encrypted key without its password", { cert_file = client, key_file = encrypted }, "tls",
+    "key_file '" .. encrypted .. "' is encrypted, and there is no key_password" },
+  { "an encrypted key with a wrong password", { cert_file = client, key_file = encrypted, key_password = "guess" }, "tls",
+    "key_password does not open key_file '" .. encrypted .. "'" },
+  { "an encrypted key with an empty password", { cert_file = client, key_file = encrypted, key_password = "" }, "tls",
+    "key_password does not open key_file '" .. encrypted .. "'" },
+  { "an encrypted key with a password too long for any", { cert_file = client, key_file = encrypted,
+    key_password = secret:rep(1000) }, "tls", "key_password does not open key_file '" .. encrypted .. "'" },
+  { "an encrypted key of the old kind with a wrong password", { cert_file = client, key_file = encrypted_old,
+    key_password = "guess" }, "tls", "key_password does not open key_file '" .. encrypted_old .. "'" },
+  { "an encrypted key as text without its password", { cert_file = client, key = helper.contents(encrypted) }, "tls",
+    "key is encrypted, and there is no key_password" },
+  { "unknown ciphers", { ciphers = "NO-SUCH-CIPHER" }, "tls", "ciphers: no cipher match" },
+  { "unknown ciphersuites", { ciphersuites = "TLS_NO_SUCH" }, "tls", "ciphersuites: no cipher match" },
+  { "a max_version lower than min_version", { max_version = "1.2", min_version = "1.3" }, "tls",
+    "max_version is lower than min_version" },
+}
+
+-- {what, options, the words of the bad argument, without what every one begins with}
+local misused = {
+  { "unknown option", { certfile = client }, "unknown option 'certfile'" },
+  { "a misspelt option", { Verify = false }, "unknown option 'Verify'" },
+  { "verify", { verify = "no" }, "option 'verify': boolean expected, got string" },
+  { "ca_file", { ca_file = true }, "option 'ca_file': string expected, got boolean" },
+  { "ca_file with a zero byte", { ca_file = "a\0b" }, "option 'ca_file': a path without a zero byte expected" },
+  { "key_password", { key_password = {} }, "option 'key_password': string expected, got table" },
+  { "min_version", { min_version = "1.4" }, "option 'min_version': '1.0' or '1.1' or '1.2' or '1.3' expected, got '1.4'" },
+  { "max_version", { max_version = "TLSv1.2" },
+    "option 'max_version': '1.0' or '1.1' or '1.2' or '1.3' expected, got 'TLSv1.2'" },
+  { "SSLv3", { min_version = "3" }, "option 'min_version': '1.0' or '1.1' or '1.2' or '1.3' expected, got '3'" },
+  { "ciphers", { ciphers = "" }, "option 'ciphers': OpenSSL's names of ciphers expected" },
+  { "ciphersuites", { ciphersuites = 1 == 1 }, "option 'ciphersuites': string expected, got boolean" },
+  { "an empty name for ALPN", { alpn = { "h2", "" } }, "option 'alpn': names of 1 to 255 bytes expected" },
+  { "a name too long for ALPN", { alpn = { ("x"):rep(256) } }, "option 'alpn': names of 1 to 255 bytes expected" },
+  { "alpn", { alpn = { {} } }, "option 'alpn': string expected, got table" },
+  { "a pin too short", { pin_sha256 = "abcd" },
+    "option 'pin_sha256': the SHA-256 of a public key, in base64 or hexadecimal, expected" },
+  { "a pin of letters", { pin_sha256 = ("zz"):rep(32) },
+    "option 'pin_sha256': the SHA-256 of a public key, in base64 or hexadecimal, expected" },
+  { "the second pin", { pin_sha256 = { ("00"):rep(32), "x" } },
+    "option 'pin_sha256': the SHA-256 of a public key, in base64 or hexadecimal, expected" },
+  { "close_notify", { close_notify = "maybe" }, "option 'close_notify': 'require' or 'ignore' expected, got 'maybe'" },
+  { "close_notify = false", { close_notify = false }, "option 'close_notify': string expected, got boolean" },
+  { "session", { session = {} }, "option 'session': string expected, got table" },
+  { "keylog", { keylog = "/tmp/keys" }, "option 'keylog': boolean expected, got string" },
+  { "server_name", { server_name = "" }, "option 'server_name': a host name or an IP address expected" },
+  { "server_name with a zero byte", { server_name = "local\0host" },
+    "option 'server_name': a host name or an IP address expected" },
+}
+
+for _, call in ipairs(calls) do
+  describe(call.name .. " refuses, before any byte goes out,", function()
+    after_each(helper.finish)
+
+    for _, case in ipairs(wrong) do
+      it(case[1], function()
+        local act, untouched = call.prepare(case[2])
+        local message = helper.fails(case[3], "^" .. call.name .. " " .. call.label .. ": ", act)
+        local detail = message:match(": " .. case[3] .. ": (.*)$")
+        assert.equal(case[4], detail:sub(1, #case[4]))
+        -- Neither a password nor anything of a PEM's inside.
+        assert.is_nil(message:find(secret, 1, true))
+        assert.is_nil(message:find "BEGIN")
+        assert.is_nil(message:find "%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w%w")
+        untouched()
+      end)
+    end
+
+    for _, case in ipairs(misused) do
+      it("as a mistake of the script: " .. case[1], function()
+        local act, untouched = call.prepare(case[2])
+        local words = (call.server and case[3]:find "^unknown" and "option 'tls': " or "") .. case[3]
+        helper.misuse(("bad argument #%d to '%s' (%s)"):format(call.argument, call.name, words), act)
+        untouched()
+      end)
+    end
+
+    it("a key without a certificate", function()
+      if call.server then
+        helper.fails("tls", "^listen 127%.0%.0%.1:0: tls: a server needs a certificate: cert_file or cert$",
+          function() tcp.listen("127.0.0.1", 0, { tls = { key_file = good_key } }) end)
+        helper.fails("tls", "a server needs a certificate",
+          function() tcp.listen("127.0.0.1", 0, { tls = {} }) end)
+        return
+      end
+      local act, untouched = call.prepare { key_file = client_key }
+      helper.fails("tls", ": a key without a certificate$", act)
+      untouched()
+    end)
+
+    it("a certificate without a key", function()
+      if call.server then
+        helper.fails("tls", ": no PEM private key in cert_file '" .. good:gsub("%p", "%%%0") .. "'$",
+          function() tcp.listen("127.0.0.1", 0, { tls = { cert_file = good } }) end)
+        return
+      end
+      local act, untouched = call.prepare { cert_file = client }
+      helper.fails("tls", ": no PEM private key in cert_file '", act)
+      untouched()
+    end)
+  end)
+end
+
+describe("PEM", function()
+  after_each(helper.finish)
+
+  teardown(function()
+    for _, path in ipairs(files) do os.remove(path) end
+  end)
+
+  local text, key = helper.contents(client), helper.contents(client_key)
+
+  -- Ways to say the same.
+  local ways = {
+    { "in two files", { cert_file = client, key_file = client_key } },
+    { "as text", { cert = text, key = key } },
+    { "as a file and text", { cert_file = client, key = key } },
+    { "as text and a file", { cert = text, key_file = client_key } },
+    { "in one file, the key at its end", { cert_file = file(text .. key) } },
+    { "in one file, the key at its beginning", { cert_file = file(key .. text) } },
+    { "as one text", { cert = text .. key } },
+    { "with words around it", { cert = "Subject: x\n" .. text .. "\nthe key:\n" .. key .. "the end\n" } },
+    { "with the line ends of Windows", { cert = text:gsub("\n", "\r\n"), key = key:gsub("\n", "\r\n") } },
+    { "with a key in the form of its own kind",
+      { cert_file = client, key_file = made("openssl ec -in " .. client_key .. " -out OUT") } },
+    { "with an encrypted key", { cert_file = client, key_file = encrypted, key_password = secret } },
+    { "with an encrypted key as text", { cert = text, key = helper.contents(encrypted), key_password = secret } },
+    { "with an encrypted key of the old kind", { cert_file = client, key_file = encrypted_old, key_password = secret } },
+    { "with a password that the key does not need", { cert = text, key = key, key_password = "whatever" } },
+    { "with a password that is a number", { cert_file = client, key_password = 12345,
+      key_file = made("openssl pkcs8 -topk8 -in " .. client_key .. " -passout pass:12345 -out OUT") } },
+    { "with a password in UTF-8", { cert_file = client, key_password = "segredo é só nosso",
+      key_file = made("openssl pkcs8 -topk8 -in " .. client_key .. " -passout 'pass:segredo é só nosso' -out OUT") } },
+  }
+
+  local subject = [[ return dict(pair[0] for pair in c.sock.getpeercert()["subject"])["commonName"] ]]
+
+  for _, way in ipairs(ways) do
+    it("of a client's certificate: " .. way[1], function()
+      local conn, peer = helper.connect_tls(subject, way[2], { client_ca = "root" })
+      assert.equal("client.example", peer:result())
+      conn:close()
+      -- And where TLS comes later.
+      conn, peer = helper.connect([[ c.handshake("good", client_ca="root"); ]] .. subject)
+      helper.keep(conn:start_tls(with(way[2], { ca_file = root })))
+      assert.equal("client.example", peer:result())
+    end)
+  end
+
+  it("of a server's certificate may be text, or encrypted", function()
+    local server_key = helper.contents(good_key)
+    local locked = made("openssl pkcs8 -topk8 -in " .. good_key .. " -passout pass:x -out OUT")
+    for _, options in ipairs {
+      { cert = helper.contents(good), key = server_key },
+      { cert = helper.contents(good) .. server_key },
+      { cert_file = good, key_file = locked, key_password = "x" },
+    } do
+      local listener = helper.keep(tcp.listen("127.0.0.1", 0, { tls = options }))
+      local peer = helper.dial(listener:port(), [[ return c.recv_all() ]], { tls = true })
+      local conn = helper.keep(listener:accept(helper.timeout))
+      conn:send "hello"
+      conn:shutdown()
+      assert.equal("hello", peer:result())
+    end
+  end)
+
+  it("of trusted certificates may be a file and text and a folder at once", function()
+    local peer = helper.listen([[ c.send(b"hello") ]], { tls = "unknown_issuer" })
+    local conn = helper.keep(tcp.connect_tls("localhost", peer.port, {
+      ca_file = root, ca = helper.contents(helper.pem "stranger"), ca_dir = helper.certificates .. "/hashed",
+      timeout = helper.timeout }))
+    assert.equal("hello", conn:read_str())
+  end)
+end)
+
+describe("keylog", function()
+  after_each(helper.finish)
+
+  it("to a file that cannot be written is an error before any byte goes out", function()
+    local peer = helper.listen("", { tls = "good" })
+    local said, status = helper.run(([[
+      local tcp = require "tcp.safe"
+      local conn, message, code = tcp.connect_tls("localhost", %d, { ca_file = %q, keylog = true })
+      io.write(tostring(conn), "|", message, "|", code)
+    ]]):format(peer.port, root), "SSLKEYLOGFILE=/nonexistent/keys")
+    assert.equal(0, status, said)
+    assert.equal(("nil|connect_tls localhost:%d: io: cannot write SSLKEYLOGFILE '/nonexistent/keys': "
+      .. "no such file or directory|io"):format(peer.port), said)
+    assert.equal(0, peer:count())
+  end)
+end)
+
+describe("ciphers and ciphersuites", function()
+  after_each(helper.finish)
+
+  it("choose what is spoken", function()
+    for _, case in ipairs {
+      { "1.2", { ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256" }, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256" },
+      { "1.2", { ciphers = "ECDHE-ECDSA-CHACHA20-POLY1305" }, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256" },
+      { "1.3", { ciphersuites = "TLS_AES_128_GCM_SHA256" }, "TLS_AES_128_GCM_SHA256" },
+      { "1.3", { ciphersuites = "TLS_CHACHA20_POLY1305_SHA256" }, "TLS_CHACHA20_POLY1305_SHA256" },
+    } do
+      local conn, peer = helper.connect_tls([[ return c.sock.cipher()[0] ]], case[2], { version = case[1] })
+      assert.equal(case[3], conn:info().tls.cipher)
+      local _, given = next(case[2])
+      assert.equal(given, peer:result())
+    end
+  end)
+end)
