@@ -244,12 +244,12 @@ describe("a certificate that was refused", function()
   end)
 
   it("cannot make a message of several lines, or of a megabyte", function()
-    local name = ("x"):rep(60)
     local names = {}
-    for i = 1, 300 do names[i] = "DNS:" .. name .. i .. ".example" end
+    for i = 1, 300 do names[i] = "DNS:" .. ("x"):rep(60) .. i .. ".example" end
     local file = os.tmpname()
-    local made_it = output("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout %s.key -out %s"
-      .. " -subj '/CN=evil\n\27[31mred\r\n' -addext subjectAltName=%s 2>&1; echo $?", file, file, table.concat(names, ","))
+    local made_it = output("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+      .. " -keyout %s.key -out %s -subj '/CN=evil\n\27[31mred\r\n' -addext subjectAltName=%s 2>&1; echo $?",
+      file, file, table.concat(names, ","))
     assert(made_it:find "0\n$", made_it)
     local peer = helper.listen(([[
       context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -280,7 +280,8 @@ describe("with verify = false", function()
   end)
 
   it("a megabyte is moved with a refused certificate all the same", function()
-    local conn = helper.connect_tls([[ c.send(c.recv_exactly(1 << 20)[::-1]) ]], { verify = false }, { tls = "expired" })
+    local conn = helper.connect_tls([[ c.send(c.recv_exactly(1 << 20)[::-1]) ]],
+      { verify = false }, { tls = "expired" })
     local data = ("0123456789abcdef"):rep(65536)
     conn:send(data)
     assert.is_true(conn:read_str() == data:reverse())

@@ -38,7 +38,7 @@ local servers = {
           version = "-tls" .. tostring(value):gsub("%.", "_"),
           ciphers = "-cipher " .. tostring(value),
           alpn = "-alpn " .. tostring(value),
-          client_ca = "-Verify 3 -verify_return_error -CAfile " .. helper.certificates .. "/" .. tostring(value) .. ".pem",
+          client_ca = ("-Verify 3 -verify_return_error -CAfile %s/%s.pem"):format(helper.certificates, value),
         })[name]
       end
       return helper.s_server(certificate, table.concat(words, " "))
@@ -144,7 +144,9 @@ for _, server in ipairs(servers) do
       for _, host in ipairs { "localhost", "127.0.0.1" } do
         is_believed(host, peer, as "a.wild.example")
         is_believed(host, peer, as "XN--B-1.WILD.example")
-        for _, name in ipairs { "wild.example", "a.b.wild.example", "a.wild.example.org", "awild.example", "127.0.0.1" } do
+        for _, name in ipairs {
+          "wild.example", "a.b.wild.example", "a.wild.example.org", "awild.example", "127.0.0.1",
+        } do
           is_refused(host, peer, as(name), mismatch(name, "*.wild.example"))
         end
       end

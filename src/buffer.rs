@@ -1,6 +1,10 @@
 //! Bytes that came in and were not asked for yet, or go out and were not taken yet: filled at the
 //! end, consumed from the front. Grows with what arrives, never on anybody's word. Knows no socket
-//! and no Lua.
+//! and no Lua. Uses `error`.
+
+use rustix::io::Errno;
+
+use crate::error::Result;
 
 /// An empty buffer larger than this gives its memory back, in bytes.
 const IDLE: usize = 256 * 1024;
@@ -40,16 +44,21 @@ impl Buffer {
 
     /// The vector to append to, with room for at least `room` bytes more. What was consumed is
     /// given up first, where that moves less than it frees.
-    pub fn spare(&mut self, room: usize) -> &mut Vec<u8> {
-        if self.bytes.capacity() - self.bytes.len() < room {
-            if self.start > self.len() {
-                self.bytes.drain(..self.start);
-                self.start = 0;
-            }
-            self.bytes.reserve(room);
+    pub fn spare(&mut self, room: usize) -> Result<&mut Vec<u8>> {
+        if self.start > self.len() {
+            self.bytes.drain(..self.start);
+            self.start = 0;
         }
-        &mut self.bytes
+        reserve(&mut self.bytes, room)?;
+        Ok(&mut self.bytes)
     }
+}
+
+/// Makes room, twice what is there if that can be had. No room is an error: in Rust it would end the
+/// process.
+pub fn reserve(bytes: &mut Vec<u8>, room: usize) -> Result<()> {
+    let reserved = bytes.try_reserve(room).or_else(|_| bytes.try_reserve_exact(room));
+    reserved.map_err(|_| Errno::NOMEM.into())
 }
 
 #[cfg(test)]
@@ -59,9 +68,9 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out_in_order() {
         let mut buffer = Buffer::default();
-        buffer.spare(3).extend_from_slice(b"abc");
+        buffer.spare(3).expect("memory").extend_from_slice(b"abc");
         buffer.consume(2);
-        buffer.spare(2).extend_from_slice(b"de");
+        buffer.spare(2).expect("memory").extend_from_slice(b"de");
         assert_eq!(buffer.filled(), b"cde");
         assert_eq!(buffer.len(), 3);
         buffer.consume(3);
@@ -71,19 +80,38 @@ mod tests {
     #[test]
     fn consumed_room_is_used_again() {
         let mut buffer = Buffer::default();
-        buffer.spare(1024).extend_from_slice(&[7; 1024]);
+        buffer.spare(1024).expect("memory").extend_from_slice(&[7; 1024]);
         for _ in 0..10_000 {
             buffer.consume(1000);
-            buffer.spare(1000).extend_from_slice(&[7; 1000]);
+            buffer.spare(1000).expect("memory").extend_from_slice(&[7; 1000]);
         }
         assert_eq!(buffer.len(), 1024);
         assert!(buffer.bytes.capacity() < 8 * 1024);
     }
 
     #[test]
+    fn a_backlog_that_never_ends_keeps_its_size() {
+        let mut buffer = Buffer::default();
+        for _ in 0..10_000 {
+            buffer.spare(0).expect("memory").extend_from_slice(&[7; 1000]);
+            if buffer.len() > 4000 {
+                buffer.consume(1000);
+            }
+        }
+        assert!(buffer.bytes.capacity() < 32 * 1024);
+    }
+
+    #[test]
+    fn no_memory_is_an_error() {
+        let mut buffer = Buffer::default();
+        let error = buffer.spare(isize::MAX as usize).expect_err("there is not so much");
+        assert_eq!(error.detail(), "cannot allocate memory");
+    }
+
+    #[test]
     fn large_idle_memory_is_given_back() {
         let mut buffer = Buffer::default();
-        buffer.spare(2 * IDLE).resize(2 * IDLE, 0);
+        buffer.spare(2 * IDLE).expect("memory").resize(2 * IDLE, 0);
         buffer.consume(2 * IDLE - 1);
         assert!(buffer.bytes.capacity() >= 2 * IDLE);
         buffer.consume(1);

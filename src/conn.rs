@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 
 use memchr::memrchr;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, reserve};
 use crate::error::{Code, Error, Pending, Result};
 use crate::find::{Found, Item, Request, Search};
 use crate::frame::{self, Endian, HEADER};
@@ -115,10 +115,16 @@ impl Conn {
         Ok(self.transport()?.fd())
     }
 
-    /// Bytes that can be read without waiting.
+    /// Bytes that can be read without waiting; not those of a packet that is being skipped.
     pub fn pending(&mut self) -> Result<usize> {
         let inside = self.transport()?.pending();
-        Ok(self.input.len() + inside)
+        Ok((self.input.len() + inside).saturating_sub(self.skip))
+    }
+
+    /// Whether a read has something to give at once, its end or an error included, that a wait for the
+    /// descriptor need not see.
+    pub fn has_input(&mut self) -> Result<bool> {
+        Ok(self.pending()? > 0 || self.end.is_some())
     }
 
     // Reading.
@@ -126,12 +132,15 @@ impl Conn {
     /// Whether a read has something to give, its end or an error included. Looks once: over TLS what
     /// came need not be payload.
     pub fn is_readable(&mut self) -> Result<bool> {
-        self.transport()?;
-        if !self.input.is_empty() || self.end.is_some() {
-            return Ok(true);
+        // What fails is remembered, and is news for a reader.
+        if !self.has_input()?
+            && self.step_skipped().is_ok()
+            && self.skip == 0
+            && !self.has_input()?
+        {
+            self.step_fill(Pending::More { have: 0 })?;
         }
-        let filled = self.step_fill(Pending::More { have: 0 })?;
-        Ok(matches!(filled, Step::Done(())))
+        self.has_input()
     }
 
     /// The item at the front of what has come, whole; `None` where the stream ended before it
@@ -176,6 +185,7 @@ impl Conn {
     /// Throws the next packet away without gathering it: its body's length. One that an earlier
     /// call has begun goes on.
     pub fn step_skip_packet(&mut self) -> Result<Step<Option<usize>>> {
+        self.transport()?;
         if self.skip == 0 {
             let header = Request::Exact { size: HEADER, max: HEADER };
             let Some(item) = ready!(self.step_find(header)?) else { return Ok(Step::Done(None)) };
@@ -213,7 +223,7 @@ impl Conn {
             Some(End::Failed(error)) => return Err(error.clone()),
             None => {}
         }
-        let spare = self.input.spare(ROOM);
+        let spare = self.input.spare(ROOM)?;
         let transport = self.transport.as_mut().expect("checked at the door of each step");
         match transport.read(spare) {
             Ok(step) => {
@@ -244,7 +254,7 @@ impl Conn {
             return Err(error.clone().into());
         }
         let waiting = self.output.len();
-        let out = self.output.spare(0);
+        let out = self.output.spare(0)?;
         let mark = out.len();
         let queued = fill(out).and_then(|()| {
             let total = waiting + out.len() - mark;
@@ -281,7 +291,7 @@ impl Conn {
         let waiting = self.output.len();
         self.queue(|out| {
             check_queue(waiting + size, limit)?;
-            out.reserve(size);
+            reserve(out, size)?;
             parts.iter().for_each(|part| out.extend_from_slice(part));
             Ok(())
         })
@@ -335,13 +345,15 @@ impl Conn {
     /// All that is queued must be sent. What has come already was not protected by what now begins,
     /// whoever sent it: it is refused.
     pub fn take_tcp(&mut self) -> Result<Tcp> {
-        self.transport()?;
-        if self.pending()? > 0 {
+        if self.transport()?.as_tls().is_some() {
+            return Err(Error::new(Code::Tls, "TLS is in use already"));
+        }
+        if self.skip > 0 || self.pending()? > 0 {
             let detail = "plaintext came before the handshake (injected commands?)";
             return Err(Error::new(Code::Tls, detail));
         }
         let tcp = self.transport.take().and_then(Transport::into_tcp);
-        tcp.ok_or_else(|| Error::new(Code::Tls, "TLS is in use already"))
+        tcp.ok_or_else(|| Error::new(Code::Tls, "there is no socket to begin TLS on"))
     }
 
     /// Closes at once; what is queued is lost. Any number of times.

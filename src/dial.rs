@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -118,6 +118,9 @@ impl Race {
     fn step(&mut self, target: &Target) -> Result<Step<Dialed>> {
         self.drain_events()?;
         if let Some(winner) = self.take_winner() {
+            // The others are given up at once (RFC 8305, section 5).
+            self.running.clear();
+            self.poll = None;
             return Ok(Step::Done(winner));
         }
         while !self.waiting.is_empty() && (self.running.is_empty() || self.next.has_passed()) {
@@ -159,7 +162,17 @@ impl Race {
 
     fn start_next(&mut self, target: &Target) -> Result<()> {
         let Some(peer) = self.waiting.pop_front() else { return Ok(()) };
-        let socket = open(target, peer)?;
+        let socket = match Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))
+        {
+            Ok(socket) => socket,
+            // A family that this machine does without is a dead address like any other.
+            Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
+                self.failed.push((peer, error));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        prepare(&socket, target)?;
         match socket.connect(&SockAddr::from(peer)) {
             Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
                 self.failed.push((peer, error));
@@ -251,22 +264,21 @@ fn interleave(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     all
 }
 
-/// A nonblocking socket, closed on exec, bound where the target says so.
-fn open(target: &Target, peer: SocketAddr) -> Result<Socket> {
-    let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
+/// Makes a new socket nonblocking, and bound where the target says so.
+fn prepare(socket: &Socket, target: &Target) -> Result<()> {
     socket.set_nonblocking(true)?;
     if target.nodelay {
         socket.set_tcp_nodelay(true)?;
     }
     if target.keepalive.is_some() {
-        set_keepalive(&socket, target.keepalive.as_ref())?;
+        set_keepalive(socket, target.keepalive.as_ref())?;
     }
     if let Some(bind) = target.bind {
         socket.bind(&bind.into()).map_err(|error| {
             Error::new(Code::Address, format!("cannot bind {bind}: {}", system_text(&error)))
         })?;
     }
-    Ok(socket)
+    Ok(())
 }
 
 /// Turns the kernel's probes of an idle connection on, or off.
@@ -292,10 +304,12 @@ fn outcome(socket: &Socket) -> io::Result<bool> {
 
 /// An address and a port as people read them: `[::1]:80`.
 pub fn label(host: &str, port: u16) -> String {
-    match resolve::literal(host) {
-        Some(IpAddr::V6(ip)) => format!("[{ip}]:{port}"),
-        _ => format!("{}:{port}", printable(host)),
-    }
+    let host = match resolve::literal(host) {
+        Some(ip) => ip.to_string(),
+        None => printable(host),
+    };
+    // Also around an address with a zone, which is no literal of ours.
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 #[cfg(test)]
@@ -365,6 +379,7 @@ mod tests {
         assert_eq!(label("example.com", 80), "example.com:80");
         assert_eq!(label("::1", 80), "[::1]:80");
         assert_eq!(label("[::1]", 80), "[::1]:80");
+        assert_eq!(label("fe80::1%eth0", 80), "[fe80::1%eth0]:80");
         assert_eq!(label("a\0\n", 80), "a\\u{0}\\n:80");
     }
 }

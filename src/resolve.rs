@@ -53,6 +53,14 @@ impl Resolve {
     }
 }
 
+/// An address without its port, with its zone.
+pub fn text(address: &SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        _ => address.ip().to_string(),
+    }
+}
+
 type Answer = Arc<Mutex<Option<io::Result<Vec<SocketAddr>>>>>;
 
 /// A name being looked up.

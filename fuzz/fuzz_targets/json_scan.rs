@@ -7,13 +7,14 @@ use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tcp::json_scan::{Found, Invalid, MAX_DEPTH, Scan};
+use tcp_fuzz::{hash, oracle};
 
 fuzz_target!(|text: &[u8]| {
     let verdict = Scan::default().step(text, false);
     assert_eq!(cut(text, |left| left.min(1)), verdict);
-    let mut seed = text.iter().fold(0xCBF2_9CE4_8422_2325, hash);
+    let mut seed = hash(text);
     let random = |left: usize| {
-        seed = hash(seed, &0);
+        seed = hash(&seed.to_le_bytes());
         1 + (seed >> 32) as usize % left
     };
     assert_eq!(cut(text, random), verdict);
@@ -47,7 +48,7 @@ fn accepts(text: &[u8]) -> bool {
 
 /// Whether serde_json takes `text`, numbers that no float holds included.
 fn parses(text: &[u8]) -> bool {
-    if depth(text) > MAX_DEPTH as usize {
+    if oracle::depth(text) > MAX_DEPTH as usize {
         return false;
     }
     let mut deserializer = serde_json::Deserializer::from_slice(text);
@@ -82,26 +83,4 @@ fn strings(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         rest = after;
         Some(string)
     })
-}
-
-/// How deep the brackets go, as far as `text` is JSON.
-fn depth(text: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let (mut string, mut escape) = (false, false);
-    for byte in text {
-        match byte {
-            _ if escape => escape = false,
-            b'\\' => escape = string,
-            b'"' => string = !string,
-            b'[' | b'{' if !string => depth += 1,
-            b']' | b'}' if !string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    deepest
-}
-
-fn hash(state: u64, byte: &u8) -> u64 {
-    (state ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
 }

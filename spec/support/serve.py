@@ -361,7 +361,7 @@ class Program:
     @staticmethod
     def die_with_its_parent():
         if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+            ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
     def read_until(self, ready):
         said = []

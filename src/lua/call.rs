@@ -39,14 +39,14 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// A failure, with what `report` has to say if it is about a certificate.
-    pub fn of(error: Error, report: impl FnOnce() -> Option<Report>) -> Self {
-        match error.code() {
-            Code::Certificate => match report() {
+    /// The same failure, with what `report` has to say if it is about a certificate.
+    pub fn reported(self, report: impl FnOnce() -> Option<Report>) -> Self {
+        match self {
+            Self::Failed(error) if error.code() == Code::Certificate => match report() {
                 Some(report) => Self::Refused(error, Box::new(report)),
                 None => Self::Failed(error),
             },
-            _ => Self::Failed(error),
+            other => other,
         }
     }
 }
@@ -104,6 +104,8 @@ impl<'lua> Call<'lua> {
     pub fn deadline(&self, timeout: f64) -> Deadline {
         match self.token {
             Value::Number(seconds) => Deadline::at(seconds),
+            // Where Lua has one type of numbers, a whole one looks like this.
+            Value::Integer(seconds) => Deadline::at(seconds as f64),
             _ => Deadline::after(timeout),
         }
     }
@@ -361,6 +363,11 @@ pub trait Object: 'static {
     /// Whom its messages name.
     fn label(&self) -> &str;
 
+    /// What is known of a peer whose certificate was refused.
+    fn report(&mut self) -> Option<Report> {
+        None
+    }
+
     /// Takes note of what Lua did with it since the last call.
     fn settle(&mut self) -> mlua::Result<()> {
         Ok(())
@@ -377,7 +384,9 @@ pub fn method<T: Object>(
         Ok(answer(&mut call, |call| {
             let mut this = call.take_self::<T>()?;
             call.safe = this.is_safe();
-            body(call, &mut this).map_err(|failure| failure.during(call.name, this.label()))
+            body(call, &mut this).map_err(|failure| {
+                failure.during(call.name, this.label()).reported(|| this.report())
+            })
         }))
     })
 }
@@ -437,7 +446,8 @@ fn failed(lua: &Lua, safe: bool, failure: Failure) -> mlua::Result<Answer> {
         }
         // A hook's, such as the interpreter's for a signal: its own words.
         Failure::Lua(mlua::Error::RuntimeError(text)) => {
-            (Some(false), string("pass")?, string(&text)?, nil, Value::Nil)
+            let words = text.split("\nstack traceback:\n").next().unwrap_or_default();
+            (Some(false), string("pass")?, string(words)?, nil, Value::Nil)
         }
         Failure::Lua(error) => {
             (Some(false), string("pass")?, string(&error.to_string())?, nil, Value::Nil)

@@ -10,6 +10,7 @@ use crate::conn::Conn;
 use crate::connect::{Connected, Ends};
 use crate::dial::Timings;
 use crate::error::{Code, Error};
+use crate::transport::tls::Report;
 
 use super::call::{Call, Object, Outcome, Result, method};
 use super::{info, json, options, reading, upgrade, writing};
@@ -56,6 +57,10 @@ impl Object for Connection {
         &self.manner.label
     }
 
+    fn report(&mut self) -> Option<Report> {
+        Some(self.conn.transport().ok()?.as_tls()?.report())
+    }
+
     fn settle(&mut self) -> mlua::Result<()> {
         if let Some(lent) = &self.lent {
             let size = lent.raw_get(1)?;
@@ -98,6 +103,15 @@ pub fn methods(lua: &Lua) -> mlua::Result<Table> {
         methods.raw_set(*name, method(lua, name, *body)?)?;
     }
     Ok(methods)
+}
+
+/// The checks that the shim makes before it makes an iterator, a source or a sink.
+pub fn checks(lua: &Lua) -> mlua::Result<Table> {
+    let checks = lua.create_table()?;
+    for name in reading::CHECKED {
+        checks.raw_set(name, method(lua, name, reading::check)?)?;
+    }
+    Ok(checks)
 }
 
 fn tostring(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
@@ -179,7 +193,7 @@ fn pending(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 
 /// Whether there is something to read that a wait for the descriptor would not see (LuaSocket).
 fn dirty(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    Ok(Outcome::Value(Value::Boolean(this.conn.pending()? > 0)))
+    Ok(Outcome::Value(Value::Boolean(this.conn.has_input()?)))
 }
 
 /// What to wait for, in the words of poll (cqueues).
@@ -190,6 +204,6 @@ fn events(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 
 /// Seconds until a wait should end by itself: none at all where there is something to read (cqueues).
 fn timeout(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let buffered = this.conn.pending()? > 0;
+    let buffered = this.conn.has_input()?;
     Ok(Outcome::Value(if buffered { Value::Number(0.0) } else { Value::Nil }))
 }

@@ -9,7 +9,7 @@ use crate::connect::{Connect, Connected};
 use crate::deadline::Deadline;
 use crate::dial;
 use crate::error::{self, Error, printable};
-use crate::resolve::Resolve;
+use crate::resolve::{self, Resolve};
 use crate::step::Step;
 use crate::transport::tls::Report;
 
@@ -83,7 +83,7 @@ fn connect_tls(call: &mut Call<'_>) -> Result<Outcome> {
 }
 
 fn establish(call: &mut Call<'_>, tls: bool) -> Result<Outcome> {
-    let begin = if tls { begin_connect_tls } else { begin_connect };
+    let begin = |call: &Call<'_>| begin_connect(call, tls);
     let (connected, underway) = match Underway::drive(call, begin)? {
         Ok(done) => done,
         Err(again) => return Ok(again),
@@ -101,15 +101,7 @@ fn establish(call: &mut Call<'_>, tls: bool) -> Result<Outcome> {
 
 type Connecting = Underway<(Connect, Options)>;
 
-fn begin_connect(call: &Call<'_>) -> Result<Connecting> {
-    begin(call, false)
-}
-
-fn begin_connect_tls(call: &Call<'_>) -> Result<Connecting> {
-    begin(call, true)
-}
-
-fn begin(call: &Call<'_>, tls: bool) -> Result<Connecting> {
+fn begin_connect(call: &Call<'_>, tls: bool) -> Result<Connecting> {
     let host = call.argument(1).string()?.to_string_lossy();
     let port = call.argument(2).integer(1, 65535)? as u16;
     let label = dial::label(&host, port);
@@ -127,7 +119,7 @@ fn resolve(call: &mut Call<'_>) -> Result<Outcome> {
         Ok(done) => done,
         Err(again) => return Ok(again),
     };
-    let texts = addresses.iter().map(|address| address.ip().to_string());
+    let texts = addresses.iter().map(resolve::text);
     Ok(Outcome::Value(Value::Table(call.lua.create_sequence_from(texts)?)))
 }
 
@@ -156,11 +148,14 @@ fn on_last(
     body: fn(&mut Call<'_>, &mut Connection) -> Result<Outcome>,
 ) -> Result<Outcome> {
     let last: Option<AnyUserData> = call.lua.named_registry_value(LAST)?;
-    let Some(last) = last else {
-        return Err(Error::closed("no active connection, connect opens one").into());
-    };
-    let mut connection = borrow::<Connection>(&last, || unreachable!("only connections are kept"))?;
+    let last = last.ok_or_else(no_connection)?;
+    // When the state closes, a finalizer may come across one that has been finalized.
+    let mut connection = borrow::<Connection>(&last, || no_connection().into())?;
     body(call, &mut connection).map_err(|failure| failure.during(call.name(), connection.label()))
+}
+
+fn no_connection() -> Error {
+    Error::closed("no active connection, connect opens one")
 }
 
 fn json_array(call: &mut Call<'_>) -> Result<Outcome> {

@@ -15,7 +15,7 @@ mod upgrade;
 mod work;
 mod writing;
 
-use mlua::{Function, Lua, Table, UserDataFields, Value};
+use mlua::{AnyUserData, Function, Lua, Table, UserDataFields, Value};
 
 use call::Object;
 use connection::Connection;
@@ -39,20 +39,32 @@ pub fn open(lua: &Lua, name: &str) -> mlua::Result<Table> {
 }
 
 fn load(lua: &Lua) -> mlua::Result<Table> {
+    // A panic becomes an error of Lua's; nothing of it belongs on the script's stderr. This library has
+    // a hook of its own, whatever else is in the process.
+    std::panic::set_hook(Box::new(|_| {}));
     let native = lua.create_table()?;
     native.raw_set("version", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")))?;
     native.raw_set("null", json::null())?;
+    native.raw_set("gone", gone(lua)?)?;
     native.raw_set("decode", json::decode_function(lua)?)?;
     native.raw_set("encode", json::encode_function(lua)?)?;
     native.raw_set("tcp", functions::functions(lua, false)?)?;
     native.raw_set("safe", functions::functions(lua, true)?)?;
     native.raw_set("connection", connection::methods(lua)?)?;
+    native.raw_set("checks", connection::checks(lua)?)?;
     native.raw_set("listener", listener::methods(lua)?)?;
     let shim = lua.load(include_str!("shim.lua")).set_name("=tcp").into_function()?;
     let modules: Table = shim.call(native)?;
     register::<Connection>(lua, modules.raw_get("connection")?)?;
     register::<Listener>(lua, modules.raw_get("listener")?)?;
     Ok(modules)
+}
+
+/// An object as the collector leaves it to a finalizer that comes later.
+fn gone(lua: &Lua) -> mlua::Result<AnyUserData> {
+    let object = lua.create_any_userdata(())?;
+    object.take::<()>()?;
+    Ok(object)
 }
 
 /// Gives a type of object its metatable: what the shim made of its methods.

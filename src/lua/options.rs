@@ -117,7 +117,11 @@ impl ListenOptions {
                 "reuse_port" => self.reuse_port = option.boolean()?,
                 "tls" => {
                     let settings = self.tls.insert(tls::Settings::new(String::new()));
-                    each(option, |option| set_tls(settings, option))?;
+                    each(option, |option| match option.name() {
+                        // A client's.
+                        "server_name" | "session" => Ok(false),
+                        _ => set_tls(settings, option),
+                    })?;
                 }
                 // It listens at its host.
                 "bind" => return Ok(false),
@@ -183,8 +187,8 @@ fn set_tls(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
         }
         "ca_file" | "ca" => profile.trust.certificates.push(pem(option)?),
         "ca_dir" => profile.trust.dir = Some(path(option)?),
-        "cert_file" | "cert" => profile.certificate = Some(pem(option)?),
-        "key_file" | "key" => profile.key = Some(pem(option)?),
+        "cert_file" | "cert" => once(&mut profile.certificate, option)?,
+        "key_file" | "key" => once(&mut profile.key, option)?,
         "key_password" => profile.key_password = Some(option.string()?.as_bytes().to_vec()),
         "min_version" => profile.min_version = version(option)?,
         "max_version" => profile.max_version = Some(version(option)?),
@@ -210,6 +214,14 @@ fn pem(option: Argument<'_>) -> Result<tls::Pem> {
     })
 }
 
+/// Sets what may be given as a file or as text, and not as both.
+fn once(pem_of: &mut Option<tls::Pem>, option: Argument<'_>) -> Result<()> {
+    match pem_of.replace(pem(option)?) {
+        Some(_) => Err(option.wrong("given as a file and as text")),
+        None => Ok(()),
+    }
+}
+
 fn version(option: Argument<'_>) -> Result<tls::Version> {
     use tls::Version::{Tls10, Tls11, Tls12, Tls13};
     option.one_of(&[("1.0", Tls10), ("1.1", Tls11), ("1.2", Tls12), ("1.3", Tls13)])
@@ -226,13 +238,13 @@ fn words(option: Argument<'_>) -> Result<String> {
 
 /// One value or a table of several.
 fn list<T>(option: Argument<'_>, one: fn(Argument<'_>) -> Result<T>) -> Result<Vec<T>> {
-    match option.value() {
-        Value::Table(table) => {
-            let values = table.sequence_values::<Value>();
-            values.map(|value| one(option.with(&value?))).collect()
-        }
-        _ => Ok(vec![one(option)?]),
+    let Value::Table(table) = option.value() else { return Ok(vec![one(option)?]) };
+    let values = table.sequence_values::<Value>().collect::<mlua::Result<Vec<_>>>()?;
+    // A list that is empty, or not read to its end, would pass for one that asks for less.
+    if values.is_empty() || values.len() != table.pairs::<Value, Value>().count() {
+        return Err(option.wrong("one value or a list of them expected"));
     }
+    values.iter().map(|value| one(option.with(value))).collect()
 }
 
 /// A protocol's name for ALPN (RFC 7301, section 3.1).
@@ -255,11 +267,18 @@ fn pin(option: Argument<'_>) -> Result<tls::Pin> {
 /// A host as certificates have it: an address without brackets, a name in ASCII without the dot
 /// that may end it.
 fn server_name(host: &str) -> error::Result<String> {
-    if let Some(ip) = resolve::literal(host) {
+    // A zone is this machine's affair.
+    let address = host.split_once('%').map_or(host, |(address, _)| address);
+    if let Some(ip) = resolve::literal(host).or_else(|| resolve::literal(address)) {
         return Ok(ip.to_string());
     }
     let name = resolve::ascii(host)?;
-    Ok(name.strip_suffix('.').unwrap_or(&name).to_owned())
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    // For OpenSSL an empty name is any, and one that begins with a dot a whole domain.
+    if name.is_empty() || name.starts_with('.') {
+        return Err(error::Error::new(error::Code::Dns, "not a name"));
+    }
+    Ok(name.to_owned())
 }
 
 fn path(option: Argument<'_>) -> Result<PathBuf> {

@@ -75,7 +75,7 @@ fn watch(list: Argument<'_>, value: Value, want: Want) -> Result<Watched> {
         }
         Value::UserData(object) => {
             let conn = &mut borrow::<Connection>(object, wrong)?.conn;
-            buffered = want == Want::Read && conn.pending()? > 0;
+            buffered = want == Want::Read && conn.has_input()?;
             conn.fd()?.as_raw_fd()
         }
         number => list.with(number).integer(0, RawFd::MAX as usize).map_err(|_| wrong())? as RawFd,

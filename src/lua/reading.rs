@@ -34,6 +34,16 @@ pub const METHODS: &[(&str, Method)] = &[
     ("skip_packet", skip_packet),
 ];
 
+/// What the methods that the shim makes ask for first.
+pub const CHECKED: [&str; 6] =
+    ["json_packets", "json_values", "lines", "packets", "sink", "source"];
+
+/// That there is a connection to read from, or write to.
+pub fn check(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
+    this.conn.transport()?;
+    Ok(Outcome::Nothing)
+}
+
 /// What stands for the end of the stream where an item would begin.
 type AtEnd = fn(&Lua) -> Result<Value>;
 
@@ -132,7 +142,8 @@ fn json_packets(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Re
 
 fn packet(this: &Connection) -> Request<'static> {
     let limits = this.conn.limits();
-    Request::Packet { max: limits.max_packet, endian: limits.endian }
+    let max = limits.max_packet.min(limits.max_buffer);
+    Request::Packet { max, endian: limits.endian }
 }
 
 fn read_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {

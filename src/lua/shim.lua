@@ -7,7 +7,7 @@
 --   nil, token                             a moment for the interpreter, then again with this token
 
 local native = ...
-local error, pairs, type = error, pairs, type
+local error, pairs, setmetatable, type = error, pairs, setmetatable, type
 local byte, find, sub = string.byte, string.find, string.sub
 
 -- Calls again what was interrupted, until it is settled. An interpreter that has a signal to handle
@@ -62,11 +62,11 @@ end
 local operations = native.connection
 local methods = publish(operations)
 
--- Raises where a method's self is no connection.
+-- Raises where the self of a method that is made here is no connection, or a closed one.
 local function check_self(name, self)
-  local ok, how, message = operations.is_open(nil, self)
+  local ok, how, message = native.checks[name](nil, self)
   if not ok then
-    raise(how, message:gsub("'is_open'", "'" .. name .. "'"), 3)
+    raise(how, message, 3)
   end
 end
 
@@ -119,9 +119,11 @@ function methods.lines(self, max)
     if to >= from and byte(block, to) == 13 then
       to = to - 1
     end
+    -- Made before it counts as handed out: there may be no memory for it.
+    local line = sub(block, from, to)
     taken = newline
     handed[1] = newline
-    return sub(block, from, to)
+    return line
   end
 end
 
@@ -129,13 +131,16 @@ for _, name in pairs { "json_packets", "json_values", "packets" } do
   methods[name] = iterator(name, operations[name])
 end
 
--- What LTN12 makes of a call: its value, or nil and a message.
+-- What LTN12 makes of a call: its value, or nil and a message. What is no failure of ours has no code,
+-- and is raised at the line of whoever calls the source or the sink.
 local function attempt(operation, ...)
-  local ok, a, b = resume(operation, nil, ...)
-  if not ok then
-    return nil, b
+  local ok, a, b, code = resume(operation, nil, ...)
+  if ok then
+    return a
+  elseif code == nil then
+    raise(a, b, 3)
   end
-  return a
+  return nil, b
 end
 
 -- An LTN12 source: what has come, at most `blocksize` bytes a time; nil at the end of the stream.
@@ -177,6 +182,26 @@ function listener.connections(self)
     end
     return ok and a or nil
   end
+end
+
+-- A finalizer may come across a connection or a listener that was finalized before it: that is closed.
+if debug and debug.getmetatable then
+  local gone = debug.getmetatable(native.gone)
+  gone.__tostring = function()
+    return "tcp object (closed)"
+  end
+  gone.__index = setmetatable({
+    close = function() end,
+    is_open = function()
+      return false
+    end,
+  }, {
+    __index = function(_, name)
+      return function()
+        error(name .. ": closed: the collector has closed this object", 2)
+      end
+    end,
+  })
 end
 
 -- Modules -----------------------------------------------------------------------------------------

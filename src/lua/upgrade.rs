@@ -3,7 +3,7 @@
 use crate::conn::{Conn, Limits};
 use crate::connect::Connected;
 use crate::deadline::now;
-use crate::error::{self, Code, Error};
+use crate::error;
 use crate::step::{Step, ready};
 use crate::transport::tls::{Client, Handshake, Report};
 
@@ -38,9 +38,6 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> 
     if call.token.as_userdata().is_none() {
         let settings = options::tls(call.argument(1), &this.manner.host)?;
         this.conn.transport()?;
-        if this.is_tls {
-            return Err(Error::new(Code::Tls, "TLS is in use already").into());
-        }
         client = Some(Client::new(settings)?);
         if let Err(again) = call.drive(deadline, || this.conn.step_flush())? {
             return Ok(again);

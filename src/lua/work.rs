@@ -59,7 +59,7 @@ impl<T: Work> Underway<T> {
             Ok(value) => Ok(Ok((value, underway))),
             Err(error) => {
                 let error = error.during(call.name(), &underway.label);
-                Err(Failure::of(error, || underway.work.report()))
+                Err(Failure::from(error).reported(|| underway.work.report()))
             }
         }
     }

@@ -78,7 +78,12 @@ impl io::Read for Tcp {
 
 impl io::Write for Tcp {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(send(self.fd(), bytes, QUIET)?)
+        send(self.fd(), bytes, QUIET).map_err(|errno| {
+            // OpenSSL looks there: a server forgives a client that is gone before its tickets come,
+            // whose data may have come already.
+            nix::errno::Errno::set_raw(errno.raw_os_error());
+            errno.into()
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -31,6 +31,7 @@ use session::Session;
 const RECORD: usize = 16 * 1024;
 
 // Reasons of OpenSSL's SSL library, in sslerr.h.
+const CERTIFICATE_VERIFY_FAILED: i32 = 134;
 const UNEXPECTED_EOF_WHILE_READING: i32 = 294;
 const WRONG_VERSION_NUMBER: i32 = 267;
 
@@ -192,7 +193,7 @@ impl Tls {
         let result = self.stream.do_handshake();
         let outcome = match self.step(result) {
             Ok(Step::Wait(wait)) => return Ok(Step::Wait(wait.pending(Pending::Handshake))),
-            Ok(Step::Done(())) => self.check_pin(),
+            Ok(Step::Done(())) => self.check_certificate().and_then(|()| self.check_pin()),
             Err(error) => Err(error),
         };
         self.outcome.insert(outcome).clone().map(Step::Done)
@@ -255,6 +256,14 @@ impl Tls {
         [leaf.clone()].into_iter().chain(others).collect()
     }
 
+    /// A server must have shown a certificate if it is to be verified: some ciphers do without.
+    fn check_certificate(&self) -> Result<()> {
+        if self.end.settings.verify && !self.stream.ssl().is_server() && self.chain().is_empty() {
+            return Err(Error::new(Code::Certificate, "the server showed no certificate"));
+        }
+        Ok(())
+    }
+
     /// Pins count besides the chain, and also where the chain does not.
     fn check_pin(&self) -> Result<()> {
         let pins = &self.end.settings.pins;
@@ -292,10 +301,9 @@ impl Tls {
 
     #[cold]
     fn handshake_error(&self, error: ssl::Error) -> Error {
-        if error.code() == ErrorCode::SSL && !is_end(&error) {
-            if let Some(why) = self.end.refusal.why() {
-                return Error::new(Code::Certificate, why);
-            }
+        if first_reason(&error) == Some(CERTIFICATE_VERIFY_FAILED) {
+            let why = self.end.refusal.why().unwrap_or("verification failed");
+            return Error::new(Code::Certificate, why);
         }
         let wrong_version = first_reason(&error) == Some(WRONG_VERSION_NUMBER);
         let Profile { min_version, ciphers, .. } = &self.end.settings.profile;
@@ -390,6 +398,9 @@ fn first_reason(error: &ssl::Error) -> Option<i32> {
 fn record_error(error: ssl::Error) -> Error {
     if is_end(&error) {
         return Error::closed("end of stream without TLS close_notify");
+    }
+    if error.code() == ErrorCode::ZERO_RETURN {
+        return Error::closed("the peer has closed the connection");
     }
     match error.into_io_error() {
         Ok(error) => error.into(),

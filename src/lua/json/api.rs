@@ -1,8 +1,8 @@
 //! The Lua API as this folder uses it: one spelling for all Lua versions, and the array metatable.
-//! Every function here is as safe, and raises, as the `lua_` function that it is named after.
+//! Every function here is as safe, and raises, as the `lua_` functions that it is made of.
 //! May call: mlua's `ffi`.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 
 use mlua::ffi;
 pub use mlua::ffi::{
@@ -13,26 +13,97 @@ pub use mlua::ffi::{
     lua_toboolean, lua_topointer, lua_touserdata, lua_type, lua_upvalueindex, luaL_checklstring,
     luaL_checkstack,
 };
-// For 5.1 and 5.2 mlua's own wrappers of these look at the value once more.
-#[cfg(not(any(feature = "lua51", feature = "lua52", feature = "luajit")))]
-use mlua::ffi::{lua_pushlstring, lua_rawgeti, lua_rawseti};
+
+pub use version::{Index, number_at, push_integer, whole_at};
+
+/// A number as JSON tells them apart: with or without a fraction.
+pub enum Number {
+    Integer(i64),
+    Float(f64),
+}
+
+/// Lua with one number type: whole numbers are written as integers. For these versions mlua's wrappers of
+/// some functions look at the value once more, hence the ones without.
 #[cfg(any(feature = "lua51", feature = "lua52", feature = "luajit"))]
-use mlua::ffi::{
-    lua_pushlstring_ as lua_pushlstring, lua_rawgeti_ as lua_rawgeti, lua_rawseti_ as lua_rawseti,
-};
+mod version {
+    use super::*;
+    pub use mlua::ffi::{
+        lua_pushlstring_ as lua_pushlstring, lua_rawgeti_ as lua_rawgeti,
+        lua_rawseti_ as lua_rawseti,
+    };
 
-#[cfg(any(feature = "lua51", feature = "lua52", feature = "luajit"))]
-pub type Index = c_int;
+    pub type Index = c_int;
+
+    /// The number at `index`, which must be one.
+    #[inline]
+    pub unsafe fn number_at(state: *mut lua_State, index: c_int) -> Number {
+        // SAFETY: as the caller's.
+        let float = unsafe { float_at(state, index) };
+        whole(float).map_or(Number::Float(float), Number::Integer)
+    }
+
+    /// The whole number at `index`, if the value there is one.
+    #[inline]
+    pub unsafe fn whole_at(state: *mut lua_State, index: c_int) -> Option<i64> {
+        // SAFETY: as the caller's.
+        unsafe {
+            match lua_type(state, index) {
+                LUA_TNUMBER => whole(float_at(state, index)),
+                _ => None,
+            }
+        }
+    }
+
+    #[inline]
+    pub unsafe fn push_integer(state: *mut lua_State, integer: i64) {
+        // SAFETY: as the caller's.
+        unsafe { lua_pushnumber(state, integer as f64) };
+    }
+
+    /// As an integer, if it is one. The negative zero is not.
+    #[inline]
+    fn whole(float: f64) -> Option<i64> {
+        let integer = float as i64;
+        let is_same = integer as f64 == float && integer != i64::MAX;
+        (is_same && float.to_bits() != (-0.0_f64).to_bits()).then_some(integer)
+    }
+}
+
+/// Lua with integers and floats.
 #[cfg(not(any(feature = "lua51", feature = "lua52", feature = "luajit")))]
-pub type Index = ffi::lua_Integer;
+mod version {
+    use super::*;
+    pub use mlua::ffi::{
+        lua_Integer as Index, lua_pushinteger as push_integer, lua_pushlstring, lua_rawgeti,
+        lua_rawseti,
+    };
+    use mlua::ffi::{lua_isinteger, lua_tointeger};
 
-/// Its address is the registry key of the array metatable.
-static ARRAY_METATABLE: u8 = 0;
+    /// The number at `index`, which must be one.
+    #[inline]
+    pub unsafe fn number_at(state: *mut lua_State, index: c_int) -> Number {
+        // SAFETY: as the caller's.
+        unsafe {
+            match whole_at(state, index) {
+                Some(integer) => Number::Integer(integer),
+                None => Number::Float(float_at(state, index)),
+            }
+        }
+    }
 
+    /// The integer at `index`, if the value there is one. No key is a whole float.
+    #[inline]
+    pub unsafe fn whole_at(state: *mut lua_State, index: c_int) -> Option<i64> {
+        // SAFETY: as the caller's.
+        unsafe { (lua_isinteger(state, index) != 0).then(|| lua_tointeger(state, index)) }
+    }
+}
+
+/// The number at `index`, which must be one, as a float.
 #[inline]
-pub unsafe fn push_bytes(state: *mut lua_State, bytes: &[u8]) {
+pub unsafe fn float_at(state: *mut lua_State, index: c_int) -> f64 {
     // SAFETY: as the caller's.
-    unsafe { lua_pushlstring(state, bytes.as_ptr().cast(), bytes.len()) };
+    unsafe { ffi::lua_tonumber(state, index) }
 }
 
 /// The bytes of the string at `index`, which must be one: a number would be changed in place.
@@ -46,108 +117,39 @@ pub unsafe fn bytes_at<'a>(state: *mut lua_State, index: c_int) -> &'a [u8] {
     }
 }
 
-/// The number at `index`, which must be one, as a float.
 #[inline]
-pub unsafe fn float_at(state: *mut lua_State, index: c_int) -> f64 {
+pub unsafe fn push_bytes(state: *mut lua_State, bytes: &[u8]) {
     // SAFETY: as the caller's.
-    unsafe { ffi::lua_tonumber(state, index) }
-}
-
-/// A number as JSON tells them apart: with or without a fraction.
-pub enum Number {
-    Integer(i64),
-    Float(f64),
-}
-
-/// The number at `index`, which must be one. Where Lua has one number type, whole ones are integers.
-#[inline]
-pub unsafe fn number_at(state: *mut lua_State, index: c_int) -> Number {
-    // SAFETY: as the caller's.
-    unsafe {
-        #[cfg(any(feature = "lua51", feature = "lua52", feature = "luajit"))]
-        let integer = whole(float_at(state, index));
-        #[cfg(not(any(feature = "lua51", feature = "lua52", feature = "luajit")))]
-        let integer = integer_at(state, index);
-        integer.map_or_else(|| Number::Float(float_at(state, index)), Number::Integer)
-    }
-}
-
-/// The integer at `index`, if the value there is one.
-#[inline]
-pub unsafe fn integer_at(state: *mut lua_State, index: c_int) -> Option<i64> {
-    // SAFETY: as the caller's.
-    unsafe {
-        #[cfg(any(feature = "lua51", feature = "lua52", feature = "luajit"))]
-        if lua_type(state, index) == LUA_TNUMBER {
-            return whole(float_at(state, index));
-        }
-        #[cfg(not(any(feature = "lua51", feature = "lua52", feature = "luajit")))]
-        if ffi::lua_isinteger(state, index) != 0 {
-            return Some(ffi::lua_tointeger(state, index));
-        }
-    }
-    None
-}
-
-/// As an integer, if it is one. The negative zero is not.
-#[cfg(any(feature = "lua51", feature = "lua52", feature = "luajit"))]
-#[inline]
-fn whole(float: f64) -> Option<i64> {
-    let integer = float as i64;
-    let is_same = integer as f64 == float && integer != i64::MAX;
-    (is_same && float.to_bits() != (-0.0_f64).to_bits()).then_some(integer)
-}
-
-#[inline]
-pub unsafe fn push_integer(state: *mut lua_State, integer: i64) {
-    // SAFETY: as the caller's.
-    #[cfg(any(feature = "lua51", feature = "lua52", feature = "luajit"))]
-    unsafe {
-        lua_pushnumber(state, integer as f64)
-    };
-    // SAFETY: as the caller's.
-    #[cfg(not(any(feature = "lua51", feature = "lua52", feature = "luajit")))]
-    unsafe {
-        ffi::lua_pushinteger(state, integer)
-    };
+    unsafe { version::lua_pushlstring(state, bytes.as_ptr().cast(), bytes.len()) };
 }
 
 #[inline]
 pub unsafe fn raw_get_index(state: *mut lua_State, table: c_int, index: Index) {
     // SAFETY: as the caller's.
-    unsafe { lua_rawgeti(state, table, index) };
+    unsafe { version::lua_rawgeti(state, table, index) };
 }
 
 #[inline]
 pub unsafe fn raw_set_index(state: *mut lua_State, table: c_int, index: Index) {
     // SAFETY: as the caller's.
-    unsafe { lua_rawseti(state, table, index) };
+    unsafe { version::lua_rawseti(state, table, index) };
 }
 
 pub unsafe fn type_name<'a>(state: *mut lua_State, lua_type: c_int) -> &'a str {
-    // SAFETY: Lua's type names are static C strings.
-    let name = unsafe { std::ffi::CStr::from_ptr(ffi::lua_typename(state, lua_type)) };
+    // SAFETY: as the caller's; Lua's type names are static.
+    let name = unsafe { CStr::from_ptr(ffi::lua_typename(state, lua_type)) };
     name.to_str().unwrap_or("value")
 }
 
-/// What tells this state's array metatable from others; null if there is none yet.
-pub unsafe fn array_metatable_pointer(state: *mut lua_State) -> *const c_void {
-    let key: *const c_void = (&raw const ARRAY_METATABLE).cast();
-    // SAFETY: as the caller's.
-    unsafe {
-        ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, key);
-        let metatable = lua_topointer(state, -1);
-        lua_pop(state, 1);
-        metatable
-    }
-}
+/// Its address is the registry key of the array metatable.
+static ARRAY_METATABLE: u8 = 0;
 
-/// Pushes this state's array metatable, made when it is first wanted. Raises for want of memory.
+/// Pushes this state's array metatable, made when it is first wanted.
 pub unsafe fn push_array_metatable(state: *mut lua_State) {
-    let key: *const c_void = (&raw const ARRAY_METATABLE).cast();
-    // SAFETY: as the caller's; three free stack slots are wanted.
+    // SAFETY: as the caller's; four stack slots are wanted.
     unsafe {
-        ffi::lua_rawgetp(state, ffi::LUA_REGISTRYINDEX, key);
+        lua_pushlightuserdata(state, array_metatable_key());
+        ffi::lua_rawget(state, ffi::LUA_REGISTRYINDEX);
         if lua_type(state, -1) == LUA_TTABLE {
             return;
         }
@@ -156,7 +158,24 @@ pub unsafe fn push_array_metatable(state: *mut lua_State) {
         push_bytes(state, b"__name");
         push_bytes(state, b"tcp.json.array");
         lua_rawset(state, -3);
-        lua_pushvalue(state, -1);
-        ffi::lua_rawsetp(state, ffi::LUA_REGISTRYINDEX, key);
+        lua_pushlightuserdata(state, array_metatable_key());
+        lua_pushvalue(state, -2);
+        lua_rawset(state, ffi::LUA_REGISTRYINDEX);
     }
+}
+
+/// What tells this state's array metatable from others; null if there is none yet.
+pub unsafe fn array_metatable_pointer(state: *mut lua_State) -> *const c_void {
+    // SAFETY: as the caller's; one stack slot is wanted.
+    unsafe {
+        lua_pushlightuserdata(state, array_metatable_key());
+        ffi::lua_rawget(state, ffi::LUA_REGISTRYINDEX);
+        let metatable = lua_topointer(state, -1);
+        lua_pop(state, 1);
+        metatable
+    }
+}
+
+fn array_metatable_key() -> *mut c_void {
+    (&raw const ARRAY_METATABLE).cast_mut().cast()
 }

@@ -1,9 +1,9 @@
 //! JSON text to Lua values and back: strict RFC 8259, lossless, nothing in between.
 //!
-//! Decoding parses the whole text into a flat tape (`parse`, `scalar`, `tape`: plain Rust, no Lua) and then builds
-//! the values in one protected call with tables of the exact size (`replay`). Encoding walks a value in
-//! one protected call and appends to the caller's buffer (`walk`, `write`). `entry` holds the two
-//! functions that scripts call a million times, without mlua's callback between.
+//! Decoding parses the whole text into a flat tape (`parse`, `scalar`, `tape`: plain Rust, no Lua) and
+//! then builds the values in one protected call with tables of the exact size (`replay`). Encoding walks a
+//! value in one protected call and appends to the caller's buffer (`walk`, `write`). `entry` has the short
+//! cuts for the two functions that scripts call a million times.
 //!
 //! A Lua error (no memory, a hook, a finalizer) may leave a protected call by `longjmp`, so no frame
 //! inside one owns anything: tapes, buffers and messages belong to the frame outside. The walk reads raw,

@@ -131,6 +131,7 @@ unsafe fn step(state: *mut lua_State, key: c_int, message: &mut String) {
         let dot = if message.is_empty() { "" } else { "." };
         let _ = write!(message, "{dot}{}", String::from_utf8_lossy(name));
     } else {
+        let name = &name[..name.len().min(4 * NAME_CHARS)];
         let name: String = String::from_utf8_lossy(name).chars().take(NAME_CHARS).collect();
         let _ = write!(message, "[{name:?}]");
     }

@@ -45,7 +45,7 @@ fn is_ascii_word(word: u64) -> bool {
 fn special(word: u64) -> u64 {
     let zero = |word: u64| word.wrapping_sub(ONES) & !word;
     let control = word.wrapping_sub(ONES * 0x20) & !word;
-    let quote = zero(word ^ ONES * u64::from(b'"'));
-    let backslash = zero(word ^ ONES * u64::from(b'\\'));
+    let quote = zero(word ^ (ONES * u64::from(b'"')));
+    let backslash = zero(word ^ (ONES * u64::from(b'\\')));
     (control | quote | backslash) & HIGH
 }

@@ -1,5 +1,5 @@
-//! Tape to Lua values, each table made at its exact size (which is what makes it fast: x1.1 of lua-cjson
-//! without, x2.0 with).
+//! Tape to Lua values, each table made at its exact size: without that, decoding takes 1.2 to 1.7 times as
+//! long.
 //!
 //! Runs inside a protected call: any push may raise, so nothing here owns anything.
 //! May call: `api`, `tape`.
@@ -15,11 +15,10 @@ use super::tape::{Entry, Tape};
 /// Pushes the value that `tape` holds for `text`.
 ///
 /// # Safety
-/// In a protected call on `state`, with three free stack slots; the caller's frames up to that call own
-/// nothing. `tape` is what `parse` made of `text`.
+/// In a protected call on `state`; the caller's frames up to that call own nothing. `tape` is what `parse` made of `text`.
 pub unsafe fn replay(state: *mut lua_State, text: &[u8], tape: &Tape, null: Null) {
     let slots = 2 * tape.depth + 4;
-    // SAFETY: the caller's; the slots are for two of each level, and a metatable.
+    // SAFETY: the caller's. The slots are two for each level, and what making the metatable takes.
     unsafe {
         luaL_checkstack(state, slots as c_int, c"JSON nested too deeply".as_ptr());
         let array_metatable = if tape.has_arrays {

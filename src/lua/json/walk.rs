@@ -152,7 +152,7 @@ impl Walk<'_> {
         let mut index = 1;
         // SAFETY: as `Walk` says.
         unsafe {
-            while integer_at(state, key) == Some(index) {
+            while whole_at(state, key) == Some(index) {
                 if index > 1 {
                     self.raw(b",")?;
                 }
@@ -194,7 +194,7 @@ impl Walk<'_> {
         // SAFETY: as `Walk` says.
         unsafe {
             loop {
-                match integer_at(state, key) {
+                match whole_at(state, key) {
                     Some(key @ 1..) => largest = largest.max(key),
                     _ if lua_type(state, key) == LUA_TSTRING => {
                         return self.stop(depth, Reason::Mixed);

@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -60,7 +61,9 @@ pub fn client(profile: &Profile) -> Result<SslContext> {
         Some(at) => clients[at..].rotate_left(1),
         None => {
             let mut builder = build(profile, SslMethod::tls_client())?;
-            builder.set_alpn_protos(&profile.alpn_wire()).map_err(failed)?;
+            if !profile.alpn.is_empty() {
+                builder.set_alpn_protos(&profile.alpn_wire()).map_err(failed)?;
+            }
             // The sessions are the script's; OpenSSL keeps none.
             builder.set_session_cache_mode(SslSessionCacheMode::OFF);
             if clients.len() == KEPT {
@@ -246,7 +249,9 @@ fn log_keys(builder: &mut SslContextBuilder) -> Result<()> {
     let Some(path) = std::env::var_os("SSLKEYLOGFILE").filter(|path| !path.is_empty()) else {
         return Ok(());
     };
-    let file = OpenOptions::new().append(true).create(true).open(&path).map_err(|error| {
+    // What is in it opens all that was said: nobody else is to read it.
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+    let file = file.map_err(|error| {
         let (path, why) = (Path::new(&path).display(), system_text(&error));
         Error::new(Code::Io, format!("cannot write SSLKEYLOGFILE '{path}': {why}"))
     })?;

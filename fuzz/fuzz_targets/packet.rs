@@ -1,0 +1,384 @@
+//! A connection whose stream comes in arbitrary pieces, with waits between them, and ends or fails
+//! anywhere; arbitrary reads on it, some given up at a wait. Each gives what the stream holds there,
+//! however it is cut, or fails and consumes nothing. The writes beside them come out whole and in order.
+
+#![no_main]
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::PipeReader;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+
+use libfuzzer_sys::fuzz_target;
+use tcp::conn::{Conn, Limits};
+use tcp::error::{Code, Error, Result};
+use tcp::find::{Item, Request};
+use tcp::frame::Endian;
+use tcp::json_scan::{self, Scan};
+use tcp::step::{Step, Wait, Want};
+use tcp::transport::Transport;
+use tcp_fuzz::Bytes;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut bytes = Bytes(bytes);
+    let manner = bytes.byte();
+    let events = usize::from(bytes.byte());
+    let script = bytes.take(events).to_vec();
+    let count = usize::from(bytes.byte());
+    let reads = bytes.take(count).to_vec();
+    Run::new(manner, &script, bytes.0).reads(&reads);
+});
+
+/// What every read of the script's bytes comes to.
+struct Script {
+    events: VecDeque<u8>,
+    stream: VecDeque<u8>,
+    /// How the stream ends.
+    fails: bool,
+    written: Rc<RefCell<Vec<u8>>>,
+    fd: PipeReader,
+}
+
+const FAILURE: &str = "the script fails here";
+
+impl Transport for Script {
+    fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
+        let event = self.events.pop_front();
+        if event.is_some_and(|event| event >= 192) {
+            return Ok(Step::Wait(Wait::new(&self.fd, Want::Read)));
+        }
+        if self.stream.is_empty() && self.fails {
+            return Err(Error::closed(FAILURE));
+        }
+        let room = into.capacity() - into.len();
+        assert!(room > 0);
+        // 1 to 128 bytes, or thousands.
+        let size = match event {
+            Some(event @ 0..128) => usize::from(event) + 1,
+            Some(event) => usize::from(event - 127) << 10,
+            None => usize::MAX,
+        };
+        let size = size.min(room).min(self.stream.len());
+        into.extend(self.stream.drain(..size));
+        Ok(Step::Done(size))
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>> {
+        assert!(!bytes.is_empty());
+        match self.events.pop_front() {
+            Some(192..) => Ok(Step::Wait(Wait::new(&self.fd, Want::Write))),
+            event => {
+                let size = event.map_or(usize::MAX, |event| usize::from(event) + 1).min(bytes.len());
+                self.written.borrow_mut().extend_from_slice(&bytes[..size]);
+                Ok(Step::Done(size))
+            }
+        }
+    }
+
+    fn shutdown(&mut self) -> Result<Step<()>> {
+        Ok(Step::Done(()))
+    }
+
+    fn part(&mut self) {}
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn pending(&self) -> usize {
+        0
+    }
+}
+
+/// What a read comes to.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Item(Item),
+    /// The end of the stream, where an item would begin.
+    End,
+    Failed(Code),
+}
+
+struct Run<'a> {
+    conn: Conn,
+    limits: Limits,
+    stream: &'a [u8],
+    fails: bool,
+    /// The bytes of the stream that are consumed, or to be skipped, so far.
+    at: usize,
+    /// The body's length of a packet whose skip was begun and given up or cut off.
+    skipping: Option<usize>,
+    queued: Vec<u8>,
+    written: Rc<RefCell<Vec<u8>>>,
+    /// More waits than this no step has.
+    turns: usize,
+}
+
+thread_local! {
+    static FD: PipeReader = std::io::pipe().expect("a pipe").0;
+}
+
+impl<'a> Run<'a> {
+    fn new(manner: u8, script: &[u8], stream: &'a [u8]) -> Self {
+        let endian = if manner & 1 == 0 { Endian::Big } else { Endian::Little };
+        let fails = manner & 2 != 0;
+        let max_packet = [0, 7, 300, 512_000][usize::from(manner >> 2 & 3)];
+        let limits = Limits { max_packet, max_buffer: 1 << 20, endian };
+        let written = Rc::new(RefCell::default());
+        let transport = Script {
+            events: script.iter().copied().collect(),
+            stream: stream.iter().copied().collect(),
+            fails,
+            written: Rc::clone(&written),
+            fd: FD.with(|fd| fd.try_clone().expect("a descriptor")),
+        };
+        Self {
+            conn: Conn::new(Box::new(transport), limits),
+            limits,
+            stream,
+            fails,
+            at: 0,
+            skipping: None,
+            queued: Vec::new(),
+            written,
+            turns: 2 * script.len() + 4,
+        }
+    }
+
+    fn reads(&mut self, reads: &[u8]) {
+        for &read in reads {
+            // One in four gives up at the first wait.
+            let patience = if read & 0xC0 == 0xC0 { 0 } else { self.turns };
+            let size = usize::from(read >> 3 & 7);
+            let max = [0, 3, 16, 1 << 20][size & 3];
+            match read & 7 {
+                0 => self.read(Request::Packet { max: self.limits.max_packet, endian: self.limits.endian }, patience),
+                1 => self.read(Request::Line { max }, patience),
+                2 => self.read(Request::Json { max }, patience),
+                3 => {
+                    let delimiter: &[u8] = [b"\r\n".as_slice(), b"aab", b",", b"\0\0"][size >> 1];
+                    self.read(Request::Until { delimiter, max: if size & 1 == 0 { 1 << 20 } else { 5 } }, patience);
+                }
+                4 => self.read(Request::Exact { size: size * size, max: 40 }, patience),
+                5 if size == 7 => self.read(Request::All { max: 1 << 20 }, patience),
+                5 if size == 6 => self.read(Request::All { max: 16 }, patience),
+                5 => self.read(Request::Available { max: [0, 1, 2, 9, 100, 1 << 20][size] }, patience),
+                6 => self.skip(patience),
+                _ => self.write(read, patience),
+            }
+            self.check();
+        }
+        // All is still there.
+        self.read(Request::All { max: 1 << 20 }, self.turns);
+        self.flush(self.turns);
+        assert_eq!(*self.written.borrow(), self.queued);
+        self.conn.close();
+        assert!(self.conn.step_find(Request::Line { max: 1 }).is_err());
+    }
+
+    /// What can be read without waiting is what has come and is neither consumed nor to be skipped.
+    fn check(&mut self) {
+        for _ in 0..2 {
+            let read = self.conn.traffic().read as usize;
+            let pending = self.conn.pending().expect("open");
+            assert!(read <= self.stream.len());
+            assert_eq!(pending, read.saturating_sub(self.at));
+            let has_ended = read == self.stream.len();
+            let is_readable = self.conn.is_readable().expect("open");
+            let pending = self.conn.pending().expect("open");
+            assert!(if is_readable { pending > 0 || has_ended } else { pending == 0 });
+        }
+    }
+
+    /// The rest of the stream.
+    fn rest(&self) -> &'a [u8] {
+        self.stream.get(self.at..).unwrap_or_default()
+    }
+
+    fn read(&mut self, request: Request<'_>, patience: usize) {
+        let mut left = patience;
+        let outcome = loop {
+            match self.conn.step_find(request) {
+                Ok(Step::Done(Some(item))) => {
+                    // Found again if it is not consumed.
+                    let again = self.conn.step_find(request);
+                    assert!(matches!(again, Ok(Step::Done(Some(again))) if again == item));
+                    break Outcome::Item(item);
+                }
+                Ok(Step::Done(None)) => break Outcome::End,
+                Ok(Step::Wait(_)) if left > 0 => left -= 1,
+                Ok(Step::Wait(_)) => {
+                    assert_eq!(patience, 0, "a read that is never done");
+                    return;
+                }
+                Err(error) => break Outcome::Failed(error.code()),
+            }
+        };
+        if self.at > self.stream.len() {
+            assert_eq!(outcome, Outcome::Failed(Code::Closed), "the packet that is skipped is cut off");
+            return;
+        }
+        self.skipping = None;
+        match (request, &outcome) {
+            (Request::Available { max }, Outcome::Item(item)) => {
+                assert!((1..=max).contains(&item.size) && item.text == (0..item.size));
+            }
+            // White space before a value counts as long as the value is not whole.
+            (Request::Json { max }, Outcome::Failed(Code::TooLarge)) => assert!(self.rest().len() > max),
+            _ => assert_eq!(outcome, self.expected(request), "{request:?} at {}", self.at),
+        }
+        if let Outcome::Item(item) = outcome {
+            assert_eq!(self.conn.text(&item), &self.rest()[item.text.clone()]);
+            let size = match request {
+                Request::Line { max: 16 } => self.lines(&item, 16),
+                _ => item.size,
+            };
+            self.conn.consume(size);
+            self.at += size;
+        }
+    }
+
+    /// The size of the line that was found, and the whole ones behind it.
+    fn lines(&self, first: &Item, most: usize) -> usize {
+        let lines = self.conn.lines(first, most);
+        let (line, others) = lines.split_at(first.size);
+        assert_eq!(lines, &self.rest()[..lines.len()]);
+        assert!(others.is_empty() || others.ends_with(b"\n") && lines.len() <= most);
+        line.len() + others.len()
+    }
+
+    /// What a read gives if the rest of the stream comes in one piece.
+    fn expected(&self, request: Request<'_>) -> Outcome {
+        let rest = self.rest();
+        let item = |text, size| Outcome::Item(Item { text, size });
+        let large = Outcome::Failed(Code::TooLarge);
+        // Where no more comes.
+        let cut = || if rest.is_empty() && !self.fails { Outcome::End } else { Outcome::Failed(Code::Closed) };
+        let split = |delimiter: &[u8]| rest.windows(delimiter.len()).position(|window| window == delimiter);
+        match request {
+            Request::All { max } => match rest.len() {
+                length if length > max => large,
+                length if !self.fails => item(0..length, length),
+                _ => Outcome::Failed(Code::Closed),
+            },
+            Request::Available { max } => {
+                assert!(rest.is_empty() || max == 0);
+                cut()
+            }
+            Request::Exact { size, max } if size > max => large,
+            Request::Exact { size, .. } if size <= rest.len() => item(0..size, size),
+            Request::Exact { .. } => cut(),
+            Request::Line { max } => {
+                let (length, size) = match split(b"\n") {
+                    Some(at) => (at - usize::from(rest[..at].ends_with(b"\r")), at + 1),
+                    None if rest.is_empty() || self.fails && rest.len() <= max + 1 => return cut(),
+                    None => (rest.len(), rest.len()),
+                };
+                if length > max { large } else { item(0..length, size) }
+            }
+            Request::Until { delimiter, max } => match split(delimiter) {
+                Some(at) if at > max => large,
+                Some(at) => item(0..at, at + delimiter.len()),
+                None if (rest.len() + 1).saturating_sub(delimiter.len()) > max => large,
+                None => cut(),
+            },
+            Request::Packet { max, endian } => match length(rest, endian) {
+                None => cut(),
+                Some(length) if length > max => large,
+                Some(length) if length > rest.len() - 4 => cut(),
+                Some(length) => item(4..4 + length, 4 + length),
+            },
+            Request::Json { max } => match Scan::default().step(rest, !self.fails) {
+                Err(_) => Outcome::Failed(Code::Json),
+                Ok(json_scan::Found::Value(text)) if text.len() > max => large,
+                Ok(json_scan::Found::Value(text)) => item(text.clone(), text.end),
+                Ok(json_scan::Found::Nothing) if !self.fails => Outcome::End,
+                Ok(_) if rest.len() > max => large,
+                Ok(_) => Outcome::Failed(Code::Closed),
+            },
+        }
+    }
+
+    fn skip(&mut self, patience: usize) {
+        // One that was begun goes on as long as some of it has not come.
+        let begun = self.skipping.filter(|_| self.at > self.conn.traffic().read as usize);
+        let last = self.skipping.take();
+        let mut left = patience;
+        let outcome = loop {
+            match self.conn.step_skip_packet() {
+                Ok(Step::Wait(_)) if left > 0 => left -= 1,
+                outcome => break outcome,
+            }
+        };
+        let read = self.conn.traffic().read as usize;
+        let pending = self.conn.pending().expect("open");
+        let next = length(self.rest(), self.limits.endian);
+        match outcome {
+            Ok(Step::Done(Some(length))) if begun.is_some() => {
+                assert_eq!(begun, Some(length));
+                assert_eq!(pending, read - self.at);
+            }
+            // All of it had come, but it took another turn.
+            Ok(Step::Done(Some(length))) if last == Some(length) && pending == read - self.at => {}
+            Ok(Step::Done(Some(length))) => {
+                assert_eq!(next, Some(length));
+                self.at += 4 + length;
+                assert_eq!(pending, read - self.at);
+            }
+            Ok(Step::Done(None)) => assert!(begun.is_none() && !self.fails && self.rest().is_empty()),
+            Ok(Step::Wait(_)) | Err(_) => {
+                assert!(outcome.is_err() || patience == 0, "a skip that is never done");
+                if begun.is_some() {
+                    self.skipping = begun;
+                } else if let Some(length) = next.filter(|_| read >= self.at + 4) {
+                    self.at += 4 + length;
+                    self.skipping = Some(length);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, read: u8, patience: usize) {
+        let size = usize::from(read >> 3) * 13;
+        let body: Vec<u8> = (0..size).map(|index| (index * 7) as u8).collect();
+        let max = self.limits.max_packet;
+        let packed = self.conn.queue_packet(|out| {
+            out.extend_from_slice(&body);
+            if read & 8 == 0 { Ok(()) } else { Err(Error::new(Code::Json, "no form")) }
+        });
+        assert_eq!(packed.is_ok(), read & 8 == 0 && size <= max);
+        if packed.is_ok() {
+            let length = size as u32;
+            self.queued.extend_from_slice(&match self.limits.endian {
+                Endian::Big => length.to_be_bytes(),
+                Endian::Little => length.to_le_bytes(),
+            });
+            self.queued.extend_from_slice(&body);
+        }
+        self.conn.queue_bytes(&[b"a", b"", &body]).expect("room");
+        self.queued.push(b'a');
+        self.queued.extend_from_slice(&body);
+        self.flush(patience);
+    }
+
+    fn flush(&mut self, patience: usize) {
+        let mut left = patience;
+        while let Step::Wait(_) = self.conn.step_flush().expect("nothing fails") {
+            if left == 0 {
+                assert_eq!(patience, 0, "a write that is never done");
+                return;
+            }
+            left -= 1;
+        }
+        assert_eq!(self.written.borrow().len(), self.queued.len());
+    }
+}
+
+fn length(bytes: &[u8], endian: Endian) -> Option<usize> {
+    let header = bytes.first_chunk()?;
+    Some(match endian {
+        Endian::Big => u32::from_be_bytes(*header),
+        Endian::Little => u32::from_le_bytes(*header),
+    } as usize)
+}

@@ -1,0 +1,40 @@
+//! What serde_json says.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+pub const MAX_DEPTH: usize = 128;
+
+/// The one value that `text` is, if it is one, nested no deeper than the module allows.
+pub fn parse(text: &[u8]) -> Option<Value> {
+    if depth(text) > MAX_DEPTH {
+        return None;
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    deserializer.disable_recursion_limit();
+    let value = Value::deserialize(&mut deserializer).ok()?;
+    deserializer.end().is_ok().then_some(value)
+}
+
+/// Whether both are the same to the bit: negative zeros, and floats apart from integers.
+pub fn same(one: &Value, other: &Value) -> bool {
+    one == other && one.to_string() == other.to_string()
+}
+
+/// How deep the brackets go, as far as `text` is JSON.
+pub fn depth(text: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut string, mut escape) = (false, false);
+    for byte in text {
+        match byte {
+            _ if escape => escape = false,
+            b'\\' => escape = string,
+            b'"' => string = !string,
+            b'[' | b'{' if !string => depth += 1,
+            b']' | b'}' if !string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}

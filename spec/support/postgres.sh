@@ -1,0 +1,42 @@
+#!/bin/sh
+# Runs a PostgreSQL server on the loopback: postgres.sh PORT CERTIFICATE KEY
+#
+# Its data live in a folder of their own that goes with it. PostgreSQL does not run as root: there, the
+# user `nobody` runs it. Ends with a signal, and with its parent.
+set -eu
+port=$1 certificate=$2 key=$3
+
+bin=$(for each in /usr/lib/postgresql/*/bin; do echo "$each"; done | tail -n 1)
+if [ -x "$bin/postgres" ]; then PATH=$bin:$PATH; fi
+
+folder=$(mktemp -d)
+server=
+trap 'trap "" INT TERM; [ -z "$server" ] || kill -INT "$server" 2>/dev/null; wait || true; rm -rf "$folder"' EXIT
+trap 'exit 0' INT TERM HUP
+
+cp "$certificate" "$folder/server.crt"
+cp "$key" "$folder/server.key"
+chmod 600 "$folder/server.key"
+as=
+if [ "$(id -u)" = 0 ]; then
+  chown -R nobody "$folder"
+  as='setpriv --reuid=nobody --regid=nogroup --clear-groups'
+fi
+
+cd "$folder"
+$as initdb -D "$folder/data" -U specs --auth=trust --no-sync --no-instructions --locale=C >"$folder/log" 2>&1 ||
+  { cat "$folder/log"; exit 1; }
+cat >>"$folder/data/postgresql.conf" <<END
+listen_addresses = '127.0.0.1'
+port = $port
+unix_socket_directories = ''
+ssl = on
+ssl_cert_file = '$folder/server.crt'
+ssl_key_file = '$folder/server.key'
+fsync = off
+shared_buffers = 1MB
+max_connections = 10
+END
+$as postgres -D "$folder/data" 2>&1 &
+server=$!
+wait "$server"
