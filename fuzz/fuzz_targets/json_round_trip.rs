@@ -49,7 +49,8 @@ impl Target {
 
     fn run(&self, bytes: &[u8]) {
         let host = &self.host;
-        host.begin(hash(bytes));
+        let seed = hash(bytes);
+        host.begin(seed);
         let value = Node::read(&mut Bytes(bytes), 0);
         let form = value.form(0);
         self.build.push(host, &value, &mut Vec::new());
@@ -58,12 +59,15 @@ impl Target {
         assert_eq!(text.is_some(), form.is_some());
         assert_eq!(self.encode(), text);
 
-        host.push_copy();
-        assert_eq!(host.call(self.send, 1), text.is_some(), "{:?}", host.describe());
-        if let Some(text) = &text {
-            assert_eq!(host.text(-1), text);
+        // System calls take most of the time.
+        if (seed >> 8).is_multiple_of(8) {
+            host.push_copy();
+            assert_eq!(host.call(self.send, 1), text.is_some(), "{:?}", host.describe());
+            if let Some(text) = &text {
+                assert_eq!(host.text(-1), text);
+            }
+            host.pop();
         }
-        host.pop();
         host.pop();
 
         if let (Some(text), Some(form)) = (text, form) {

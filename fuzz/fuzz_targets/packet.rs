@@ -184,9 +184,9 @@ impl<'a> Run<'a> {
             let pending = self.conn.pending().expect("open");
             assert!(read <= self.stream.len());
             assert_eq!(pending, read.saturating_sub(self.at));
-            let has_ended = read == self.stream.len();
             let is_readable = self.conn.is_readable().expect("open");
             let pending = self.conn.pending().expect("open");
+            let has_ended = self.conn.traffic().read as usize == self.stream.len();
             assert!(if is_readable { pending > 0 || has_ended } else { pending == 0 });
         }
     }

@@ -66,18 +66,18 @@ impl Host {
         unsafe { lua_pushlstring(self.state, text.as_ptr().cast(), text.len()) };
     }
 
-    /// Begins a run: one in eight has the collector going all the time, and a finalizer with it that
+    /// Begins a run: one in 64 has the collector going all the time, and a finalizer with it that
     /// decodes and encodes; the others have it off. A kept state would else make findings depend on
     /// the runs before.
     pub fn begin(&self, seed: u64) {
         // SAFETY: the stack has room; `collectgarbage` may run our own finalizer only.
         unsafe {
             assert_eq!(lua_gettop(self.state), 0);
-            if lua_gc(self.state, LUA_GCCOUNT) > FULL || seed.is_multiple_of(8) {
+            if lua_gc(self.state, LUA_GCCOUNT) > FULL || seed.is_multiple_of(64) {
                 lua_gc(self.state, LUA_GCRESTART);
                 lua_gc(self.state, LUA_GCCOLLECT);
             }
-            if seed.is_multiple_of(8) {
+            if seed.is_multiple_of(64) {
                 self.eval(SENTINEL);
                 lua_settop(self.state, 0);
                 // No pause; eight words of work for one allocated, 256 bytes at a time.

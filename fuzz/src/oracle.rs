@@ -5,15 +5,27 @@ use serde_json::Value;
 
 pub const MAX_DEPTH: usize = 128;
 
-/// The one value that `text` is, if it is one, nested no deeper than the module allows.
+/// The one value that `text` is, if it is one, nested no deeper than the module allows, with the
+/// numbers of Lua: integers of 64 bits with a sign, else floats.
 pub fn parse(text: &[u8]) -> Option<Value> {
     if depth(text) > MAX_DEPTH {
         return None;
     }
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     deserializer.disable_recursion_limit();
-    let value = Value::deserialize(&mut deserializer).ok()?;
-    deserializer.end().is_ok().then_some(value)
+    let mut value = Value::deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    sign(&mut value);
+    Some(value)
+}
+
+fn sign(value: &mut Value) {
+    match value {
+        Value::Number(number) if !number.is_i64() => *value = number.as_f64().into(),
+        Value::Array(items) => items.iter_mut().for_each(sign),
+        Value::Object(members) => members.values_mut().for_each(sign),
+        _ => {}
+    }
 }
 
 /// Whether both are the same to the bit: negative zeros, and floats apart from integers.
