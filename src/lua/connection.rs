@@ -132,22 +132,15 @@ fn is_open(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 
 fn shutdown(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let deadline = call.deadline(this.manner.timeout);
-    Ok(match call.drive(deadline, || this.conn.step_shutdown())? {
-        Ok(()) => Outcome::Nothing,
-        Err(again) => again,
-    })
+    call.finish(deadline, || this.conn.step_shutdown())
 }
 
 /// Finishes the TLS handshake that an accepted connection begins with.
 fn handshake(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let deadline = call.deadline(this.manner.timeout);
-    let driven = call.drive(deadline, || match this.conn.transport()?.as_tls() {
+    call.finish(deadline, || match this.conn.transport()?.as_tls() {
         Some(tls) => tls.step_handshake(),
         None => Err(no_tls()),
-    });
-    Ok(match driven? {
-        Ok(()) => Outcome::Nothing,
-        Err(again) => again,
     })
 }
 

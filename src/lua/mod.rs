@@ -1,6 +1,7 @@
 //! The Lua side: what `require` gives. Arguments in, values out; nothing here waits but through
 //! `wait::drive`, and nothing here raises but the shim.
 
+mod argument;
 mod call;
 mod connection;
 mod functions;

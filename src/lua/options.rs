@@ -15,7 +15,8 @@ use crate::frame::Endian;
 use crate::resolve;
 use crate::transport::tls;
 
-use super::call::{Argument, Result};
+use super::argument::Argument;
+use super::call::Result;
 use super::json;
 
 /// Seconds that a call may take unless the script says otherwise.

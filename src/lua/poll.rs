@@ -7,7 +7,8 @@ use mlua::{Table, Value};
 use crate::step::Want;
 use crate::wait::{Driven, poll_all};
 
-use super::call::{Argument, Call, Outcome, Result, borrow};
+use super::argument::Argument;
+use super::call::{Call, Outcome, Result, borrow};
 use super::connection::Connection;
 use super::listener::Listener;
 

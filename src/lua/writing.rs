@@ -64,8 +64,5 @@ fn write(
     if call.is_first() {
         queue(call, &mut this.conn)?;
     }
-    Ok(match call.drive(deadline, || this.conn.step_flush())? {
-        Ok(()) => Outcome::Nothing,
-        Err(again) => again,
-    })
+    call.finish(deadline, || this.conn.step_flush())
 }
