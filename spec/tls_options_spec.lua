@@ -184,7 +184,11 @@ for _, call in ipairs(calls) do
     for _, case in ipairs(misused) do
       it("as a mistake of the script: " .. case[1], function()
         local act, untouched = call.prepare(case[2])
-        local words = (call.server and case[3]:find "^unknown" and "option 'tls': " or "") .. case[3]
+        local words = case[3]
+        if call.server and words:find "^option 's" then -- what only a client has
+          words = ("unknown option '%s'"):format(words:match "'(.-)'")
+        end
+        if call.server and words:find "^unknown" then words = "option 'tls': " .. words end
         helper.misuse(("bad argument #%d to '%s' (%s)"):format(call.argument, call.name, words), act)
         untouched()
       end)

@@ -229,12 +229,12 @@ end
 -- The names that the module's first scripts call without saying where they are from.
 local globals = { "connect", "connect_tls", "send", "recv" }
 
-local function module(name, functions)
+local function module(title, functions)
   local json = functions.json
   functions.json = nil
   local tcp = publish(functions)
   tcp.poll = public(functions.poll, true)
-  tcp._NAME, tcp._VERSION = name, native.version
+  tcp._NAME, tcp._VERSION = title, native.version
   tcp.json = {
     null = native.null,
     array = public(json.array),
