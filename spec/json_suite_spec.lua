@@ -44,7 +44,7 @@ describe("JSONTestSuite", function()
   local list = names()
   if #list == 0 then
     local missing = "there is no JSONTestSuite in " .. folder .. " (see JSON_TEST_SUITE)"
-    if os.getenv "CI" then
+    if (os.getenv "CI" or "") ~= "" then
       it("is there", function() error(missing, 0) end)
     else
       pending(missing)

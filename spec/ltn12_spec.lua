@@ -54,8 +54,9 @@ for _, over in ipairs(helper.kinds) do
 
     it("has a sink that returns its failure", function()
       local conn = connect ""
+      local sink = conn:sink()
       conn:close()
-      local ok, message = conn:sink() "x"
+      local ok, message = sink "x"
       assert.is_nil(ok)
       assert.matches(": closed: ", message)
     end)

@@ -147,6 +147,8 @@ for _, version in ipairs { "1.2", "1.3" } do
     -- {what, options of the first connection, options of the second, host of the second}
     for _, case in ipairs {
       { "of another host", {}, {}, "127.0.0.1" },
+      -- Without SNI, no server would notice.
+      { "of another address", { server_name = "127.0.0.1" }, { server_name = "::1" } },
       { "of another server_name", { server_name = "localhost" }, { server_name = "127.0.0.1" } },
       { "of verify = false", { verify = false }, {} },
       { "of verify = true", {}, { verify = false } },

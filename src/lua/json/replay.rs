@@ -15,7 +15,8 @@ use super::tape::{Entry, Tape};
 /// Pushes the value that `tape` holds for `text`.
 ///
 /// # Safety
-/// In a protected call on `state`; the caller's frames up to that call own nothing. `tape` is what `parse` made of `text`.
+/// In a protected call on `state`; the caller's frames up to that call own nothing. `tape` is what `parse`
+/// made of `text`.
 pub unsafe fn replay(state: *mut lua_State, text: &[u8], tape: &Tape, null: Null) {
     let slots = 2 * tape.depth + 4;
     // SAFETY: the caller's. The slots are two for each level, and what making the metatable takes.
