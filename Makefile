@@ -16,14 +16,16 @@ unexport CC CFLAGS
 
 LIBRARY = target/$(FLAVOR)/release/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build install deps demo test spec lint check clean help
+.PHONY: build module install deps demo test spec lint check clean help
 
-build: $(filter .build/lua5.5,$(LUA)) ## build for $(LUA) (default lua5.4; `make LUA=luajit`): tcp.so, and a copy in .build/$(FLAVOR)
+build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
+	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
+
+module: $(filter .build/lua5.5,$(LUA)) ## build for $(LUA), as .build/$(FLAVOR)/tcp.so alone
 	@LUA='$(LUA)' scripts/deps --check build lua
 	cargo build --release --locked --features $(FLAVOR) --target-dir target/$(FLAVOR)
 	@mkdir -p .build/$(FLAVOR)
 	install -m 755 $(LIBRARY) .build/$(FLAVOR)/tcp.so
-	install -m 755 $(LIBRARY) tcp.$(LIB_EXTENSION)
 
 install: ## copy what `make` built to $(DESTDIR)$(LIBDIR); LuaRocks calls it
 	mkdir -p '$(DESTDIR)$(LIBDIR)'
@@ -38,7 +40,7 @@ demo: ## build, install into .build/tree-$(FLAVOR), run the four examples agains
 test: ## everything on every Lua: cargo's tests, then the specs on 5.1 .. 5.5 and LuaJIT
 	@MAKE='$(MAKE)' scripts/test
 
-spec: build ## the specs on $(LUA) alone; SPEC=spec/x_spec.lua runs one file
+spec: module ## the specs on $(LUA) alone; SPEC=spec/x_spec.lua runs one file
 	@scripts/spec '$(LUA)' $(FLAVOR) $(SPEC)
 
 lint: ## rustfmt, clippy, rustdoc, luacheck, and the rules of scripts/rules

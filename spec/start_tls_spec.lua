@@ -32,7 +32,10 @@ describe("start_tls with SMTP", function()
 
   -- A server (aiosmtpd) that wants TLS, and puts its mail into a folder.
   local function server(certificate, folder)
-    if not python then pending "there is no aiosmtpd here" end
+    if not python then
+      helper.excuse "aiosmtpd"
+      pending "there is no aiosmtpd here"
+    end
     return helper.program(("%s -m aiosmtpd -n -l 127.0.0.1:{port} --tlscert %s --tlskey %s"
       .. " -c aiosmtpd.handlers.Mailbox %s"):format(python, helper.pem(certificate),
       helper.pem(certificate, "key"), folder))
@@ -131,6 +134,7 @@ describe("start_tls with PostgreSQL", function()
 
   it("asks a query", function()
     if output "ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null; command -v postgres" == "" then
+      helper.excuse "a PostgreSQL server"
       pending "there is no PostgreSQL server here"
     end
     local server = helper.program(("sh spec/support/postgres.sh {port} %s %s"):format(

@@ -245,7 +245,8 @@ fn agrees_with_serde_json_on_the_suite() {
     let folder = std::env::var_os("JSON_TEST_SUITE")
         .map_or_else(|| PathBuf::from("../shared/data/JSONTestSuite/test_parsing"), PathBuf::from);
     let Ok(files) = fs::read_dir(&folder) else {
-        assert!(std::env::var_os("CI").is_none(), "there is no {}", folder.display());
+        let ci = std::env::var_os("CI").unwrap_or_default();
+        assert!(ci.is_empty(), "there is no {}", folder.display());
         return eprintln!("skipped: there is no {} (see JSON_TEST_SUITE)", folder.display());
     };
     for file in files {

@@ -173,7 +173,10 @@ impl Node {
             3 => Self::Integer(bytes.word() as i64),
             4 => Self::Integer((bytes.word() >> (4 * detail)) as i64),
             5 => Self::Float(f64::from_bits(bytes.word())),
-            6 => Self::Float(i32::from_le_bytes([bytes.byte(), bytes.byte(), bytes.byte(), bytes.byte()]) as f64 / 100.0),
+            6 => Self::Float(
+                i32::from_le_bytes([bytes.byte(), bytes.byte(), bytes.byte(), bytes.byte()]) as f64
+                    / 100.0,
+            ),
             7 => Self::Text(text(bytes, detail)),
             8 => {
                 let length = usize::from(bytes.byte());
@@ -182,7 +185,12 @@ impl Node {
             9 => Self::Text(bytes.take(detail).to_vec()),
             // So many levels of arrays.
             10 => (0..=4 * detail).fold(Self::Integer(1), |inner, _| {
-                Self::Table(Table { metatable: 0, items: 1, members: 0, pairs: vec![(Key::Integer(1), inner)] })
+                Self::Table(Table {
+                    metatable: 0,
+                    items: 1,
+                    members: 0,
+                    pairs: vec![(Key::Integer(1), inner)],
+                })
             }),
             _ if depth > DEEPEST => Self::Null,
             kind => Self::Table(Table::read(bytes, kind, detail, depth)),
@@ -281,7 +289,8 @@ impl Key {
                     return None;
                 }
                 // As Lua does it: 2^63 is the first that is too large.
-                let whole = float.trunc() == float && (-(2_f64.powi(63))..2_f64.powi(63)).contains(&float);
+                let whole =
+                    float.trunc() == float && (-(2_f64.powi(63))..2_f64.powi(63)).contains(&float);
                 if whole { Self::Integer(float as i64) } else { Self::Float(float.to_bits()) }
             }
         })

@@ -69,7 +69,8 @@ impl Transport for Script {
         match self.events.pop_front() {
             Some(192..) => Ok(Step::Wait(Wait::new(&self.fd, Want::Write))),
             event => {
-                let size = event.map_or(usize::MAX, |event| usize::from(event) + 1).min(bytes.len());
+                let size =
+                    event.map_or(usize::MAX, |event| usize::from(event) + 1).min(bytes.len());
                 self.written.borrow_mut().extend_from_slice(&bytes[..size]);
                 Ok(Step::Done(size))
             }
@@ -153,17 +154,24 @@ impl<'a> Run<'a> {
             let size = usize::from(read >> 3 & 7);
             let max = [0, 3, 16, 1 << 20][size & 3];
             match read & 7 {
-                0 => self.read(Request::Packet { max: self.limits.max_packet, endian: self.limits.endian }, patience),
+                0 => self.read(
+                    Request::Packet { max: self.limits.max_packet, endian: self.limits.endian },
+                    patience,
+                ),
                 1 => self.read(Request::Line { max }, patience),
                 2 => self.read(Request::Json { max }, patience),
                 3 => {
                     let delimiter: &[u8] = [b"\r\n".as_slice(), b"aab", b",", b"\0\0"][size >> 1];
-                    self.read(Request::Until { delimiter, max: if size & 1 == 0 { 1 << 20 } else { 5 } }, patience);
+                    self.read(
+                        Request::Until { delimiter, max: if size & 1 == 0 { 1 << 20 } else { 5 } },
+                        patience,
+                    );
                 }
                 4 => self.read(Request::Exact { size: size * size, max: 40 }, patience),
                 5 if size == 7 => self.read(Request::All { max: 1 << 20 }, patience),
                 5 if size == 6 => self.read(Request::All { max: 16 }, patience),
-                5 => self.read(Request::Available { max: [0, 1, 2, 9, 100, 1 << 20][size] }, patience),
+                5 => self
+                    .read(Request::Available { max: [0, 1, 2, 9, 100, 1 << 20][size] }, patience),
                 6 => self.skip(patience),
                 _ => self.write(read, patience),
             }
@@ -216,7 +224,11 @@ impl<'a> Run<'a> {
             }
         };
         if self.at > self.stream.len() {
-            assert_eq!(outcome, Outcome::Failed(Code::Closed), "the packet that is skipped is cut off");
+            assert_eq!(
+                outcome,
+                Outcome::Failed(Code::Closed),
+                "the packet that is skipped is cut off"
+            );
             return;
         }
         self.skipping = None;
@@ -225,7 +237,9 @@ impl<'a> Run<'a> {
                 assert!((1..=max).contains(&item.size) && item.text == (0..item.size));
             }
             // White space before a value counts as long as the value is not whole.
-            (Request::Json { max }, Outcome::Failed(Code::TooLarge)) => assert!(self.rest().len() > max),
+            (Request::Json { max }, Outcome::Failed(Code::TooLarge)) => {
+                assert!(self.rest().len() > max)
+            }
             _ => assert_eq!(outcome, self.expected(request), "{request:?} at {}", self.at),
         }
         if let Outcome::Item(item) = outcome {
@@ -254,8 +268,15 @@ impl<'a> Run<'a> {
         let item = |text, size| Outcome::Item(Item { text, size });
         let large = Outcome::Failed(Code::TooLarge);
         // Where no more comes.
-        let cut = || if rest.is_empty() && !self.fails { Outcome::End } else { Outcome::Failed(Code::Closed) };
-        let split = |delimiter: &[u8]| rest.windows(delimiter.len()).position(|window| window == delimiter);
+        let cut = || {
+            if rest.is_empty() && !self.fails {
+                Outcome::End
+            } else {
+                Outcome::Failed(Code::Closed)
+            }
+        };
+        let split =
+            |delimiter: &[u8]| rest.windows(delimiter.len()).position(|window| window == delimiter);
         match request {
             Request::All { max } => match rest.len() {
                 length if length > max => large,
@@ -326,7 +347,9 @@ impl<'a> Run<'a> {
                 self.at += 4 + length;
                 assert_eq!(pending, read - self.at);
             }
-            Ok(Step::Done(None)) => assert!(begun.is_none() && !self.fails && self.rest().is_empty()),
+            Ok(Step::Done(None)) => {
+                assert!(begun.is_none() && !self.fails && self.rest().is_empty())
+            }
             Ok(Step::Wait(_)) | Err(_) => {
                 assert!(outcome.is_err() || patience == 0, "a skip that is never done");
                 if begun.is_some() {

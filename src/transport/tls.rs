@@ -258,7 +258,9 @@ impl Tls {
 
     /// A server must have shown a certificate if it is to be verified: some ciphers do without.
     fn check_certificate(&self) -> Result<()> {
-        if self.end.settings.verify && !self.stream.ssl().is_server() && self.chain().is_empty() {
+        let ssl = self.stream.ssl();
+        let is_shown = ssl.peer_certificate().is_some() || self.resumed().is_some();
+        if self.end.settings.verify && !ssl.is_server() && !is_shown {
             return Err(Error::new(Code::Certificate, "the server showed no certificate"));
         }
         Ok(())
