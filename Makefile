@@ -16,7 +16,7 @@ unexport CC CFLAGS
 
 LIBRARY = target/$(FLAVOR)/release/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build module install deps demo test spec lint check clean help
+.PHONY: build module install deps demo test spec lint check bench-json bench-tls clean help
 
 build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
@@ -48,6 +48,12 @@ lint: ## rustfmt, clippy, rustdoc, luacheck, and the rules of scripts/rules
 
 check: lint test ## lint and test
 
+bench-json: module ## decode and encode against lua-cjson: ratios, paired in one run
+	@LUA_CPATH='.build/$(FLAVOR)/?.so;;' '$(LUA)' bench/json/compare.lua
+
+bench-tls: module ## handshakes against LuaSec: ratios, paired in one run
+	@LUA_CPATH='.build/$(FLAVOR)/?.so;;' '$(LUA)' bench/tls/compare.lua
+
 .build/lua5.5: $(wildcard scripts/lua55/*)
 	scripts/lua55/build $@
 
@@ -55,4 +61,4 @@ clean: ## remove all that was built
 	rm -rf target .build tcp.so tcp.dll
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /\1 - /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile

@@ -159,8 +159,13 @@ fn no_connection() -> Error {
 }
 
 fn json_array(call: &mut Call<'_>) -> Result<Outcome> {
-    let table = call.argument(1).table()?;
-    table.set_metatable(Some(json::array_metatable(call.lua)?))?;
+    let argument = call.argument(1);
+    let table = argument.table()?;
+    let mark = json::array_metatable(call.lua)?;
+    if table.metatable().is_some_and(|other| other != mark) {
+        return Err(argument.wrong("a table without a metatable expected"));
+    }
+    table.set_metatable(Some(mark))?;
     Ok(Outcome::Value(Value::Table(table.clone())))
 }
 
