@@ -65,6 +65,42 @@ describe("a process", function()
       end)
     end
 
+    it("ends its wait at once, whenever around the beginning of the wait the signal comes", function()
+      if not handles_interrupts() then return pending "this interpreter has no handler" end
+      local peer = helper.listen [[ c.hold() ]]
+      -- A process each, since an interpreter lets its second Ctrl-C kill it.
+      for tenths = 180, 240, 6 do
+        local began = helper.clock()
+        local said = run((prelude .. [[
+          local ok, message
+          local before = os.clock()
+          ok, message = pcall(function()
+            os.execute("(sleep 0.02; kill -INT " .. pid .. ") &")
+            while os.clock() - before < %d / 10000 do end
+            conn:recv()
+          end)
+          io.write(tostring(ok), " ", tostring(message))
+        ]]):format(peer.port, tenths))
+        assert.matches("^false .*interrupted!", said)
+        assert.is_true(helper.clock() - began < 1, "it went on waiting")
+      end
+    end)
+
+    if type(jit) == "table" then
+      it("ends its wait in a coroutine, too", function()
+        if not handles_interrupts() then return pending "this interpreter has no handler" end
+        local peer = helper.listen [[ c.hold() ]]
+        local before = helper.clock()
+        local said = run((prelude .. [[
+          os.execute("(sleep 0.2; kill -INT " .. pid .. ") &")
+          local reader = coroutine.create(function() return conn:recv() end)
+          io.write(tostring(select(2, coroutine.resume(reader))))
+        ]]):format(peer.port))
+        assert.matches("interrupted!", said)
+        assert.is_true(helper.clock() - before < 1, "it went on waiting")
+      end)
+    end
+
     it("may go on with its connection, having lost nothing", function()
       if not handles_interrupts() then return pending "this interpreter has no handler" end
       local peer = helper.listen [[

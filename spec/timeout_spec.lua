@@ -1,6 +1,7 @@
 -- Timeouts: a total for each call, never less, hardly more, whatever the peer does.
 
 local helper = require "spec.support.helper"
+local tcp = require "tcp"
 
 local much = ("x"):rep(1.5e7) -- more than any kernel takes without a reader
 
@@ -83,3 +84,51 @@ for _, over in ipairs(helper.kinds) do
     end)
   end)
 end
+
+describe("a long timeout", function()
+  after_each(helper.finish)
+
+  it("is 2 s for a read and for a write", function()
+    helper.takes(2, function() return helper.connect([[ c.hold() ]], 2) end, function(conn)
+      helper.fails("timeout", "^recv ", function() conn:recv() end)
+    end)
+    helper.takes(2, function() return helper.connect_tls([[ c.hold() ]], 2) end, function(conn)
+      helper.fails("timeout", "^send ", function() conn:send(much) end)
+    end)
+  end)
+end)
+
+describe("a timeout in the midst of TLS", function()
+  after_each(helper.finish)
+
+  it("comes in the handshake, however its bytes drip", function()
+    for _, seconds in ipairs { 0.2, 0.5 } do
+      -- The beginning of a record that would be 512 bytes long.
+      for _, code in ipairs { [[ c.hold() ]], [[ c.drip(b"\x16\x03\x03\x02\x00" + b"x" * 500, 0.005) ]] } do
+        helper.takes(seconds, function() return helper.listen(code) end, function(peer)
+          helper.fails("timeout", "TLS handshake", function()
+            local conn = tcp.connect_tls("127.0.0.1", peer.port, seconds)
+            conn:close()
+          end)
+        end)
+      end
+    end
+  end)
+
+  it("comes in the midst of a record, of which nothing is lost", function()
+    local conn = helper.connect_tls([[ c.send(b"x" * 500) ]], { timeout = 0.05, connect_timeout = 8 },
+      { drip = true, pause = 0.001 })
+    local timeouts, text = 0, nil
+    for _ = 1, 100 do
+      local ok, result = pcall(conn.read, conn, 500)
+      if ok then
+        text = result
+        break
+      end
+      assert.matches(": timeout: 0 of 500 bytes", result)
+      timeouts = timeouts + 1
+    end
+    assert.equal(("x"):rep(500), text)
+    assert.is_true(timeouts > 3)
+  end)
+end)

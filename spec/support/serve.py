@@ -76,21 +76,22 @@ class Connection:
             context.load_verify_locations(os.path.join(CERTIFICATES, settings["client_ca"] + ".pem"))
             context.verify_mode = ssl.CERT_REQUIRED
         if settings.get("drip"):
-            self.sock = self.dripping(self.sock)
+            self.sock = self.dripping(self.sock, settings.get("pause", 0))
         self.sock = context.wrap_socket(self.sock, suppress_ragged_eofs=False, **role)
 
     def note_sni(self, _sock, name, _context):
         self.sni = name
 
     @staticmethod
-    def dripping(outside):
-        """A socket whose bytes leave by `outside` one at a time."""
+    def dripping(outside, pause=0):
+        """A socket whose bytes leave by `outside` one at a time, with pauses between them."""
         inside, between = socket.socketpair()
 
         def pump(source, target, most):
             try:
                 while data := source.recv(most):
                     target.sendall(data)
+                    if most == 1 and pause: time.sleep(pause)
                 target.shutdown(socket.SHUT_WR)
             except OSError:
                 pass
