@@ -127,17 +127,19 @@ impl Search {
         found.map(|_| self.seen)
     }
 
+    /// White space before the value counts for `max`, as does what comes before a fault: however the
+    /// stream is cut, the verdict is the same.
     fn json(&mut self, filled: &[u8], max: usize, end: bool) -> Result<Found> {
-        let found = self.scan.step(filled, end).map_err(|invalid| json_error(filled, &invalid))?;
-        let (length, found) = match found {
-            json_scan::Found::Value(text) => {
-                (text.len(), Found::Item(Item { size: text.end, text }))
+        let (length, found) = match self.scan.step(filled, end) {
+            Ok(json_scan::Found::Value(text)) => {
+                (text.end, Ok(Found::Item(Item { size: text.end, text })))
             }
-            json_scan::Found::Nothing if end => (0, Found::End),
-            _ => (filled.len(), Found::NotYet(Pending::More { have: filled.len() })),
+            Ok(json_scan::Found::Nothing) if end => (filled.len(), Ok(Found::End)),
+            Ok(_) => (filled.len(), Ok(Found::NotYet(Pending::More { have: filled.len() }))),
+            Err(invalid) => (invalid.at, Err(invalid)),
         };
         within(length, max, "a JSON value")?;
-        Ok(found)
+        found.map_err(|invalid| json_error(filled, &invalid))
     }
 }
 

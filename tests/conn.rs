@@ -317,3 +317,20 @@ fn plaintext_before_an_upgrade_is_refused() {
     assert_eq!(error.code(), Code::Tls);
     assert!(conn.is_open());
 }
+
+#[test]
+fn the_limit_of_a_json_value_does_not_depend_on_the_cuts() {
+    for (stream, max, code) in [
+        (&b"   [1]"[..], 5, Some(Code::TooLarge)),
+        (&b"   [1]"[..], 6, None),
+        (&b"        "[..], 5, Some(Code::TooLarge)),
+        (&b"[1,2,3,x"[..], 5, Some(Code::TooLarge)),
+        (&b"[1,x,2,3"[..], 5, Some(Code::Json)),
+    ] {
+        for at in 0..=stream.len() {
+            let (mut conn, _) = conn(&cut(stream, &[at]), &[], Limits::default());
+            let result = read(&mut conn, Request::Json { max });
+            assert_eq!(result.err().map(|error| error.code()), code, "{stream:?} cut at {at}");
+        }
+    }
+}
