@@ -177,7 +177,10 @@ class Connection:
         if self.closed:
             return
         if isinstance(self.sock, ssl.SSLSocket):
-            self.sock.unwrap()
+            try:
+                self.sock.unwrap()
+            except ValueError:  # the handshake did not end well, or TLS is over already
+                pass
         self.raw.shutdown(socket.SHUT_WR)
         while self.raw.recv(65536):
             pass
