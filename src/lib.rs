@@ -3,7 +3,7 @@
 //! ```text
 //!             script
 //!               |            raises at the caller's line, yields to a loop, calls again after EINTR
-//!         lua/shim.lua
+//!         lua/shim.lua         (entry.rs: what `require` finds)
 //!               |            arguments in, values out; nothing waits here but through drive()
 //!         lua/*.rs  ------------------------------->  lua/json/  (tape, replay, walk)
 //!               |

@@ -236,7 +236,7 @@ impl<'a> Run<'a> {
             (Request::Available { max }, Outcome::Item(item)) => {
                 assert!((1..=max).contains(&item.size) && item.text == (0..item.size));
             }
-            // White space before a value counts as long as the value is not whole.
+            // White space before a value counts for its limit, which the model does not know.
             (Request::Json { max }, Outcome::Failed(Code::TooLarge)) => {
                 assert!(self.rest().len() > max)
             }
