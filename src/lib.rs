@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!             script
-//!               |            raises at the caller's line, yields to a loop, calls again after EINTR
+//!               |            raises at the caller's line, calls again after EINTR
 //!         lua/shim.lua         (entry.rs: what `require` finds)
 //!               |            arguments in, values out; nothing waits here but through drive()
 //!         lua/*.rs  ------------------------------->  lua/json/  (tape, replay, walk)
@@ -17,8 +17,8 @@
 //! ```
 //!
 //! Every operation is a step that never blocks and can simply be made again, because all progress
-//! lives in the buffers. A blocking call drives its step with `poll(2)` in between; a coroutine of an
-//! event loop is handed the very same wait.
+//! lives in the buffers. A call drives its step with `poll(2)` in between; an event loop can be handed
+//! the very same wait.
 //!
 //! With one of the features `lua51` to `lua55` or `luajit` the crate is the Lua module; with none it
 //! is everything below the Lua glue, which is how its tests and fuzz targets use it.
