@@ -328,7 +328,8 @@ function json.encode(value) end
 ---@return any
 function json.decode(text, options) end
 
----Marks a table as an array, also if it is empty, and gives it back.
+---Marks a table as an array, also if it is empty, and gives it back. A table with another metatable is
+---a bad argument.
 ---@generic T: table
 ---@param table T
 ---@return T
