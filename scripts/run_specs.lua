@@ -4,10 +4,13 @@
 -- does not compile there), a small runner takes the same files: describe, it, pending, finally,
 -- before_each, after_each, setup, teardown, insulate and their aliases, with luassert's assert,
 -- spy, stub, mock and match. Both close on the same line, and fail if a spec failed; SMALL_RUNNER in
--- the environment chooses the small one anywhere.
+-- the environment chooses the small one anywhere. With TCP_SPEC_LOOP each test runs in an event loop
+-- (spec/support/in_loop.lua).
 
 local found, busted = pcall(require, "busted.runner")
+local in_loop = os.getenv "TCP_SPEC_LOOP"
 if found and not os.getenv "SMALL_RUNNER" then
+  if in_loop then table.insert(arg, "--helper=spec/support/in_loop.lua") end
   busted { standalone = false } -- returns only if nothing failed
   os.exit(0, true)
 end
@@ -145,7 +148,8 @@ end
 
 local function describe(name, body) later(run_block, name, body, false) end
 local function insulate(name, body) later(run_block, name, body, true) end
-local function it(name, body) later(run_test, name, body) end
+local within = in_loop and dofile "spec/support/in_loop.lua" or function(body) return body end
+local function it(name, body) later(run_test, name, within(body)) end
 local function hook(kind)
   return declaration(function(_, body) table.insert(block[kind], body) end)
 end

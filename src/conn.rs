@@ -3,6 +3,7 @@
 //! can be made again after a wait. Knows no Lua and no clock. Uses `buffer`, `find`, `frame`,
 //! `transport`, `step`, `error`.
 
+use std::mem;
 use std::os::fd::BorrowedFd;
 
 use memchr::memrchr;
@@ -11,7 +12,7 @@ use crate::buffer::{Buffer, reserve};
 use crate::error::{Code, Error, Pending, Result};
 use crate::find::{Found, Item, Request, Search};
 use crate::frame::{self, Endian, HEADER};
-use crate::step::{Step, Wait, ready};
+use crate::step::{Step, Wait, Want, ready};
 use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
 
@@ -66,6 +67,8 @@ pub struct Conn {
     /// Bytes of what is being flushed that are sent.
     sent: usize,
     end: Option<End>,
+    /// Something was sent since the last read: what answers it cannot have come yet.
+    has_asked: bool,
     /// Why nothing can be written any more.
     broken: Option<Error>,
     /// The script has ended its side.
@@ -85,6 +88,7 @@ impl Conn {
             skip_length: 0,
             sent: 0,
             end: None,
+            has_asked: false,
             broken: None,
             is_shut: false,
             traffic: Traffic::default(),
@@ -132,6 +136,7 @@ impl Conn {
     /// Whether a read has something to give, its end or an error included. Looks once: over TLS what
     /// came need not be payload.
     pub fn is_readable(&mut self) -> Result<bool> {
+        self.has_asked = false;
         // What fails is remembered, and is news for a reader.
         if !self.has_input()?
             && self.step_skipped().is_ok()
@@ -223,8 +228,12 @@ impl Conn {
             Some(End::Failed(error)) => return Err(error.clone()),
             None => {}
         }
-        let spare = self.input.spare(ROOM)?;
         let transport = self.transport.as_mut().expect("checked at the door of each step");
+        if mem::take(&mut self.has_asked) && self.input.is_empty() && transport.pending() == 0 {
+            let wait = Wait::untried(&transport.fd(), Want::Read);
+            return Ok(Step::Wait(wait.pending(pending)));
+        }
+        let spare = self.input.spare(ROOM)?;
         match transport.read(spare) {
             Ok(step) => {
                 let count = ready!(step.pending(pending));
@@ -316,6 +325,7 @@ impl Conn {
                     self.traffic.written += count as u64;
                     self.output.consume(count);
                     self.sent += count;
+                    self.has_asked = true;
                 }
                 Err(error) => self.broken = Some(error),
             }

@@ -327,7 +327,7 @@ mod tests {
         let mut race = Race::new(&target, addresses)?;
         let deadline = Deadline::after(5.0);
         loop {
-            if let Driven::Done(dialed) = drive(deadline, || race.step(&target))? {
+            if let Driven::Done(dialed) = drive(deadline, false, || race.step(&target))? {
                 return Ok(dialed);
             }
         }

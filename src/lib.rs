@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!             script
-//!               |            raises at the caller's line, calls again after EINTR
-//!         lua/shim.lua         (entry.rs: what `require` finds)
+//!               |            raises at the caller's line, yields to a loop, calls again after EINTR
+//!         lua/shim.lua, loops.lua      (entry.rs: what `require` finds)
 //!               |            arguments in, values out; nothing waits here but through drive()
 //!         lua/*.rs  ------------------------------->  lua/json/  (tape, replay, walk)
 //!               |
@@ -14,11 +14,12 @@
 //!               |
 //!         dial.rs, resolve.rs, listen.rs                   socket2, rustix, mio, openssl
 //!         wait.rs: the only poll(2)      deadline.rs: the only clock      error.rs: the only errors
+//!         poller.rs: many waits behind one descriptor, for loops that watch no more
 //! ```
 //!
 //! Every operation is a step that never blocks and can simply be made again, because all progress
-//! lives in the buffers. A call drives its step with `poll(2)` in between; an event loop can be handed
-//! the very same wait.
+//! lives in the buffers. A call drives its step with `poll(2)` in between; in a coroutine of an event
+//! loop it hands the very same wait to the loop (`lua/park.rs`).
 //!
 //! With one of the features `lua51` to `lua55` or `luajit` the crate is the Lua module; with none it
 //! is everything below the Lua glue, which is how its tests and fuzz targets use it.
@@ -35,6 +36,7 @@ pub mod find;
 pub mod frame;
 pub mod json_scan;
 pub mod listen;
+pub mod poller;
 pub mod resolve;
 pub mod step;
 pub mod transport;

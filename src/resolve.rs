@@ -204,7 +204,7 @@ mod tests {
         let mut lookup = Resolve::start(host)?;
         let deadline = Deadline::after(10.0);
         loop {
-            if let Driven::Done(addresses) = drive(deadline, || lookup.step())? {
+            if let Driven::Done(addresses) = drive(deadline, false, || lookup.step())? {
                 return Ok(addresses);
             }
         }

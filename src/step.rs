@@ -25,19 +25,28 @@ pub struct Wait {
     pub want: Want,
     /// Step again by then even if nothing happened.
     pub wake: Deadline,
+    /// Whether the step has looked: where it has not, for an answer that cannot be there yet, it must
+    /// before the time is up.
+    pub tried: bool,
     /// What this waits for, should the time run out.
     pub pending: Pending,
 }
 
 impl Wait {
     pub fn new(fd: &impl AsRawFd, want: Want) -> Self {
-        Self { fd: fd.as_raw_fd(), want, wake: Deadline::NEVER, pending: Pending::More { have: 0 } }
+        let pending = Pending::More { have: 0 };
+        Self { fd: fd.as_raw_fd(), want, wake: Deadline::NEVER, tried: true, pending }
     }
 
     /// Not a wait, but a moment for the clock, the interpreter and other coroutines: a peer that
     /// sends without end must not keep a step busy past its deadline.
     pub fn breath(fd: &impl AsRawFd) -> Self {
         Self { wake: Deadline::at(0.0), ..Self::new(fd, Want::Read) }
+    }
+
+    /// A wait that comes before the first try.
+    pub fn untried(fd: &impl AsRawFd, want: Want) -> Self {
+        Self { tried: false, ..Self::new(fd, want) }
     }
 
     pub fn waking(self, wake: Deadline) -> Self {

@@ -19,14 +19,18 @@ pub enum Driven<T> {
     Done(T),
     /// A signal came or the slice is over: let the interpreter run, then drive again.
     Interrupted,
+    /// To be waited for elsewhere, until its wake at the latest; then drive again.
+    Parked(Wait),
 }
 
-/// Makes `step` until it is done, waiting in between, at most until `deadline`.
+/// Makes `step` until it is done, waiting in between, at most until `deadline`; or until it must wait,
+/// where that is done elsewhere.
 ///
 /// The step is tried before the clock is looked at, also after the last wait: what can be done is
 /// done, however short the time.
 pub fn drive<T>(
     deadline: Deadline,
+    elsewhere: bool,
     mut step: impl FnMut() -> Result<Step<T>>,
 ) -> Result<Driven<T>> {
     let mut slice = None;
@@ -35,14 +39,26 @@ pub fn drive<T>(
             Step::Done(value) => return Ok(Driven::Done(value)),
             Step::Wait(wait) => wait,
         };
+        // A loop's turn costs more than a look, and it is worth one before the time is up.
+        if !wait.tried && (elsewhere || deadline.has_passed()) {
+            continue;
+        }
         if deadline.has_passed() {
             return Err(Error::timeout(wait.pending));
+        }
+        if elsewhere {
+            return Ok(Driven::Parked(wait.waking(deadline.earlier(wait.wake))));
         }
         let slice = *slice.get_or_insert_with(|| Deadline::after(SLICE));
         if slice.has_passed() || !ready(&wait, deadline.earlier(slice))? {
             return Ok(Driven::Interrupted);
         }
     }
+}
+
+/// Waits for what a step was parked for, or a slice of it.
+pub fn rest(wait: &Wait) -> Result<()> {
+    ready(wait, Deadline::after(SLICE)).map(drop)
 }
 
 /// Waits for one descriptor until `until` or its own wake. False if a signal came first.
@@ -57,15 +73,16 @@ fn ready(wait: &Wait, until: Deadline) -> Result<bool> {
     }
 }
 
-/// Waits until one of `fds` is ready, at most until `deadline`: which of them are.
-pub fn poll_all(fds: &[(RawFd, Want)], deadline: Deadline) -> Result<Driven<Vec<bool>>> {
+/// Waits until one of `fds` is ready, at most until `deadline`: which of them are. `None` where the
+/// interpreter should run before it goes on.
+pub fn poll_all(fds: &[(RawFd, Want)], deadline: Deadline) -> Result<Option<Vec<bool>>> {
     let mut polled: Vec<_> = fds.iter().map(|(fd, want)| watch(*fd, *want)).collect();
     let until = deadline.earlier(Deadline::after(SLICE));
     match poll(&mut polled, timespec(until).as_ref()) {
-        Ok(0) if !deadline.has_passed() => Ok(Driven::Interrupted),
+        Ok(0) if !deadline.has_passed() => Ok(None),
         Ok(_) if polled.iter().any(is_invalid) => Err(Errno::BADF.into()),
-        Ok(_) => Ok(Driven::Done(polled.iter().map(|fd| !fd.revents().is_empty()).collect())),
-        Err(Errno::INTR) => Ok(Driven::Interrupted),
+        Ok(_) => Ok(Some(polled.iter().map(|fd| !fd.revents().is_empty()).collect())),
+        Err(Errno::INTR) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -101,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_step_that_is_done_is_not_timed() {
-        let driven = drive(Deadline::after(-1.0), || Ok(Step::Done(7)));
+        let driven = drive(Deadline::after(-1.0), false, || Ok(Step::Done(7)));
         assert!(matches!(driven, Ok(Driven::Done(7))));
     }
 
@@ -110,7 +127,7 @@ mod tests {
         let (reader, _writer) = std::io::pipe().expect("pipe");
         let wait = Wait::new(&reader, Want::Read).pending(Pending::Bytes { have: 1, need: 4 });
         let start = crate::deadline::now();
-        let error = drive::<()>(Deadline::after(0.05), || Ok(Step::Wait(wait))).unwrap_err();
+        let error = drive::<()>(Deadline::after(0.05), false, || Ok(Step::Wait(wait))).unwrap_err();
         assert_eq!((error.code(), error.detail()), (Code::Timeout, "1 of 4 bytes"));
         assert!(crate::deadline::now() - start >= 0.05);
     }
@@ -119,15 +136,28 @@ mod tests {
     fn a_long_wait_comes_back_for_a_moment() {
         let (reader, _writer) = std::io::pipe().expect("pipe");
         let wait = Wait::new(&reader, Want::Read);
-        let driven = drive::<()>(Deadline::NEVER, || Ok(Step::Wait(wait)));
+        let driven = drive::<()>(Deadline::NEVER, false, || Ok(Step::Wait(wait)));
         assert!(matches!(driven, Ok(Driven::Interrupted)));
+    }
+
+    #[test]
+    fn a_wait_elsewhere_is_handed_over_with_its_deadline() {
+        let (reader, _writer) = std::io::pipe().expect("pipe");
+        let (wait, deadline) = (Wait::new(&reader, Want::Read), Deadline::after(5.0));
+        let driven = drive::<()>(deadline, true, || Ok(Step::Wait(wait)));
+        assert!(matches!(driven, Ok(Driven::Parked(wait)) if wait.wake == deadline));
+        let breath = Wait::breath(&reader);
+        let driven = drive::<()>(deadline, true, || Ok(Step::Wait(breath)));
+        assert!(matches!(driven, Ok(Driven::Parked(wait)) if wait.wake.has_passed()));
+        let past = Deadline::after(-1.0);
+        assert!(drive::<()>(past, true, || Ok(Step::Wait(wait))).is_err());
     }
 
     #[test]
     fn a_wake_steps_again() {
         let (reader, _writer) = std::io::pipe().expect("pipe");
         let mut steps = 0;
-        let driven = drive(Deadline::after(1.0), || {
+        let driven = drive(Deadline::after(1.0), false, || {
             steps += 1;
             let wait = Wait::new(&reader, Want::Read);
             Ok(if steps == 3 {

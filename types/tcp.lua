@@ -25,7 +25,7 @@
 ---@field timeout? number seconds for each call as a whole; `math.huge` is never; default 5
 ---@field connect_timeout? number seconds for connecting; default `timeout`
 ---@field family? "inet" | "inet6" addresses of this family only; default both
----@field bind? string | { [1]: string, [2]: integer } local address, or address and port
+---@field bind? string | { [1]: string, [2]: integer } local address, or address and port; default none
 ---@field nodelay? boolean TCP_NODELAY; default true
 ---@field keepalive? boolean | tcp.Keepalive default false
 ---@field max_packet? integer largest packet body, both ways; default 512000
@@ -35,41 +35,42 @@
 ---@field bigint? "float" | "string" | "error" what an integer becomes that this Lua cannot hold; default "float"
 
 ---@class tcp.Keepalive
----@field idle? integer seconds before the first probe
----@field interval? integer seconds between probes
----@field count? integer probes without an answer before the connection is given up
+---@field idle? integer seconds before the first probe; default the system's
+---@field interval? integer seconds between probes; default the system's
+---@field count? integer probes without an answer before it is given up; default the system's
 
 ---The options of TLS, for `start_tls` and for the `tls` of `listen`.
 ---@class tcp.TlsOnlyOptions
 ---@field verify? boolean verify the chain and the host name or address; default true
 ---@field server_name? string the name sent (SNI) and verified; default the host
----@field ca_file? string a PEM file of certificates to trust instead of the system's
----@field ca_dir? string a folder of them, named by hash
----@field ca? string the same as PEM text
----@field cert_file? string a PEM file with our own certificate and the chain behind it
----@field cert? string the same as PEM text
+---@field ca_file? string a PEM file of certificates to trust; default the system's store
+---@field ca_dir? string a folder of them, named by hash; default none
+---@field ca? string the same as PEM text; default none
+---@field cert_file? string a PEM file with our own certificate and the chain behind it; default none
+---@field cert? string the same as PEM text; default none
 ---@field key_file? string a PEM file with its key; default the certificate's file
----@field key? string the same as PEM text
----@field key_password? string what opens an encrypted key
+---@field key? string the same as PEM text; default none
+---@field key_password? string what opens an encrypted key; default none
 ---@field min_version? tcp.Version default "1.2"; below it OpenSSL also wants ciphers = "DEFAULT:@SECLEVEL=0"
 ---@field max_version? tcp.Version default none
----@field ciphers? string for TLS 1.2 and below, in OpenSSL's notation
----@field ciphersuites? string for TLS 1.3
----@field alpn? string | string[] protocol names, preferred first (RFC 7301)
----@field session? string what `session()` of an earlier connection gave
----@field pin_sha256? string | string[] SHA-256 of the peer's public key, base64 or hexadecimal
+---@field ciphers? string for TLS 1.2 and below, in OpenSSL's notation; default OpenSSL's
+---@field ciphersuites? string for TLS 1.3; default OpenSSL's
+---@field alpn? string | string[] protocol names, preferred first (RFC 7301); default none
+---@field session? string what `session()` of an earlier connection gave; default none
+---@field pin_sha256? string | string[] SHA-256 of the peer's public key, base64 or hexadecimal; default none
 ---@field close_notify? "require" | "ignore" whether an end needs TLS's goodbye; default "require"
 ---@field keylog? boolean write the keys to the file that SSLKEYLOGFILE names; default false
 
 ---The options of `connect_tls`.
 ---@class tcp.TlsOptions: tcp.Options, tcp.TlsOnlyOptions
 
----The options of `listen`. Those of `connect` (`bind` aside) are for what it accepts.
+---The options of `listen`. Those of `connect` (`bind` aside) are for what it accepts. `tls` takes no `server_name`
+---and no `session`; without it there is no TLS.
 ---@class tcp.ListenOptions: tcp.Options
 ---@field backlog? integer connections that the system keeps until they are accepted; default 128
 ---@field reuse_addr? boolean default true
 ---@field reuse_port? boolean default false
----@field tls? tcp.TlsOnlyOptions certificate and key; with `ca_file`, `ca_dir` or `ca` clients must show a certificate
+---@field tls? tcp.TlsOnlyOptions accept TLS; with `ca_file`, `ca_dir` or `ca` clients must show a certificate
 
 ---@class tcp.Address
 ---@field ip string
@@ -315,6 +316,11 @@ function Listener:events() end
 ---@return nil
 function Listener:timeout() end
 
+---The options of `json.decode`.
+---@class tcp.JsonOptions
+---@field null? "null" | "nil" what JSON null becomes: `tcp.json.null`, or nothing in objects; default "null"
+---@field bigint? "float" | "string" | "error" what an integer becomes that this Lua cannot hold; default "float"
+
 ---@class tcp.json
 ---@field null lightuserdata JSON null; equal to lua-cjson's
 local json = {}
@@ -324,7 +330,7 @@ local json = {}
 function json.encode(value) end
 
 ---@param text string
----@param options? { null?: "null" | "nil", bigint?: "float" | "string" | "error" }
+---@param options? tcp.JsonOptions
 ---@return any
 function json.decode(text, options) end
 
@@ -372,6 +378,15 @@ function tcp.listen(host, port, options) end
 ---@return (tcp.Connection | tcp.Listener | integer)[] readable
 ---@return (tcp.Connection | tcp.Listener | integer)[] writable
 function tcp.poll(readers, writers, timeout) end
+
+---A loop that the module does not know.
+---@class tcp.Loop
+---@field wait fun(fd: integer, mode: "r" | "w", timeout?: number): boolean? yields until it is ready, or the time is up
+---@field close? fun(fd: integer) told before a descriptor is closed
+
+---From now on, what would wait inside a coroutine of this loop yields to it. nil goes back to blocking.
+---@param loop "cqueues" | "copas" | "luv" | tcp.Loop | nil
+function tcp.use(loop) end
 
 ---Sends on the connection that `connect` opened last.
 ---@param data string | number

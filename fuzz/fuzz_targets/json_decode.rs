@@ -72,7 +72,7 @@ impl Target {
                     }
                     assert!(option == 2 || expected.is_some());
                 } else {
-                    assert!(expected.is_none_or(|value| option == 3 && has_large(value)));
+                    assert!(expected.is_none() || option == 3 && has_long(text));
                 }
                 self.host.pop();
             }
@@ -112,6 +112,12 @@ impl Target {
         assert!(again.iter().zip(expected).all(|(again, expected)| oracle::same(again, expected)));
         assert!(again.is_some());
     }
+}
+
+/// Whether there is an integer that may be beyond 64 bits; the value may have lost it to the same key
+/// later on.
+fn has_long(text: &[u8]) -> bool {
+    text.split(|byte| !byte.is_ascii_digit()).any(|digits| digits.len() >= 19)
 }
 
 /// Whether there is a number that is no 64-bit integer but may have been written as one.

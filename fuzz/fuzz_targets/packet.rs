@@ -143,7 +143,7 @@ impl<'a> Run<'a> {
             skipping: None,
             queued: Vec::new(),
             written,
-            turns: 2 * script.len() + 4,
+            turns: 2 * script.len() + 5,
         }
     }
 

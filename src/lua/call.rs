@@ -7,11 +7,12 @@ use mlua::{AnyUserData, Function, Lua, MultiValue, UserDataRefMut, Value};
 
 use crate::deadline::Deadline;
 use crate::error::{Code, Error};
-use crate::step::Step;
+use crate::step::{Step, Wait};
 use crate::transport::tls::Report;
 use crate::wait::{Driven, drive};
 
 use super::argument::{Argument, type_name};
+use super::park::{self, Parking};
 use super::{info, json};
 
 /// What the shim gets: whether it is done (nil: not yet), and up to four values with it.
@@ -23,8 +24,8 @@ pub enum Outcome {
     Pair(Value, Value),
     /// Success without a value: nil, in `tcp.safe` true.
     Nothing,
-    /// Interrupted: to be made again with this token.
-    Again(Value),
+    /// To be made again with this token, after a moment or a wait.
+    Again(Value, Option<Wait>),
 }
 
 /// How a call failed.
@@ -86,6 +87,7 @@ pub struct Call<'lua> {
     pub safe: bool,
     /// What an interrupted call is to go on with; nil the first time.
     pub token: Value,
+    pub parking: &'lua Parking,
     arguments: MultiValue,
 }
 
@@ -117,9 +119,11 @@ impl<'lua> Call<'lua> {
         deadline: Deadline,
         step: impl FnMut() -> crate::error::Result<Step<T>>,
     ) -> Result<std::result::Result<T, Outcome>> {
-        Ok(match drive(deadline, step)? {
+        let again = |wait| Err(Outcome::Again(Value::Number(deadline.seconds()), wait));
+        Ok(match drive(deadline, self.parking.is_in_use(), step)? {
             Driven::Done(value) => Ok(value),
-            Driven::Interrupted => Err(Outcome::Again(Value::Number(deadline.seconds()))),
+            Driven::Interrupted => again(None),
+            Driven::Parked(wait) => again(Some(wait)),
         })
     }
 
@@ -191,8 +195,9 @@ pub fn function(
     safe: bool,
     body: fn(&mut Call<'_>) -> Result<Outcome>,
 ) -> mlua::Result<Function> {
+    let parking = Parking::of(lua)?;
     lua.create_function(move |lua, (token, arguments): (Value, MultiValue)| {
-        let mut call = Call { lua, name, safe, token, arguments };
+        let mut call = Call { lua, name, safe, token, parking: &parking, arguments };
         Ok(answer(&mut call, |call| body(call).map_err(|failure| failure.during(call.name, ""))))
     })
 }
@@ -222,10 +227,11 @@ pub trait Object: 'static {
 pub fn method<T: Object>(
     lua: &Lua,
     name: &'static str,
-    body: fn(&mut Call<'_>, &mut T) -> Result<Outcome>,
+    body: impl Fn(&mut Call<'_>, &mut T) -> Result<Outcome> + 'static,
 ) -> mlua::Result<Function> {
+    let parking = Parking::of(lua)?;
     lua.create_function(move |lua, (token, arguments): (Value, MultiValue)| {
-        let mut call = Call { lua, name, safe: false, token, arguments };
+        let mut call = Call { lua, name, safe: false, token, parking: &parking, arguments };
         Ok(answer(&mut call, |call| {
             let mut this = call.take_self::<T>()?;
             call.safe = this.is_safe();
@@ -261,7 +267,11 @@ fn answer<'lua>(
             let value = if call.safe { Value::Boolean(true) } else { nil };
             (Some(true), value, Value::Nil, Value::Nil, Value::Nil)
         }
-        Ok(Outcome::Again(token)) => (None, token, nil, Value::Nil, Value::Nil),
+        Ok(Outcome::Again(token, None)) => (None, token, nil, Value::Nil, Value::Nil),
+        Ok(Outcome::Again(token, Some(wait))) => {
+            let (fd, writes, seconds) = park::values(&wait);
+            (None, token, fd, writes, seconds)
+        }
         Err(failure) => failed(lua, call.safe, failure)
             // What came between, such as a signal, goes first.
             .or_else(|error| failed(lua, call.safe, Failure::Lua(error)))

@@ -13,6 +13,7 @@ use crate::error::{Code, Error};
 use crate::transport::tls::Report;
 
 use super::call::{Call, Object, Outcome, Result, method};
+use super::park::{Owners, Sides};
 use super::{info, json, options, reading, upgrade, writing};
 
 pub struct Connection {
@@ -24,12 +25,28 @@ pub struct Connection {
     /// Where the shim's `lines` writes down how many bytes of its block it has handed out: the buffer
     /// holds them until the next call. False tells it that the block is no longer true.
     pub lent: Option<Table>,
+    owners: Owners,
 }
 
 impl Connection {
     pub fn new(connected: Connected, manner: Manner, is_tls: bool) -> Self {
         let Connected { conn, ends, timings } = connected;
-        Self { conn, ends, timings, manner, is_tls, lent: None }
+        Self { conn, ends, timings, manner, is_tls, lent: None, owners: Owners::default() }
+    }
+}
+
+impl Connection {
+    /// A call that needs these sides of the connection to itself, also while it waits elsewhere.
+    pub fn own(&mut self, call: &mut Call<'_>, sides: Sides, body: Method) -> Result<Outcome> {
+        if call.is_first() {
+            self.owners.check(call, sides)?;
+        }
+        let outcome = body(call, self);
+        match outcome {
+            Ok(Outcome::Again(_, Some(_))) => self.owners.claim(call, sides)?,
+            _ => self.owners.release(call, sides)?,
+        }
+        outcome
     }
 }
 
@@ -74,13 +91,12 @@ impl Object for Connection {
 
 pub type Method = fn(&mut Call<'_>, &mut Connection) -> Result<Outcome>;
 
-const METHODS: [(&str, Method); 18] = [
+const METHODS: [(&str, Method); 15] = [
     ("close", close),
     ("dirty", dirty),
     ("events", events),
     ("fd", fd),
     ("getfd", fd),
-    ("handshake", handshake),
     ("info", info::info),
     ("is_open", is_open),
     ("pending", pending),
@@ -89,18 +105,32 @@ const METHODS: [(&str, Method); 18] = [
     ("set_keepalive", set_keepalive),
     ("set_nodelay", set_nodelay),
     ("set_timeout", set_timeout),
-    ("shutdown", shutdown),
-    ("start_tls", upgrade::start_tls),
     ("timeout", timeout),
     ("tostring", tostring),
 ];
 
+/// What writes without being a write.
+const WRITING: [(&str, Method); 1] = [("shutdown", shutdown)];
+
+const HANDSHAKES: [(&str, Method); 2] =
+    [("handshake", handshake), ("start_tls", upgrade::start_tls)];
+
 /// The methods, by name, as the shim calls them; the iterators' steps and `tostring` among them.
 pub fn methods(lua: &Lua) -> mlua::Result<Table> {
-    let all = METHODS.iter().chain(reading::METHODS).chain(writing::METHODS);
     let methods = lua.create_table()?;
-    for (name, body) in all {
-        methods.raw_set(*name, method(lua, name, *body)?)?;
+    let groups = [
+        (Sides::NONE, METHODS.as_slice()),
+        (Sides::READ, reading::METHODS),
+        (Sides::WRITE, writing::METHODS),
+        (Sides::WRITE, &WRITING),
+        (Sides::BOTH, &HANDSHAKES),
+    ];
+    for (sides, group) in groups {
+        for (name, body) in group {
+            let owned =
+                move |call: &mut Call<'_>, this: &mut Connection| this.own(call, sides, *body);
+            methods.raw_set(*name, method(lua, name, owned)?)?;
+        }
     }
     Ok(methods)
 }

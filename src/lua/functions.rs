@@ -14,8 +14,9 @@ use crate::step::Step;
 use crate::transport::tls::Report;
 
 use super::call::{Call, Object, Outcome, Result, borrow, function};
-use super::connection::{Connection, Manner};
+use super::connection::{Connection, Manner, Method};
 use super::options::{self, Options, TIMEOUT};
+use super::park::Sides;
 use super::work::{Underway, Work};
 use super::{json, listener, poll, reading, writing};
 
@@ -135,23 +136,22 @@ fn send(call: &mut Call<'_>) -> Result<Outcome> {
     if call.is_first() {
         call.argument(1).string()?;
     }
-    on_last(call, writing::send)
+    on_last(call, Sides::WRITE, writing::send)
 }
 
 fn recv(call: &mut Call<'_>) -> Result<Outcome> {
-    on_last(call, reading::recv)
+    on_last(call, Sides::READ, reading::recv)
 }
 
 /// Does something with the connection that `connect` made last.
-fn on_last(
-    call: &mut Call<'_>,
-    body: fn(&mut Call<'_>, &mut Connection) -> Result<Outcome>,
-) -> Result<Outcome> {
+fn on_last(call: &mut Call<'_>, sides: Sides, body: Method) -> Result<Outcome> {
     let last: Option<AnyUserData> = call.lua.named_registry_value(LAST)?;
     let last = last.ok_or_else(no_connection)?;
     // When the state closes, a finalizer may come across one that has been finalized.
     let mut connection = borrow::<Connection>(&last, || no_connection().into())?;
-    body(call, &mut connection).map_err(|failure| failure.during(call.name(), connection.label()))
+    connection
+        .own(call, sides, body)
+        .map_err(|failure| failure.during(call.name(), connection.label()))
 }
 
 fn no_connection() -> Error {

@@ -10,6 +10,7 @@ mod info;
 mod json;
 mod listener;
 mod options;
+mod park;
 mod poll;
 mod reading;
 mod upgrade;
@@ -18,7 +19,7 @@ mod writing;
 
 use mlua::{AnyUserData, Function, Lua, Table, UserDataFields, Value};
 
-use call::Object;
+use call::{Object, function};
 use connection::Connection;
 use listener::Listener;
 
@@ -54,6 +55,11 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     native.raw_set("connection", connection::methods(lua)?)?;
     native.raw_set("checks", connection::checks(lua)?)?;
     native.raw_set("listener", listener::methods(lua)?)?;
+    for (name, body) in park::FUNCTIONS {
+        native.raw_set(name, function(lua, name, false, body)?)?;
+    }
+    let loops = lua.load(include_str!("loops.lua")).set_name("=tcp").into_function()?;
+    native.raw_set("loops", loops.call::<Function>(&native)?)?;
     let shim = lua.load(include_str!("shim.lua")).set_name("=tcp").into_function()?;
     let modules: Table = shim.call(native)?;
     register::<Connection>(lua, modules.raw_get("connection")?)?;

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use mlua::{Table, Value};
 
 use crate::step::Want;
-use crate::wait::{Driven, poll_all};
+use crate::wait::poll_all;
 
 use super::argument::Argument;
 use super::call::{Call, Outcome, Result, borrow};
@@ -35,10 +35,8 @@ pub fn tcp_poll(call: &mut Call<'_>) -> Result<Outcome> {
     let buffered = watched.iter().any(|each| each.buffered);
     let deadline = call.deadline(if buffered { 0.0 } else { timeout });
     let fds: Vec<_> = watched.iter().map(|each| (each.fd, each.want)).collect();
-    let ready = match poll_all(&fds, deadline)? {
-        Driven::Done(ready) => ready,
-        Driven::Interrupted => return Ok(Outcome::Again(Value::Number(deadline.seconds()))),
-    };
+    let again = || Outcome::Again(Value::Number(deadline.seconds()), None);
+    let Some(ready) = poll_all(&fds, deadline)? else { return Ok(again()) };
     let lists = (call.lua.create_table()?, call.lua.create_table()?);
     let mut found = false;
     for (each, ready) in watched.iter().zip(ready) {
@@ -49,7 +47,7 @@ pub fn tcp_poll(call: &mut Call<'_>) -> Result<Outcome> {
         }
     }
     if !found && !deadline.has_passed() {
-        return Ok(Outcome::Again(Value::Number(deadline.seconds())));
+        return Ok(again());
     }
     Ok(Outcome::Pair(Value::Table(lists.0), Value::Table(lists.1)))
 }

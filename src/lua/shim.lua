@@ -1,24 +1,45 @@
--- The part of the module that must be Lua: raising at the caller's line, and calling again what a
--- signal interrupted. Knows no protocol; runs on every Lua from 5.1 on.
+-- The part of the module that must be Lua: raising at the caller's line, yielding to a loop, and
+-- calling again what was interrupted. Knows no protocol; runs on every Lua from 5.1 on.
 --
 -- A native operation takes a token and its arguments. It answers
 --   true, value                            it is done
 --   false, how, message, code, details     it failed; `how` is "throw", "return" or "pass"
 --   nil, token                             a moment for the interpreter, then again with this token
+--   nil, token, fd, writes, seconds        a wait first: until the descriptor can be read, or written
+--                                          if `writes`, at most for so long; only with a loop in use
 
 local native = ...
 local error, pairs, setmetatable, type = error, pairs, setmetatable, type
 local byte, find, sub = string.byte, string.find, string.sub
 
--- Calls again what was interrupted, until it is settled. An interpreter that has a signal to handle
--- does so between the calls.
-local function resume(operation, token, ...)
-  local ok, a, b, c, d
+-- The loop in use, if any; see loops.lua.
+local loop
+
+-- Waits as an operation asked for: in a coroutine of the loop by yielding to it, else here.
+local function wait(token, fd, writes, seconds)
+  if not (loop and loop.inside()) then
+    native.wait(nil, fd, writes, seconds)
+    return
+  end
+  local close = loop.close
+  loop.wait(fd, writes and "w" or "r", seconds)
+  -- What lives in its token, such as a connect, may close in its next step what it waited for.
+  if close and type(token) == "userdata" then
+    close(fd)
+  end
+end
+
+-- Goes on with what is not done, until it is settled. An interpreter that has a signal to handle does
+-- so between the calls.
+local function resume(operation, token, fd, writes, seconds, ...)
+  local ok
   repeat
-    ok, a, b, c, d = operation(token, ...)
-    token = a
+    if fd then
+      wait(token, fd, writes, seconds)
+    end
+    ok, token, fd, writes, seconds = operation(token, ...)
   until ok ~= nil
-  return ok, a, b, c, d
+  return ok, token, fd, writes, seconds
 end
 -- A compiled loop would not look whether a signal came.
 if type(jit) == "table" then
@@ -36,7 +57,7 @@ local function public(operation, has_two)
   return function(...)
     local ok, a, b, c, d = operation(nil, ...)
     if ok == nil then
-      ok, a, b, c, d = resume(operation, a, ...)
+      ok, a, b, c, d = resume(operation, a, b, c, d, ...)
     end
     if ok and has_two then
       return a, b
@@ -48,6 +69,23 @@ local function public(operation, has_two)
     return nil, b, c, d
   end
 end
+
+-- The loop hears of a descriptor before it is closed.
+local function announce(operations)
+  local close, fd = operations.close, operations.fd
+  function operations.close(token, self)
+    if loop and loop.close then
+      local ok, number = fd(nil, self)
+      if ok then
+        loop.close(number)
+      end
+    end
+    return close(token, self)
+  end
+end
+
+announce(native.connection)
+announce(native.listener)
 
 local function publish(operations)
   local published = {}
@@ -77,9 +115,9 @@ local function iterator(name, operation)
     check_self(name, self)
     local max = ...
     return function()
-      local ok, a, b = operation(nil, self, max)
+      local ok, a, b, c, d = operation(nil, self, max)
       if ok == nil then
-        ok, a, b = resume(operation, a, self, max)
+        ok, a, b = resume(operation, a, b, c, d, self, max)
       end
       if not ok then
         raise(a, b, 2)
@@ -99,9 +137,9 @@ function methods.lines(self, max)
   return function()
     local newline = handed[1] == taken and find(block, "\n", taken + 1, true)
     if not newline then
-      local ok, a, b = operation(nil, self, max, handed)
+      local ok, a, b, c, d = operation(nil, self, max, handed)
       if ok == nil then
-        ok, a, b = resume(operation, a, self, max, handed)
+        ok, a, b = resume(operation, a, b, c, d, self, max, handed)
       end
       if not ok then
         raise(a, b, 2)
@@ -134,7 +172,7 @@ end
 -- What LTN12 makes of a call: its value, or nil and a message. What is no failure of ours has no code,
 -- and is raised at the line of whoever calls the source or the sink.
 local function attempt(operation, ...)
-  local ok, a, b, code = resume(operation, nil, ...)
+  local ok, a, b, code = resume(operation, nil, nil, nil, nil, ...)
   if ok then
     return a
   elseif code == nil then
@@ -176,7 +214,7 @@ local listener = publish(native.listener)
 function listener.connections(self)
   local accept = native.listener.accept
   return function()
-    local ok, a, b, c = resume(accept, nil, self)
+    local ok, a, b, c = resume(accept, nil, nil, nil, nil, self)
     if not ok and c ~= "closed" then
       raise(a, b, 2)
     end
@@ -229,7 +267,7 @@ end
 -- The names that the module's first scripts call without saying where they are from.
 local globals = { "connect", "connect_tls", "send", "recv" }
 
-local function module(title, functions)
+local function module(title, functions, success)
   local json = functions.json
   functions.json = nil
   local tcp = publish(functions)
@@ -241,6 +279,18 @@ local function module(title, functions)
     decode = codec(native.decode, "string", json.decode),
     encode = codec(native.encode, nil, json.encode),
   }
+  function tcp.use(which)
+    local chosen, why
+    if which ~= nil then
+      chosen, why = native.loops(which)
+      if not chosen then
+        error("bad argument #1 to 'use' (" .. why .. ")", 2)
+      end
+    end
+    loop = chosen
+    native.park(nil, loop ~= nil)
+    return success
+  end
   function tcp.export(env)
     if env == nil then
       env = _G
@@ -257,7 +307,7 @@ end
 
 return {
   tcp = module("tcp", native.tcp),
-  safe = module("tcp.safe", native.safe),
+  safe = module("tcp.safe", native.safe, true),
   connection = methods,
   listener = listener,
 }

@@ -1,6 +1,8 @@
 //! Work that is not a connection's own and may take longer than the interpreter can be kept waiting:
 //! connecting, resolving, upgrading. It lives in the token of its call.
 
+use std::mem;
+
 use mlua::Value;
 
 use crate::deadline::Deadline;
@@ -44,11 +46,17 @@ impl<T: Work> Underway<T> {
         let token = call.token.as_userdata().expect("made above");
         let driven = {
             let mut underway = token.borrow_mut::<Self>()?;
-            drive(underway.deadline, || underway.work.step())
+            drive(underway.deadline, call.parking.is_in_use(), || underway.work.step())
         };
         let result = match driven {
             Ok(Driven::Interrupted) => {
-                return Ok(Err(Outcome::Again(std::mem::replace(&mut call.token, Value::Nil))));
+                return Ok(Err(Outcome::Again(mem::replace(&mut call.token, Value::Nil), None)));
+            }
+            Ok(Driven::Parked(wait)) => {
+                return Ok(Err(Outcome::Again(
+                    mem::replace(&mut call.token, Value::Nil),
+                    Some(wait),
+                )));
             }
             Ok(Driven::Done(value)) => Ok(value),
             Err(error) => Err(error),

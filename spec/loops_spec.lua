@@ -1,0 +1,455 @@
+-- `tcp.use`: in a coroutine of an event loop each operation yields instead of blocking. That all else
+-- is as it was is shown by the other specs, which run in a loop with TCP_SPEC_LOOP.
+
+local helper = require "spec.support.helper"
+local loops = require "spec.support.loops"
+local tcp = require "tcp"
+local safe = require "tcp.safe"
+
+local unpack = table.unpack or unpack -- luacheck: ignore 143
+
+describe("use", function()
+  after_each(function()
+    tcp.use(nil)
+    helper.finish()
+  end)
+
+  it("takes the name of a loop, a table, a function or nil", function()
+    helper.misuse("bad argument #1 to 'use' (string, table, function or nil expected, got number)",
+      function() tcp.use(7) end)
+    helper.misuse("bad argument #1 to 'use' (no loop named 'lov': \"cqueues\", \"copas\" or \"luv\" expected)",
+      function() tcp.use "lov" end)
+    helper.misuse("bad argument #1 to 'use' (field 'wait': function expected, got nil)", function() tcp.use {} end)
+    helper.misuse("bad argument #1 to 'use' (field 'close': function expected, got string)",
+      function() tcp.use { wait = print, close = "x" } end)
+    assert.is_nil(tcp.use(function() end))
+    assert.is_true(safe.use(nil))
+  end)
+
+  it("says why a loop cannot be had", function()
+    local found = package.loaded.copas
+    package.loaded.copas, package.preload.copas = nil, function() return { _VERSION = "Copas 1.2.1" } end
+    helper.misuse("bad argument #1 to 'use' (copas 2.0 or newer is needed, this is Copas 1.2.1)",
+      function() tcp.use "copas" end)
+    package.loaded.copas, package.preload.copas = nil, function() error("no copas today", 0) end
+    helper.misuse("bad argument #1 to 'use' (no copas today)", function() tcp.use "copas" end)
+    package.loaded.copas, package.preload.copas = found, nil
+    -- What was in use stays in use.
+    local waits = 0
+    tcp.use(function(_, _, seconds)
+      waits = waits + 1
+      return tcp.poll({}, {}, seconds)
+    end)
+    pcall(tcp.use, "lov")
+    local conn = helper.connect([[ c.hold() ]], { timeout = 0.05 })
+    local thread = coroutine.create(function() return conn:read_line() end)
+    local ok, message = coroutine.resume(thread)
+    assert.is_false(ok)
+    assert.truthy(message:find "timeout")
+    assert.is_true(waits > 0)
+  end)
+
+  it("hands over the descriptor, the mode and the time that is left", function()
+    local asked = {}
+    tcp.use { wait = function(...)
+      asked[#asked + 1] = { ... }
+      return coroutine.yield()
+    end }
+    local conn = helper.connect([[
+      c.wait()
+      c.send(b"hello\n")
+      c.hold()
+    ]], { timeout = 30 })
+    local line
+    local thread = coroutine.create(function() line = conn:read_line() end)
+    assert(coroutine.resume(thread))
+    assert.equal(conn:fd(), asked[#asked][1])
+    assert.equal("r", asked[#asked][2])
+    assert.is_true(asked[#asked][3] > 29 and asked[#asked][3] <= 30)
+    -- A wait that ends early is asked for again, with what is left of the time.
+    local before = #asked
+    assert(coroutine.resume(thread, true))
+    assert.equal(before + 1, #asked)
+    assert.is_true(asked[#asked][3] <= asked[before][3])
+    -- Outside a coroutine all is as it was.
+    helper.fails("busy", "another coroutine is reading", function() conn:recv() end)
+    assert.equal(before + 1, #asked)
+    tcp.use(nil)
+    assert.equal("suspended", coroutine.status(thread))
+    assert.is_nil(line)
+  end)
+
+  it("tells a loop before a descriptor goes", function()
+    local closed, waits = {}, 0
+    tcp.use {
+      wait = function(fd, mode, seconds)
+        waits = waits + 1
+        return tcp.poll(mode == "r" and { fd } or {}, mode == "w" and { fd } or {}, seconds)
+      end,
+      close = function(fd) closed[#closed + 1] = fd end,
+    }
+    local conn = helper.connect [[ c.hold() ]]
+    local fd = conn:fd()
+    conn:close()
+    conn:close()
+    assert.same({ fd }, closed)
+    local listener = tcp.listen("127.0.0.1", 0)
+    fd = listener:fd()
+    listener:close()
+    assert.equal(fd, closed[2])
+    -- What a connect waits for may be closed by its next step.
+    closed = {}
+    coroutine.wrap(function() conn = tcp.connect("localhost", helper.listen([[ c.hold() ]]).port) end)()
+    assert.is_true(waits > 0 and #closed == waits)
+    conn:close()
+  end)
+
+  it("raises in the caller what a loop raises", function()
+    tcp.use(function() error("no more of this", 0) end)
+    local conn = helper.connect [[ c.hold() ]]
+    local thread = coroutine.create(function() conn:read_line() end)
+    assert.same({ false, "no more of this" }, { coroutine.resume(thread) })
+    -- The connection is whole, and free.
+    tcp.use(nil)
+    conn:set_timeout(0.01)
+    helper.fails("timeout", "", function() conn:read_line() end)
+  end)
+end)
+
+for _, loop in ipairs(loops) do
+  -- Lets the other coroutines run for a moment.
+  local function others()
+    local conn = safe.connect("127.0.0.1", helper.listen([[ c.hold() ]]).port, 0.05)
+    conn:recv()
+    conn:close()
+  end
+
+  local function it_runs(title, body)
+    it(title, function()
+      if not loop.found then return pending("no " .. loop.name .. " for this Lua") end
+      tcp.use(loop.use)
+      body()
+    end)
+  end
+
+  describe("in a loop of " .. loop.name, function()
+    after_each(function()
+      tcp.use(nil)
+      helper.finish()
+    end)
+
+    it_runs("two hundred slow answers take the time of one", function()
+      local count, pause = 200, 0.5
+      local peer = helper.listen(([[
+        import time
+        time.sleep(%s)
+        c.send(b"late\n")
+      ]]):format(pause))
+      local bodies, answers = {}, 0
+      for i = 1, count do
+        bodies[i] = function()
+          local conn = tcp.connect(i % 2 == 0 and "127.0.0.1" or "localhost", peer.port, { timeout = 8 })
+          assert.equal("late", conn:read_line())
+          conn:close()
+          answers = answers + 1
+        end
+      end
+      local before = helper.clock()
+      loop.run(unpack(bodies))
+      local took = helper.clock() - before
+      assert.equal(count, answers)
+      assert.is_true(took >= pause - 0.01 and took < 10 * pause, ("%.2f s"):format(took))
+    end)
+
+    it_runs("every operation lets the others run", function()
+      local client_turns, done = 0, false
+      local listener = helper.keep(tcp.listen("127.0.0.1", 0, {
+        tls = { cert_file = helper.pem "good", key_file = helper.pem("good", "key") },
+      }))
+      local port, text = listener:port(), ("x"):rep(3000000)
+      local function server()
+        local conn = listener:accept(5)
+        conn:handshake()
+        conn:write_json_packet { hello = "world" }
+        assert.equal(#text, #conn:read(#text))
+        conn:write_str "line\n"
+        conn:write_json { 1, 2 }
+        conn:shutdown()
+        assert.equal("", conn:read_str())
+        conn:close()
+        assert.is_false(conn:is_open())
+        done = true
+      end
+      local function client()
+        assert.is_true(#tcp.resolve "localhost" > 0)
+        local conn = tcp.connect_tls("localhost", port, { ca_file = helper.pem "root", timeout = 5 })
+        assert.same({ hello = "world" }, conn:read_json_packet())
+        conn:write_str(text)
+        assert.equal("line", conn:read_line())
+        assert.same({ 1, 2 }, conn:read_json())
+        conn:close()
+      end
+      -- Runs as long as they do: each of its short waits is a turn of the loop.
+      local other = helper.listen [[
+        while True:
+          c.send(b".")
+          time.sleep(0.002)
+      ]]
+      local function bystander()
+        local conn = helper.keep(tcp.connect("127.0.0.1", other.port, 5))
+        while not done do
+          conn:recv(1)
+          client_turns = client_turns + 1
+        end
+      end
+      loop.run(server, client, bystander)
+      assert.is_true(done and client_turns > 0)
+    end)
+
+    it_runs("times are kept", function()
+      -- copas looks at its own clock ten times a second.
+      if loop.name == "copas" then return end
+      helper.takes(0.2, function() return (helper.connect([[ c.hold() ]], { timeout = 0.2 })) end, function(conn)
+        local message
+        loop.run(function()
+          if loops.has_yielding_pcall then
+            helper.fails("timeout", "after 0 bytes", function() conn:read_line() end)
+          else
+            conn = safe.connect("127.0.0.1", helper.listen([[ c.hold() ]]).port, 0.2)
+            local _
+            _, message = conn:read_line()
+            assert.truthy(message:find "timeout")
+          end
+        end)
+      end)
+    end)
+
+    it_runs("one coroutine reads a connection while another writes it", function()
+      for _, over in ipairs(helper.kinds) do
+        local conn, peer = over.connect [[
+          c.wait()
+          c.send(b"ping\n")
+          c.wait()
+          return c.recv_exactly(9)
+        ]]
+        local heard
+        loop.run(function()
+          heard = conn:read_line()
+          peer:go()
+        end, function()
+          conn:write_str "one"
+          peer:go()
+          conn:write_str "two"
+          conn:write_str "six"
+          conn:flush()
+        end)
+        assert.equal("ping", heard)
+        assert.equal("onetwosix", peer:result())
+      end
+    end)
+
+    it_runs("a large write and a large read pass each other", function()
+      for _, over in ipairs(helper.kinds) do
+        local conn = over.connect [[
+          size = 2000000
+          writer = threading.Thread(target=lambda: c.send(b"y" * size))
+          writer.start()
+          c.recv_exactly(size)
+          writer.join()
+          c.hold()
+        ]]
+        local size = 2000000
+        local read
+        loop.run(function() read = #conn:read(size) end, function() conn:write_str(("x"):rep(size)) end)
+        assert.equal(size, read)
+      end
+    end)
+
+    it_runs("a second reader is told so, and so is a second writer", function()
+      local conn, peer = helper.connect [[
+        c.wait()
+        c.send(b"first\nsecond\n")
+        c.wait()
+        return len(c.recv_exactly(8000000))
+      ]]
+      local first, second
+      loop.run(function()
+        first = conn:read_line()
+      end, function()
+        others() -- until the first one waits
+        for _, name in ipairs { "read_line", "recv", "read_json_packet", "skip_packet", "read_str", "handshake" } do
+          if loops.has_yielding_pcall then
+            helper.fails("busy", "another coroutine is reading from this connection", function() conn[name](conn) end)
+          end
+        end
+        -- Writing goes on.
+        assert.is_nil(conn:flush())
+        peer:go()
+      end)
+      loop.run(function() second = conn:read_line() end)
+      assert.same({ "first", "second" }, { first, second })
+      loop.run(function()
+        conn:write_str(("x"):rep(8000000))
+      end, function()
+        others()
+        if loops.has_yielding_pcall then
+          helper.fails("busy", "another coroutine is writing to this connection", function() conn:write_str "y" end)
+          helper.fails("busy", "another coroutine is writing to this connection", function() conn:shutdown() end)
+        end
+        peer:go()
+      end)
+      assert.equal(8000000, peer:result())
+    end)
+
+    it_runs("a connection that is closed ends the wait for it", function()
+      local conn = helper.connect([[ c.hold() ]], 5, nil, safe)
+      local listener = helper.keep(safe.listen("127.0.0.1", 0))
+      local code, accepted
+      local before = helper.clock()
+      loop.run(function()
+        code = select(3, conn:read_line())
+      end, function()
+        accepted = select(3, listener:accept())
+      end, function()
+        others()
+        conn:close()
+        listener:close()
+      end)
+      assert.same({ "closed", "closed" }, { code, accepted })
+      assert.is_true(helper.clock() - before < 2)
+    end)
+
+    it_runs("a descriptor's number is used again without harm", function()
+      local peer = helper.listen [[
+        c.send(b"a\n")
+        c.recv_exactly(1)
+        c.send(b"b\n")
+      ]]
+      local rounds = 0
+      local function visit(close)
+        return function()
+          for _ = 1, 30 do
+            local conn = tcp.connect("127.0.0.1", peer.port, 5)
+            assert.equal("a", conn:read_line())
+            conn:write_str "x"
+            assert.equal("b", conn:read_line())
+            rounds = rounds + 1
+            -- Or it is left to the collector, in the same turn in which its wait has ended.
+            if close then conn:close() else conn = nil end -- luacheck: ignore 311
+            collectgarbage()
+          end
+        end
+      end
+      loop.run(visit(true), visit(false), visit(false))
+      assert.equal(90, rounds)
+    end)
+
+    it_runs("failures are the same", function()
+      local refused = helper.listen("", { listen = false }).port
+      local untrusted = helper.listen([[ c.hold() ]], { tls = "good" }).port
+      local results = {}
+      local function note(...) results[#results + 1] = select(3, ...) end
+      loop.run(function()
+        note(safe.connect("127.0.0.1", refused, 5))
+        note(safe.connect("no-such-name.invalid", 1, 5))
+        note(safe.connect_tls("localhost", untrusted, { timeout = 5 }))
+        note(safe.listen("127.0.0.1", untrusted))
+        local conn = safe.connect("127.0.0.1", helper.listen([[ c.send(b"\xff\xff\xff\xff") ]]).port, 5)
+        note(conn:read_packet())
+        conn:close()
+        note(conn:read_packet())
+      end)
+      assert.same({ "refused", "dns", "certificate", "address", "too_large", "closed" }, results)
+    end)
+
+    it_runs("start_tls yields, too", function()
+      local peer = helper.listen [[
+        c.recv_exactly(9)
+        c.send(b"go ahead\n")
+        c.handshake("good")
+        c.send(b"secret\n")
+        c.hold()
+      ]]
+      local line
+      loop.run(function()
+        local conn = tcp.connect("127.0.0.1", peer.port, 5)
+        conn:write_str "STARTTLS\n"
+        conn:read_line()
+        conn = helper.keep(conn:start_tls { ca_file = helper.pem "root", server_name = "localhost" })
+        line = conn:read_line()
+      end)
+      assert.equal("secret", line)
+    end)
+
+    it_runs("send and recv on the last connection yield, too", function()
+      local peer = helper.listen [[
+        c.recv_exactly(2)
+        c.send(b"ok")
+        c.hold()
+      ]]
+      local answer
+      loop.run(function()
+        helper.keep(tcp.connect("127.0.0.1", peer.port, 5))
+        tcp.send "hi"
+        answer = tcp.recv()
+      end)
+      assert.equal("ok", answer)
+    end)
+
+    it_runs("outside a coroutine it blocks", function()
+      local conn = helper.connect [[
+        c.wait()
+        c.send(b"x\n")
+      ]]
+      conn:set_timeout(0.05)
+      helper.fails("timeout", "", function() conn:read_line() end)
+    end)
+
+    if coroutine.wrap(function() for _ in function() return coroutine.yield(true) end do return end end) then
+      it_runs("iterators yield where the Lua lets them", function()
+        if not loops.has_yielding_pcall then return end
+        local conn = helper.connect [[
+          for text in (b"one\n", b"two\n", b"three"):
+            c.send(text)
+            time.sleep(0.01)
+        ]]
+        local lines = {}
+        loop.run(function()
+          for line in conn:lines() do lines[#lines + 1] = line end
+        end)
+        assert.same({ "one", "two", "three" }, lines)
+      end)
+    end
+
+    it_runs("what is abandoned is collected", function()
+      collectgarbage()
+      collectgarbage()
+      local sockets = helper.sockets()
+      local peer = helper.listen [[ c.hold() ]]
+      do
+        local thread = coroutine.create(function()
+          local conn = tcp.connect("127.0.0.1", peer.port, 60)
+          conn:read_line()
+        end)
+        if loop.name == "cqueues" then
+          local queue = loop.library.new():wrap(function()
+            local conn = tcp.connect("127.0.0.1", peer.port, 60)
+            conn:read_line()
+          end)
+          for _ = 1, 5 do queue:step(0.05) end
+          assert.is_true(helper.sockets() > sockets)
+        elseif loop.name == "own" then
+          -- A loop that forgets what it was asked for.
+          tcp.use(coroutine.yield)
+          for _ = 1, 10 do coroutine.resume(thread) end
+          assert.is_true(helper.sockets() > sockets)
+        end
+      end
+      tcp.use(nil)
+      tcp.connect("127.0.0.1", peer.port):close() -- the last one is kept
+      collectgarbage()
+      collectgarbage()
+      assert.equal(sockets, helper.sockets())
+    end)
+  end)
+end

@@ -1,0 +1,258 @@
+-- The event loops that `tcp.use` knows: for each a function that gives
+--   inside()                  whether a coroutine of the loop is running, which may yield to it
+--   wait(fd, mode, seconds)   yields until the descriptor is ready ("r" or "w") or the time is up
+--   close(fd)                 has the loop forget a descriptor; who waits for it goes on
+-- or nil and why there is none. Who waits asks again and again: a wait may end early.
+--
+-- No descriptor stays with a loop beyond a wait. A connection that is collected is closed without a
+-- word, and a loop that still watched it would miss the next one that gets its number.
+
+local native = ...
+local error, ceil = error, math.ceil
+local running, yield, resume = coroutine.running, coroutine.yield, coroutine.resume
+local traceback = debug and debug.traceback or function(_, message) return message end
+
+local loops = {}
+
+local function in_coroutine()
+  local coroutine, is_main = running()
+  return coroutine ~= nil and not is_main
+end
+
+function loops.cqueues()
+  local cqueues = require "cqueues"
+  local poll, cancel = cqueues.poll, cqueues.cancel
+  -- Who waits, by descriptor: `cancel` also ends the waits of others.
+  local waiting = {
+    r = setmetatable({}, { __mode = "v" }),
+    w = setmetatable({}, { __mode = "v" }),
+  }
+  return {
+    inside = function()
+      local _, is_its_own = cqueues.running()
+      return is_its_own
+    end,
+    wait = function(fd, mode, seconds)
+      local mine, this = waiting[mode], running()
+      mine[fd] = this
+      poll { pollfd = fd, events = mode, timeout = seconds }
+      if mine[fd] == this then
+        mine[fd] = nil
+        if not (waiting.r[fd] or waiting.w[fd]) then
+          cancel(fd)
+        end
+      end
+    end,
+    close = cancel,
+  }
+end
+
+-- The waits of a loop that watches one descriptor for all of them: `arm(seconds)` is to have it call
+-- `turn` when that can be read, or after so many seconds (nil: never), as long as there are waits;
+-- `disarm()` ends that. `pause()` yields until `go_on(coroutine)`.
+local function polled(loop)
+  local waiting = {}
+
+  function loop.turn()
+    local ok, tickets, seconds = native.turn(nil)
+    if not ok then
+      error(seconds, 0)
+    end
+    for i = 1, #tickets do
+      local this = waiting[tickets[i]]
+      if this then
+        waiting[tickets[i]] = nil
+        loop.go_on(this)
+      end
+    end
+    if next(waiting) then
+      loop.arm(seconds)
+    end
+  end
+
+  function loop.wait(fd, mode, seconds)
+    local ok, ticket, next_turn = native.watch(nil, fd, mode == "w", seconds)
+    if not ok then
+      error(next_turn, 0)
+    end
+    waiting[ticket] = running()
+    loop.arm(next_turn)
+    loop.pause()
+    -- Someone else may have resumed this coroutine.
+    if waiting[ticket] then
+      waiting[ticket] = nil
+      native.unwatch(nil, ticket)
+    end
+    if not next(waiting) then
+      loop.disarm()
+    end
+  end
+
+  function loop.close(fd)
+    local _, _, seconds = native.forget(nil, fd)
+    if seconds == 0 then
+      loop.arm(0)
+    end
+  end
+
+  return loop
+end
+
+function loops.luv()
+  local uv = require "luv"
+  local _, fd = native.poller()
+  local poll, timer = assert(uv.new_poll(fd)), uv.new_timer()
+  local due -- when the timer goes off, in milliseconds
+  local failure
+  local loop = polled { inside = in_coroutine, pause = yield }
+
+  local function turn()
+    due = nil
+    loop.turn()
+    if failure then
+      local message = failure
+      failure = nil
+      error(message, 0)
+    end
+  end
+
+  function loop.arm(seconds)
+    if not poll:is_active() then
+      poll:start("r", turn)
+    end
+    if seconds then
+      local milliseconds = ceil(seconds * 1000)
+      local moment = uv.now() + milliseconds
+      if not due or moment < due then
+        due = moment
+        timer:start(milliseconds, 0, turn)
+      end
+    end
+  end
+
+  function loop.disarm()
+    due = nil
+    poll:stop()
+    timer:stop()
+  end
+
+  function loop.go_on(this)
+    local ok, message = resume(this)
+    -- Raised when all whose turn it is have had it.
+    if not ok then
+      failure = failure or traceback(this, message)
+    end
+  end
+
+  return loop
+end
+
+-- copas waits for sockets of LuaSocket's, and for what looks like one to `select`: here the one
+-- descriptor, for which one of two coroutines waits; the other one sleeps until a turn is due.
+function loops.copas()
+  local copas = require "copas"
+  local major = tonumber(tostring(copas._VERSION):match "(%d+)%.")
+  if not major or major < 2 then
+    return nil, "copas 2.0 or newer is needed, this is " .. tostring(copas._VERSION)
+  end
+  local gettime = require("socket").gettime
+  local _, fd = native.poller()
+  local reader, sleeper, due
+  local loop = polled {
+    inside = function()
+      return copas.running ~= false and in_coroutine()
+    end,
+    pause = function()
+      copas.sleep(-1)
+    end,
+    go_on = copas.wakeup,
+  }
+
+  -- `receive` says first that there is nothing yet.
+  local socket = { asked = false, over = false }
+  function socket.getfd()
+    return fd
+  end
+  function socket.dirty()
+    return socket.over
+  end
+  function socket.receive()
+    socket.asked = not socket.asked
+    if socket.asked then
+      return nil, "timeout"
+    end
+    return ""
+  end
+  function socket.close() end
+
+  local function read()
+    while not socket.over do
+      copas.receive(socket)
+      loop.turn()
+    end
+    reader = nil
+  end
+
+  local function sleep()
+    while not socket.over do
+      local left = due and due - gettime()
+      if left and left <= 0 then
+        due = nil
+        loop.turn()
+      else
+        copas.sleep(left or -1)
+      end
+    end
+    sleeper = nil
+  end
+
+  function loop.arm(seconds)
+    socket.over = false
+    reader = reader or copas.addthread(read)
+    local moment = seconds and gettime() + seconds
+    if moment and (not due or moment < due) then
+      due = moment
+      if sleeper then
+        copas.wakeup(sleeper)
+      end
+    end
+    sleeper = sleeper or copas.addthread(sleep)
+  end
+
+  function loop.disarm()
+    socket.over, due = true, nil
+    copas.wakeup(sleeper)
+  end
+
+  return loop
+end
+
+-- A loop of the script's own: its `wait`, and `close` where it has one.
+local function own(wait, close)
+  return { inside = in_coroutine, wait = wait, close = close }
+end
+
+-- The loop that `tcp.use` names; nil and why not.
+return function(which)
+  if type(which) == "function" then
+    return own(which)
+  elseif type(which) == "table" then
+    local wait, close = which.wait, which.close
+    if type(wait) ~= "function" then
+      return nil, "field 'wait': function expected, got " .. type(wait)
+    elseif close ~= nil and type(close) ~= "function" then
+      return nil, "field 'close': function expected, got " .. type(close)
+    end
+    return own(wait, close)
+  elseif type(which) ~= "string" then
+    return nil, "string, table, function or nil expected, got " .. type(which)
+  elseif not loops[which] then
+    return nil, ("no loop named '%s': \"cqueues\", \"copas\" or \"luv\" expected"):format(which)
+  end
+  local ok, loop, why = pcall(loops[which])
+  if not ok then
+    -- Why `require` failed.
+    return nil, tostring(loop)
+  end
+  return loop, why
+end

@@ -1,0 +1,220 @@
+//! Waits that another does for a call. With a loop in use (`tcp.use`) an operation that must wait says
+//! for what instead, and the shim has the loop's coroutine yield; that coroutine owns its side of the
+//! connection until the operation is settled. Uses `wait`, `step`.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
+
+use mlua::thread::ThreadStatus;
+use mlua::{Lua, Table, Thread, Value};
+
+use crate::deadline::Deadline;
+use crate::error::{Code, Error};
+use crate::poller::Poller;
+use crate::step::{Wait, Want};
+use crate::wait::rest;
+
+use super::call::{Call, Outcome, Result};
+
+/// What the calls in one Lua state share.
+#[derive(Clone)]
+pub struct Parking {
+    in_use: Rc<Cell<bool>>,
+    /// The coroutines that wait, by ticket. Weak: one that its loop has dropped is collected.
+    waiting: Table,
+    tickets: Rc<Cell<i64>>,
+    /// For the loops that watch one descriptor for all waits.
+    poller: Rc<RefCell<Option<Poller>>>,
+}
+
+impl Parking {
+    /// The state's own, made for the first that asks.
+    pub fn of(lua: &Lua) -> mlua::Result<Self> {
+        if let Some(parking) = lua.app_data_ref::<Self>() {
+            return Ok(parking.clone());
+        }
+        let (waiting, weak) = (lua.create_table()?, lua.create_table()?);
+        weak.raw_set("__mode", "v")?;
+        waiting.set_metatable(Some(weak))?;
+        let parking =
+            Self { in_use: Rc::default(), waiting, tickets: Rc::default(), poller: Rc::default() };
+        lua.set_app_data(parking.clone());
+        Ok(parking)
+    }
+
+    /// Whether a call that must wait is to hand its wait over.
+    pub fn is_in_use(&self) -> bool {
+        self.in_use.get()
+    }
+
+    fn admit(&self, coroutine: Thread) -> mlua::Result<i64> {
+        let ticket = self.tickets.get() + 1;
+        self.tickets.set(ticket);
+        self.waiting.raw_set(ticket, coroutine)?;
+        Ok(ticket)
+    }
+
+    /// Whether a coroutine other than `this` waits with this ticket. A dead one does not.
+    fn has_other(&self, this: &Thread, ticket: i64) -> mlua::Result<bool> {
+        let owner: Option<Thread> = self.waiting.raw_get(ticket)?;
+        let is_dead = |status| matches!(status, ThreadStatus::Finished | ThreadStatus::Error);
+        Ok(owner.is_some_and(|owner| owner != *this && !is_dead(owner.status())))
+    }
+}
+
+/// The sides of a connection that an operation needs to itself.
+#[derive(Clone, Copy)]
+pub struct Sides {
+    reads: bool,
+    writes: bool,
+}
+
+impl Sides {
+    pub const NONE: Self = Self { reads: false, writes: false };
+    pub const READ: Self = Self { reads: true, writes: false };
+    pub const WRITE: Self = Self { reads: false, writes: true };
+    pub const BOTH: Self = Self { reads: true, writes: true };
+}
+
+/// The tickets of those that wait for a connection.
+#[derive(Default)]
+pub struct Owners {
+    reader: Option<i64>,
+    writer: Option<i64>,
+}
+
+impl Owners {
+    /// Refuses a call that begins while another coroutine waits on a side that it needs: their bytes
+    /// would be mixed.
+    pub fn check(&mut self, call: &Call<'_>, sides: Sides) -> Result<()> {
+        for (owner, doing) in self.of(sides) {
+            let Some(ticket) = *owner else { continue };
+            if call.parking.has_other(&call.lua.current_thread(), ticket)? {
+                let detail = format!("another coroutine is {doing} this connection");
+                return Err(Error::new(Code::Busy, detail).into());
+            }
+            *owner = None;
+        }
+        Ok(())
+    }
+
+    /// The call is going to wait elsewhere: its coroutine owns these sides.
+    pub fn claim(&mut self, call: &Call<'_>, sides: Sides) -> Result<()> {
+        for (owner, _) in self.of(sides) {
+            if owner.is_none() {
+                *owner = Some(call.parking.admit(call.lua.current_thread())?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The call is settled.
+    pub fn release(&mut self, call: &Call<'_>, sides: Sides) -> Result<()> {
+        for (owner, _) in self.of(sides) {
+            if let Some(ticket) = owner.take() {
+                call.parking.waiting.raw_set(ticket, Value::Nil)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn of(&mut self, sides: Sides) -> impl Iterator<Item = (&mut Option<i64>, &'static str)> {
+        let reader = sides.reads.then_some((&mut self.reader, "reading from"));
+        let writer = sides.writes.then_some((&mut self.writer, "writing to"));
+        reader.into_iter().chain(writer)
+    }
+}
+
+type Body = fn(&mut Call<'_>) -> Result<Outcome>;
+
+/// What the shim and its loops use.
+pub const FUNCTIONS: [(&str, Body); 7] = [
+    ("forget", forget),
+    ("park", park),
+    ("poller", poller),
+    ("turn", turn),
+    ("unwatch", unwatch),
+    ("wait", wait),
+    ("watch", watch),
+];
+
+/// `native.park(in_use)`: whether waits are handed over from now on.
+pub fn park(call: &mut Call<'_>) -> Result<Outcome> {
+    call.parking.in_use.set(call.argument(1).boolean()?);
+    Ok(Outcome::Nothing)
+}
+
+/// `native.wait(fd, writes, seconds)`: a wait that was handed over and that no loop takes. Ends early
+/// for a signal, and now and then.
+pub fn wait(call: &mut Call<'_>) -> Result<Outcome> {
+    rest(&wanted(call)?)?;
+    Ok(Outcome::Nothing)
+}
+
+fn fd(call: &Call<'_>) -> Result<RawFd> {
+    Ok(call.argument(1).integer(0, RawFd::MAX as usize)? as RawFd)
+}
+
+fn wanted(call: &Call<'_>) -> Result<Wait> {
+    let want = if call.argument(2).boolean()? { Want::Write } else { Want::Read };
+    let seconds = call.argument(3).patience_or(f64::INFINITY)?;
+    Ok(Wait::new(&fd(call)?, want).waking(Deadline::after(seconds)))
+}
+
+/// `native.poller()`: the descriptor that stands for all that are watched from now on.
+pub fn poller(call: &mut Call<'_>) -> Result<Outcome> {
+    let poller = Poller::new()?;
+    let fd = poller.as_raw_fd();
+    *call.parking.poller.borrow_mut() = Some(poller);
+    Ok(Outcome::Value(Value::Integer(fd.into())))
+}
+
+/// Does something with the poller: what it gives, and in how many seconds a turn is due; nil where
+/// nothing is waited for so.
+fn with_poller(call: &Call<'_>, act: impl FnOnce(&mut Poller) -> Result<Value>) -> Result<Outcome> {
+    let mut poller = call.parking.poller.borrow_mut();
+    let poller = poller.as_mut().ok_or_else(|| call.argument(1).wrong("there is no poller"))?;
+    let value = act(poller)?;
+    let next = poller.next().left();
+    Ok(Outcome::Pair(value, next.map_or(Value::Nil, |left| Value::Number(left.as_secs_f64()))))
+}
+
+/// `native.watch(fd, writes, seconds)`: the ticket of a wait that begins.
+pub fn watch(call: &mut Call<'_>) -> Result<Outcome> {
+    let wait = wanted(call)?;
+    with_poller(call, |poller| Ok(Value::Integer(poller.watch(wait)? as i64)))
+}
+
+/// `native.unwatch(ticket)`: that wait ends.
+pub fn unwatch(call: &mut Call<'_>) -> Result<Outcome> {
+    let ticket = call.argument(1).integer(0, usize::MAX)? as u64;
+    with_poller(call, |poller| {
+        poller.unwatch(ticket);
+        Ok(Value::Nil)
+    })
+}
+
+/// `native.forget(fd)`: the waits for this descriptor are over.
+pub fn forget(call: &mut Call<'_>) -> Result<Outcome> {
+    let fd = fd(call)?;
+    with_poller(call, |poller| {
+        poller.close(fd);
+        Ok(Value::Nil)
+    })
+}
+
+/// `native.turn()`: the tickets of the waits that are over.
+pub fn turn(call: &mut Call<'_>) -> Result<Outcome> {
+    with_poller(call, |poller| {
+        let tickets = poller.turn()?;
+        Ok(Value::Table(call.lua.create_sequence_from(tickets)?))
+    })
+}
+
+/// What the shim is told to wait for: the descriptor, whether to write, and for how many seconds; nil
+/// is for ever.
+pub fn values(wait: &Wait) -> (Value, Value, Value) {
+    let seconds = wait.wake.left().map_or(Value::Nil, |left| Value::Number(left.as_secs_f64()));
+    (Value::Integer(wait.fd.into()), Value::Boolean(wait.want == Want::Write), seconds)
+}
