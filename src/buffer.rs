@@ -1,13 +1,22 @@
 //! Bytes that came in and were not asked for yet, or go out and were not taken yet: filled at the
-//! end, consumed from the front. Grows with what arrives, never on anybody's word. Knows no socket
-//! and no Lua. Uses `error`.
+//! end, consumed from the front. Grows with what arrives, never on anybody's word, and has no memory
+//! while it is empty. Knows no socket and no Lua. Uses `error`.
+
+use std::cell::Cell;
+use std::mem;
 
 use rustix::io::Errno;
 
 use crate::error::Result;
 
-/// An empty buffer larger than this gives its memory back, in bytes.
+/// Memory of more than this is not kept for the next buffer, in bytes.
 const IDLE: usize = 256 * 1024;
+
+thread_local! {
+    /// The memory of the buffer that was emptied last, for the next to be filled: thousands of idle
+    /// connections need none, and a busy one does not have it allocated for each packet.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 #[derive(Debug, Default)]
 pub struct Buffer {
@@ -33,11 +42,17 @@ impl Buffer {
     pub fn consume(&mut self, count: usize) {
         self.start += count;
         debug_assert!(self.start <= self.bytes.len());
+        self.settle();
+    }
+
+    /// Gives the memory back if the buffer is empty.
+    pub fn settle(&mut self) {
         if self.is_empty() {
-            self.bytes.clear();
+            let mut bytes = mem::take(&mut self.bytes);
             self.start = 0;
-            if self.bytes.capacity() > IDLE {
-                self.bytes = Vec::new();
+            if (1..=IDLE).contains(&bytes.capacity()) {
+                bytes.clear();
+                SPARE.set(bytes);
             }
         }
     }
@@ -48,6 +63,9 @@ impl Buffer {
         if self.start > self.len() {
             self.bytes.drain(..self.start);
             self.start = 0;
+        }
+        if self.bytes.capacity() == 0 {
+            self.bytes = SPARE.take();
         }
         reserve(&mut self.bytes, room)?;
         Ok(&mut self.bytes)
@@ -116,5 +134,19 @@ mod tests {
         assert!(buffer.bytes.capacity() >= 2 * IDLE);
         buffer.consume(1);
         assert_eq!(buffer.bytes.capacity(), 0);
+        assert!(SPARE.take().capacity() < 2 * IDLE);
+    }
+
+    #[test]
+    fn an_empty_buffer_lends_its_memory_to_the_next() {
+        let (mut one, mut other) = (Buffer::default(), Buffer::default());
+        let bytes = one.spare(1000).expect("memory");
+        bytes.extend_from_slice(b"abc");
+        let at = bytes.as_ptr();
+        one.consume(3);
+        assert_eq!(one.bytes.capacity(), 0);
+        assert_eq!(other.spare(1000).expect("memory").as_ptr(), at);
+        other.settle();
+        assert_eq!((other.bytes.capacity(), one.spare(10).expect("memory").as_ptr()), (0, at));
     }
 }

@@ -234,7 +234,9 @@ impl Conn {
             return Ok(Step::Wait(wait.pending(pending)));
         }
         let spare = self.input.spare(ROOM)?;
-        match transport.read(spare) {
+        let result = transport.read(spare);
+        self.input.settle();
+        match result {
             Ok(step) => {
                 let count = ready!(step.pending(pending));
                 self.traffic.read += count as u64;
@@ -271,6 +273,7 @@ impl Conn {
         });
         if queued.is_err() {
             out.truncate(mark);
+            self.output.settle();
         }
         queued
     }
