@@ -121,6 +121,9 @@ impl Conn {
 
     /// Bytes that can be read without waiting; not those of a packet that is being skipped.
     pub fn pending(&mut self) -> Result<usize> {
+        while self.end.is_none() && self.transport()?.has_unseen() {
+            let Step::Done(()) = self.step_fill(Pending::More { have: 0 })? else { break };
+        }
         let inside = self.transport()?.pending();
         Ok((self.input.len() + inside).saturating_sub(self.skip))
     }
@@ -229,7 +232,8 @@ impl Conn {
             None => {}
         }
         let transport = self.transport.as_mut().expect("checked at the door of each step");
-        if mem::take(&mut self.has_asked) && self.input.is_empty() && transport.pending() == 0 {
+        let is_empty = self.input.is_empty() && transport.pending() == 0 && !transport.has_unseen();
+        if mem::take(&mut self.has_asked) && is_empty {
             let wait = Wait::untried(&transport.fd(), Want::Read);
             return Ok(Step::Wait(wait.pending(pending)));
         }

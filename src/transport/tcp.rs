@@ -10,6 +10,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 
 use super::Transport;
+use crate::buffer::Buffer;
 use crate::error::Result;
 use crate::step::{Step, Wait, Want};
 
@@ -19,14 +20,23 @@ const QUIET: SendFlags = SendFlags::NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 const QUIET: SendFlags = SendFlags::empty();
 
+/// Bytes taken at once for the TLS above, which asks for each record in two pieces.
+const AHEAD: usize = 64 * 1024;
+
 pub struct Tcp {
     socket: Socket,
+    /// What came for the TLS above and was not asked for yet.
+    ahead: Buffer,
 }
 
 impl Tcp {
     /// Takes a connected socket in nonblocking mode.
     pub fn new(socket: Socket) -> Self {
-        Self { socket }
+        Self { socket, ahead: Buffer::default() }
+    }
+
+    pub fn has_ahead(&self) -> bool {
+        !self.ahead.is_empty()
     }
 
     fn step(&self, result: rustix::io::Result<usize>, want: Want) -> Result<Step<usize>> {
@@ -72,7 +82,16 @@ impl Transport for Tcp {
 /// For the TLS above: OpenSSL's own socket layer would raise SIGPIPE.
 impl io::Read for Tcp {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        Ok(recv(self.fd(), into, RecvFlags::empty())?.0)
+        if self.ahead.is_empty() {
+            let spare = self.ahead.spare(AHEAD).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            let result = recv(&self.socket, spare_capacity(spare), RecvFlags::empty());
+            self.ahead.settle();
+            result?;
+        }
+        let count = into.len().min(self.ahead.len());
+        into[..count].copy_from_slice(&self.ahead.filled()[..count]);
+        self.ahead.consume(count);
+        Ok(count)
     }
 }
 

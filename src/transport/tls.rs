@@ -371,6 +371,10 @@ impl Transport for Tls {
         self.stream.ssl().pending()
     }
 
+    fn has_unseen(&self) -> bool {
+        self.stream.get_ref().has_ahead()
+    }
+
     fn as_tls(&mut self) -> Option<&mut Tls> {
         Some(self)
     }
