@@ -162,8 +162,7 @@ impl Race {
 
     fn start_next(&mut self, target: &Target) -> Result<()> {
         let Some(peer) = self.waiting.pop_front() else { return Ok(()) };
-        let socket = match Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))
-        {
+        let socket = match new_socket(peer) {
             Ok(socket) => socket,
             // A family that this machine does without is a dead address like any other.
             Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
@@ -264,9 +263,20 @@ fn interleave(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
     all
 }
 
-/// Makes a new socket nonblocking, and bound where the target says so.
-fn prepare(socket: &Socket, target: &Target) -> Result<()> {
+/// A socket in nonblocking mode for this address.
+pub fn new_socket(address: SocketAddr) -> io::Result<Socket> {
+    #[cfg(target_os = "linux")]
+    let kind = Type::STREAM.nonblocking();
+    #[cfg(not(target_os = "linux"))]
+    let kind = Type::STREAM;
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    #[cfg(not(target_os = "linux"))]
     socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Sets a new socket's options, and binds it where the target says so.
+fn prepare(socket: &Socket, target: &Target) -> Result<()> {
     if target.nodelay {
         socket.set_tcp_nodelay(true)?;
     }
@@ -292,12 +302,12 @@ pub fn set_keepalive(socket: &Socket, keepalive: Option<&TcpKeepalive>) -> Resul
 
 /// Whether a connect is through: not yet, connected, or failed.
 fn outcome(socket: &Socket) -> io::Result<bool> {
-    if let Some(error) = socket.take_error()? {
-        return Err(error);
-    }
     match socket.peer_addr() {
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => match socket.take_error()? {
+            Some(error) => Err(error),
+            None => Ok(false),
+        },
         Err(error) => Err(error),
     }
 }

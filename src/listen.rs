@@ -5,11 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Socket, TcpKeepalive};
 
 use crate::conn::{Conn, Limits};
 use crate::connect::{Connected, Ends};
-use crate::dial::{Family, Timings, first, set_keepalive};
+use crate::dial::{Family, Timings, first, new_socket, set_keepalive};
 use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::resolve::Resolve;
 use crate::step::{Step, Wait, Want, ready};
@@ -63,8 +63,7 @@ pub struct Listener {
 
 impl Listener {
     fn bind(address: SocketAddr, settings: Settings) -> Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
+        let socket = new_socket(address)?;
         socket.set_reuse_address(settings.reuse_addr)?;
         if settings.reuse_port {
             socket.set_reuse_port(true)?;

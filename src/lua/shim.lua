@@ -10,10 +10,9 @@
 
 local native = ...
 local error, pairs, setmetatable, type = error, pairs, setmetatable, type
-local byte, find, sub = string.byte, string.find, string.sub
 
--- The loop in use, if any; see loops.lua.
-local loop
+-- The loop in use, if any, and what finds it; see loops.lua.
+local loop, choose
 
 -- Waits as an operation asked for: in a coroutine of the loop by yielding to it, else here.
 local function wait(token, fd, writes, seconds)
@@ -127,6 +126,23 @@ local function iterator(name, operation)
   end
 end
 
+-- The line behind the first `taken` bytes of a block, and how many are taken then; nil where none ends.
+-- LuaJIT compiles this into its loops, and calls no C function there.
+local cut = native.cut
+if type(jit) == "table" then
+  local byte, find, sub = string.byte, string.find, string.sub
+  function cut(block, taken)
+    local newline = find(block, "\n", taken + 1, true)
+    if newline then
+      local to = newline - 1
+      if to > taken and byte(block, to) == 13 then
+        to = to - 1
+      end
+      return sub(block, taken + 1, to), newline
+    end
+  end
+end
+
 -- The lines of a block at a time, cut here: a call of a native operation for each would cost more than
 -- all the rest. `handed[1]` counts what is handed out, and the operation's next call, of whatever kind,
 -- takes so much out of the buffer.
@@ -135,8 +151,11 @@ function methods.lines(self, max)
   local operation = operations.lines
   local block, taken, handed = "", 0, { false }
   return function()
-    local newline = handed[1] == taken and find(block, "\n", taken + 1, true)
-    if not newline then
+    local line, now
+    if handed[1] == taken then
+      line, now = cut(block, taken)
+    end
+    if not line then
       local ok, a, b, c, d = operation(nil, self, max, handed)
       if ok == nil then
         ok, a, b = resume(operation, a, b, c, d, self, max, handed)
@@ -146,21 +165,15 @@ function methods.lines(self, max)
       elseif a == nil then
         return nil
       end
-      block, taken, newline = a, 0, find(a, "\n", 1, true)
-      if not newline then
-        taken = #a
-        handed[1] = taken
-        return a
+      block, taken = a, 0
+      line, now = cut(block, 0)
+      if not line then
+        line, now = block, #block
       end
     end
-    local from, to = taken + 1, newline - 1
-    if to >= from and byte(block, to) == 13 then
-      to = to - 1
-    end
-    -- Made before it counts as handed out: there may be no memory for it.
-    local line = sub(block, from, to)
-    taken = newline
-    handed[1] = newline
+    -- The line is made before it counts as handed out: there may be no memory for it.
+    taken = now
+    handed[1] = now
     return line
   end
 end
@@ -282,7 +295,8 @@ local function module(title, functions, success)
   function tcp.use(which)
     local chosen, why
     if which ~= nil then
-      chosen, why = native.loops(which)
+      choose = choose or native.loops(native)
+      chosen, why = choose(which)
       if not chosen then
         error("bad argument #1 to 'use' (" .. why .. ")", 2)
       end

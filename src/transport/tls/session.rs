@@ -2,6 +2,9 @@
 //! when it resumes, so the string carries what it takes to check them again: the server's name, what
 //! the settings were, and the peer's chain.
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
 use openssl::error::ErrorStack;
 use openssl::sha::Sha256;
 use openssl::ssl::{SslContextRef, SslSession};
@@ -50,17 +53,20 @@ impl Session {
     /// server's, the settings are the same, and its chain verifies today.
     pub fn offered(bytes: &[u8], settings: &Settings, context: &SslContextRef) -> Option<Self> {
         let mut parts = parts(bytes)?.into_iter();
-        let is_same = parts.next()? == settings.server_name.as_bytes()
-            && parts.next()? == digest(settings, context).ok()?;
+        if parts.next()? != settings.server_name.as_bytes()
+            || parts.next()? != digest(settings, context).ok()?
+        {
+            return None;
+        }
         let refusal = String::from_utf8_lossy(parts.next()?).into_owned();
         let resume = SslSession::from_der(parts.next()?).ok()?;
-        let chain: Vec<X509> = parts.map(X509::from_der).collect::<Result<_, _>>().ok()?;
+        let chain = decode(parts.collect())?;
         let session = Self { resume, chain, refusal: Some(refusal).filter(|why| !why.is_empty()) };
         let holds = match session.refusal {
             Some(_) => !settings.verify,
             None => session.verifies(context),
         };
-        (is_same && holds && session.is_pinned(settings)).then_some(session)
+        (holds && session.is_pinned(settings)).then_some(session)
     }
 
     /// Whether the chain leads to somebody trusted, today. The name was checked when it was shown,
@@ -79,9 +85,25 @@ impl Session {
     }
 
     fn is_pinned(&self, settings: &Settings) -> bool {
-        let key = self.chain.first().and_then(|leaf| pin(leaf).ok());
-        settings.pins.is_empty() || key.is_some_and(|key| settings.pins.contains(&key))
+        let key = || self.chain.first().and_then(|leaf| pin(leaf).ok());
+        settings.pins.is_empty() || key().is_some_and(|key| settings.pins.contains(&key))
     }
+}
+
+/// Chains that were decoded lately, each with its DER: decoding one costs a third of a handshake.
+static DECODED: Mutex<VecDeque<(Vec<Vec<u8>>, Vec<X509>)>> = Mutex::new(VecDeque::new());
+const KEPT: usize = 16;
+
+fn decode(ders: Vec<&[u8]>) -> Option<Vec<X509>> {
+    let mut decoded = DECODED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, chain)) = decoded.iter().find(|(kept, _)| *kept == ders) {
+        return Some(chain.clone());
+    }
+    let chain: Vec<_> =
+        ders.iter().map(|der| X509::from_der(der)).collect::<Result<_, _>>().ok()?;
+    decoded.truncate(KEPT - 1);
+    decoded.push_front((ders.into_iter().map(<[u8]>::to_vec).collect(), chain.clone()));
+    Some(chain)
 }
 
 fn parts(bytes: &[u8]) -> Option<Vec<&[u8]>> {
