@@ -164,8 +164,12 @@ impl Race {
         let Some(peer) = self.waiting.pop_front() else { return Ok(()) };
         let socket = match new_socket(peer) {
             Ok(socket) => socket,
-            // A family that this machine does without is a dead address like any other.
-            Err(error) if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
+            // A family that this machine does without is a dead address like any other, and so is one
+            // more than there are descriptors for.
+            Err(error)
+                if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
+                    || !self.running.is_empty() =>
+            {
                 self.failed.push((peer, error));
                 return Ok(());
             }

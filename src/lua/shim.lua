@@ -126,54 +126,54 @@ local function iterator(name, operation)
   end
 end
 
--- The line behind the first `taken` bytes of a block, and how many are taken then; nil where none ends.
--- LuaJIT compiles this into its loops, and calls no C function there.
+-- The next line of a block of which `handed[1]` bytes are handed out, which then counts it, too; nil
+-- where no line ends, or where the count is false: the block is no longer true. LuaJIT compiles this into
+-- its loops, and calls no C function there.
 local cut = native.cut
 if type(jit) == "table" then
   local byte, find, sub = string.byte, string.find, string.sub
-  function cut(block, taken)
-    local newline = find(block, "\n", taken + 1, true)
+  function cut(block, handed)
+    local taken = handed[1]
+    local newline = taken and find(block, "\n", taken + 1, true)
     if newline then
       local to = newline - 1
       if to > taken and byte(block, to) == 13 then
         to = to - 1
       end
-      return sub(block, taken + 1, to), newline
+      local line = sub(block, taken + 1, to)
+      -- Not before the line is made: there may be no memory for it.
+      handed[1] = newline
+      return line
     end
   end
 end
 
 -- The lines of a block at a time, cut here: a call of a native operation for each would cost more than
--- all the rest. `handed[1]` counts what is handed out, and the operation's next call, of whatever kind,
--- takes so much out of the buffer.
+-- all the rest. The operation's next call, of whatever kind, takes what is handed out off the buffer.
 function methods.lines(self, max)
   check_self("lines", self)
   local operation = operations.lines
-  local block, taken, handed = "", 0, { false }
+  local block, handed = "", { false }
   return function()
-    local line, now
-    if handed[1] == taken then
-      line, now = cut(block, taken)
+    local line = cut(block, handed)
+    if line then
+      return line
     end
+    local ok, a, b, c, d = operation(nil, self, max, handed)
+    if ok == nil then
+      ok, a, b = resume(operation, a, b, c, d, self, max, handed)
+    end
+    if not ok then
+      raise(a, b, 2)
+    elseif a == nil then
+      return nil
+    end
+    block = a
+    line = cut(block, handed)
     if not line then
-      local ok, a, b, c, d = operation(nil, self, max, handed)
-      if ok == nil then
-        ok, a, b = resume(operation, a, b, c, d, self, max, handed)
-      end
-      if not ok then
-        raise(a, b, 2)
-      elseif a == nil then
-        return nil
-      end
-      block, taken = a, 0
-      line, now = cut(block, 0)
-      if not line then
-        line, now = block, #block
-      end
+      handed[1] = #block
+      return block
     end
-    -- The line is made before it counts as handed out: there may be no memory for it.
-    taken = now
-    handed[1] = now
     return line
   end
 end

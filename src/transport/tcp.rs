@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::buffer::spare_capacity;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 
@@ -79,12 +79,14 @@ impl Transport for Tcp {
     }
 }
 
-/// For the TLS above: OpenSSL's own socket layer would raise SIGPIPE.
+/// For the TLS above: OpenSSL's own socket layer would raise SIGPIPE. An interrupt is not passed on: it
+/// would be the end of the TLS connection.
 impl io::Read for Tcp {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.ahead.is_empty() {
             let spare = self.ahead.spare(AHEAD).map_err(|_| io::ErrorKind::OutOfMemory)?;
-            let result = recv(&self.socket, spare_capacity(spare), RecvFlags::empty());
+            let result =
+                retry_on_intr(|| recv(&self.socket, spare_capacity(spare), RecvFlags::empty()));
             self.ahead.settle();
             result?;
         }
@@ -97,7 +99,7 @@ impl io::Read for Tcp {
 
 impl io::Write for Tcp {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        send(self.fd(), bytes, QUIET).map_err(|errno| {
+        retry_on_intr(|| send(self.fd(), bytes, QUIET)).map_err(|errno| {
             // OpenSSL looks there: a server forgives a client that is gone before its tickets come,
             // whose data may have come already.
             nix::errno::Errno::set_raw(errno.raw_os_error());
