@@ -1,0 +1,321 @@
+-- Makes each call of each system call fail in turn, in every way that it can, while scenarios run that use
+-- all of the module against peers in Python. What may come of it: the right result, or the code that stands
+-- in the table below; and nothing else than the right result where a call is only interrupted, early or
+-- short. Descriptors are as before, what had come can still be read, and no call outlasts its timeout.
+-- Run by tests/faults/run; arguments are the names of scenarios (all).
+
+local helper = require "spec.support.helper"
+local tcp = require "tcp.safe"
+
+local timeout = 3
+local getenv = os.getenv
+
+-- What each call can fail with, and the codes that it then may come to; "same" where it must not matter.
+local same = {}
+local io_only, closed = { io = true }, { closed = true }
+-- Where one of two addresses does not answer, to lose the other is to wait for the first.
+local noway = { timeout = true, unreachable = true, refused = true, address = true, io = true }
+-- The first socket of a race is an error; without the second one the first goes on.
+local no_other = { io = true, timeout = true }
+local EINTR, EAGAIN, ENOMEM, EACCES, EINVAL, ENFILE, EMFILE, ENOSPC, EPIPE = 4, 11, 12, 13, 22, 23, 24, 28, 32
+local EPROTO, EAFNOSUPPORT, EADDRINUSE, ENETUNREACH, ECONNABORTED, ECONNRESET = 71, 97, 98, 101, 103, 104
+local ENOBUFS, ENOTCONN, ETIMEDOUT, ECONNREFUSED, EHOSTUNREACH = 105, 107, 110, 111, 113
+
+local faults = {
+  recv = { short = same, [EINTR] = same, [EAGAIN] = same, [ECONNRESET] = closed, [ETIMEDOUT] = closed,
+    [ENOBUFS] = io_only, [ENOMEM] = io_only },
+  send = { short = same, [EINTR] = same, [EAGAIN] = same, [ECONNRESET] = closed, [EPIPE] = closed,
+    [ENOBUFS] = io_only, [ENOMEM] = io_only },
+  poll = { [EINTR] = same, [ENOMEM] = io_only },
+  accept4 = { [EINTR] = same, [EAGAIN] = same, [ECONNABORTED] = same, [EMFILE] = io_only, [ENFILE] = io_only,
+    [ENOBUFS] = io_only, [ENOMEM] = io_only, [EPROTO] = io_only },
+  bind = { [EADDRINUSE] = { address = true }, [EACCES] = { address = true }, [ENOMEM] = { address = true, io = true } },
+  connect = { [ECONNREFUSED] = { refused = true, timeout = true }, [ENETUNREACH] = noway, [EHOSTUNREACH] = noway,
+    [ETIMEDOUT] = noway, [EACCES] = noway, [EAGAIN] = noway, [ENOBUFS] = noway, [EINTR] = noway },
+  epoll_create1 = { [EMFILE] = io_only, [ENFILE] = io_only, [ENOMEM] = io_only },
+  epoll_ctl = { [ENOMEM] = io_only, [ENOSPC] = io_only },
+  epoll_wait = { [EINTR] = same },
+  fcntl = { [EINVAL] = io_only, [EMFILE] = io_only },
+  -- From 1000 on: EAI_AGAIN, EAI_FAIL, EAI_NONAME, EAI_MEMORY.
+  getaddrinfo = { [1003] = { dns = true }, [1004] = { dns = true }, [1002] = { dns = true }, [1010] = { dns = true },
+    [EMFILE] = { dns = true, io = true } },
+  getpeername = { [ENOTCONN] = same, [ENOBUFS] = noway },
+  getsockname = { [ENOBUFS] = io_only },
+  getsockopt = { [ENOBUFS] = noway },
+  listen = { [EADDRINUSE] = { address = true } },
+  pipe2 = { [EMFILE] = io_only, [ENFILE] = io_only },
+  pthread_create = { [EAGAIN] = io_only },
+  setsockopt = { [ENOMEM] = io_only, [ENOBUFS] = io_only },
+  shutdown = { [ENOTCONN] = closed, [ENOBUFS] = io_only },
+  socket = { [EMFILE] = no_other, [ENFILE] = no_other, [ENOBUFS] = no_other, [ENOMEM] = no_other,
+    [EAFNOSUPPORT] = { unreachable = true, io = true, timeout = true } },
+}
+-- As often as they are called.
+local always = { { "recv", "short" }, { "send", "short" } }
+
+-- What a scenario opens is closed at its end, however it ends.
+local opened = {}
+
+local function open(object, message, code)
+  if not object then error({ message = message, code = code }, 0) end
+  opened[#opened + 1] = object
+  return object
+end
+
+-- The value of a call that went well; else the scenario ends with its failure.
+local function try(value, message, code)
+  if value == nil then error({ message = message, code = code }, 0) end
+  return value
+end
+
+local function close_all()
+  local all = opened
+  opened = {}
+  for _, object in ipairs(all) do object:close() end
+  all = nil -- luacheck: ignore 311
+  collectgarbage()
+  collectgarbage()
+end
+
+-- Everything that writes, then everything that reads. The peer sends back what it got, in a packet.
+local both_ways = [[
+  got = c.recv_all()
+  c.send(b"a line\r\nuntil;;four{\"a\": [1, 2]} ")
+  c.send_packet({"b": [True, None]})
+  c.send_packet(b"raw")
+  c.send_packet(b"skipped" * 3000)
+  c.send_packet(got)
+  c.send(b"x" * 30000)
+]]
+local function use_all(conn)
+  try(conn:write_str("one", 2, "three"))
+  try(conn:write_json { "four" })
+  try(conn:write_packet(("five"):rep(30000)))
+  try(conn:write_json_packet { six = 6 })
+  try(conn:flush())
+  try(conn:shutdown())
+  local parts = { try(conn:read_line()), try(conn:read_until ";;"), try(conn:read(4)) }
+  parts[#parts + 1] = try(conn:read_json()).a[2]
+  try(conn:read(1))
+  parts[#parts + 1] = tostring(try(conn:read_json_packet()).b[1])
+  parts[#parts + 1] = try(conn:read_packet())
+  parts[#parts + 1] = try(conn:skip_packet())
+  parts[#parts + 1] = try(conn:read_packet())
+  parts[#parts + 1] = try(conn:recv(10)) .. try(conn:read_str())
+  local info = try(conn:info())
+  parts[#parts + 1] = info.bytes_written .. " " .. info.bytes_read
+  return table.concat(parts, "|")
+end
+
+-- A stream in small pieces. After a failure the rest of what came is still there.
+local stream = ("0123456789abcdef"):rep(200)
+local pieces = ("for i in range(0, 3200, 320): c.send(%s[i:i + 320])"):format(helper.bytes(stream))
+local function keep_all(conn)
+  local parts = {}
+  local part, message, code = conn:read(37)
+  while part do
+    parts[#parts + 1] = part
+    part, message, code = conn:read(37)
+  end
+  if code == "closed" or code == "io" then
+    part = conn:recv(50)
+    while part and part ~= "" do
+      parts[#parts + 1] = part
+      part = conn:recv(50)
+    end
+  end
+  local got = table.concat(parts)
+  local info = conn:info()
+  assert(got == stream:sub(1, #got), "another stream")
+  assert(#got == info.bytes_read, ("%d of %d bytes lost"):format(info.bytes_read - #got, info.bytes_read))
+  if #got < #stream then error({ message = message, code = code }, 0) end
+  return got
+end
+
+local trusting = { timeout = timeout, ca_file = helper.pem "root" }
+local socket_options = { timeout = timeout, bind = "127.0.0.1", keepalive = { idle = 3, interval = 3, count = 3 } }
+
+local function pem(name, kind)
+  return { cert_file = helper.pem(name), key_file = helper.pem(name, kind or "key") }
+end
+
+-- Each has `peers`, which gives what `run` gets, and is called again when there have been many connections.
+local scenarios = {
+  { name = "resolve", run = function() return table.concat(try(tcp.resolve("localhost", timeout)), " ") end },
+  { name = "plain",
+    peers = function() return helper.listen(both_ways).port end,
+    run = function(port) return use_all(open(tcp.connect("localhost", port, socket_options))) end },
+  { name = "tls",
+    peers = function() return helper.listen(both_ways, { tls = "good" }).port end,
+    run = function(port) return use_all(open(tcp.connect_tls("localhost", port, trusting))) end },
+  { name = "tls 1.2",
+    peers = function() return helper.listen(both_ways, { tls = "good", version = "1.2" }).port end,
+    run = function(port) return use_all(open(tcp.connect_tls("127.0.0.1", port, trusting))) end },
+  { name = "stream",
+    peers = function() return helper.listen(pieces).port end,
+    run = function(port) return keep_all(open(tcp.connect("127.0.0.1", port, timeout))) end },
+  { name = "stream over tls",
+    peers = function() return helper.listen(pieces, { tls = "good" }).port end,
+    run = function(port) return keep_all(open(tcp.connect_tls("127.0.0.1", port, trusting))) end },
+  { name = "start_tls",
+    peers = function()
+      return helper.listen([[
+        c.send(b"ready\n")
+        c.recv_line()
+        c.handshake("good")
+        c.send(b"secret\n")
+      ]]).port
+    end,
+    run = function(port)
+      local conn = open(tcp.connect("127.0.0.1", port, timeout))
+      local line = try(conn:read_line())
+      try(conn:send "STARTTLS\n")
+      conn = open(conn:start_tls { ca_file = trusting.ca_file, server_name = "localhost" })
+      return line .. try(conn:read_line())
+    end },
+  { name = "listen",
+    run = function()
+      local listener = open(tcp.listen("localhost", 0, { timeout = timeout, keepalive = true, reuse_port = true }))
+      local client = open(tcp.connect("127.0.0.1", listener:port(), timeout))
+      local readable = try(tcp.poll({ listener }, {}, timeout))
+      local served = open(listener:accept(timeout))
+      try(client:send "hello\n")
+      local readable_too, writable, code = tcp.poll({ listener, served }, { client }, timeout)
+      try(readable_too, writable, code)
+      try(client:set_keepalive { idle = 5 })
+      try(client:set_nodelay(false))
+      local said = try(served:read_line())
+      try(served:shutdown())
+      return ("%d %d %s %s"):format(#readable, #writable, said, try(client:read_str()))
+    end },
+  { name = "listen with tls", slow = true,
+    run = function()
+      local listener = open(tcp.listen("127.0.0.1", 0, { timeout = timeout, tls = pem "good" }))
+      getenv "fault:pause"
+      local peer = helper.dial(listener:port(), "c.send(b'hello\\n')\nreturn c.recv_all()", { tls = true })
+      getenv "fault:go on"
+      local served = open(listener:accept(timeout))
+      local said = try(served:read_line())
+      try(served:send "good bye")
+      try(served:shutdown())
+      getenv "fault:pause"
+      local fine, heard = pcall(peer.result, peer)
+      getenv "fault:go on"
+      return said .. (fine and heard or "(the peer heard nothing)")
+    end },
+  -- The first address does not answer: two connects at once behind one descriptor.
+  { name = "race", slow = true, only = { "epoll_create1", "epoll_ctl", "epoll_wait", "socket", "connect", "getsockopt",
+      "getpeername" },
+    peers = function()
+      local port = helper.listen "c.send(b'first')".port
+      helper.listen("", { host = "127.0.0.2", port = port, full = true })
+      return port
+    end,
+    run = function(port)
+      getenv "fault:race two.test"
+      local conn = open(tcp.connect("two.test", port, { timeout = timeout, connect_timeout = 0.6 }))
+      return try(conn:read(5))
+    end },
+}
+
+-- Running -----------------------------------------------------------------------------------------
+
+local function sorted(t)
+  local keys = {}
+  for key in pairs(t) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  return keys
+end
+
+-- Runs a scenario while `arm` holds: whether it went well, its result or failure, and the counts.
+local function run(scenario, given, arm)
+  assert(getenv("fault:arm " .. arm) == "yes")
+  local before = helper.clock()
+  local ok, result = pcall(scenario.run, given)
+  local took = helper.clock() - before
+  local counts = {}
+  for name, count in getenv "fault:stop":gmatch "(%S+)=(%d+)" do counts[name] = tonumber(count) end
+  close_all()
+  return ok, result, counts, took
+end
+
+local cases, codes, wrong = 0, {}, 0
+
+local function complain(scenario, call, nth, how, text)
+  wrong = wrong + 1
+  print(("%s: %s, call %d fails with %s: %s"):format(scenario.name, call, nth, tostring(how), text))
+end
+
+-- Fails the nth call of `call`: false when there is no such call.
+local function case(scenario, given, expected, call, nth, how, allowed)
+  local descriptors = getenv "fault:fds"
+  local ok, result, counts, took = run(scenario, given, ("%s %d %s"):format(call, nth, tostring(how)))
+  if counts.hits == 0 and nth > 0 then return false end
+  cases = cases + 1
+  if took > 3 * timeout then complain(scenario, call, nth, how, ("took %.1f s"):format(took)) end
+  -- A resolver's thread that was left behind ends its pipe when it is through.
+  local late = helper.clock() + 2
+  while getenv "fault:fds" ~= descriptors and helper.clock() < late do end
+  if getenv "fault:fds" ~= descriptors then
+    complain(scenario, call, nth, how, ("descriptors: %s, then %s"):format(descriptors, getenv "fault:fds"))
+  end
+  if ok then
+    if result ~= expected then complain(scenario, call, nth, how, "another result") end
+  elseif type(result) ~= "table" then
+    complain(scenario, call, nth, how, tostring(result))
+  else
+    local code = tostring(result.code)
+    codes[code] = (codes[code] or 0) + 1
+    if not allowed[code] then complain(scenario, call, nth, how, tostring(result.message)) end
+  end
+  return true
+end
+
+-- A peer's thread and its connections are kept until it ends.
+local function fresh(scenario)
+  helper.finish()
+  return scenario.peers and scenario.peers()
+end
+
+local function sweep(scenario)
+  local given = fresh(scenario)
+  for _ = 1, 2 do assert(run(scenario, given, "- 0 0")) end
+  local _, expected = run(scenario, given, "- 0 0")
+  local begun, first = helper.clock(), cases
+  for _, call in ipairs(scenario.only or sorted(faults)) do
+    given = fresh(scenario)
+    for _, how in ipairs(sorted(faults[call])) do
+      -- Calls that are many are alike: of those beyond the first dozen some are taken.
+      local nth, step = 1, 1
+      while case(scenario, given, expected, call, nth, how, faults[call][how]) do
+        if nth >= 12 then step = step * 2 end
+        nth = nth + step
+      end
+    end
+  end
+  for _, each in ipairs(always) do
+    given = fresh(scenario)
+    case(scenario, given, expected, each[1], 0, each[2], same)
+  end
+  helper.finish()
+  print(("%-16s %5d faults in %5.1f s"):format(scenario.name, cases - first, helper.clock() - begun))
+  io.flush()
+end
+
+helper.pem "root" -- the peers' process must not be under the filter
+assert(getenv "fault:install" == "yes", "no fault injection here: " .. tostring(getenv "fault:install"))
+
+-- The only call that is made once: a thread that has looked up a name waits for the next one.
+local first = { name = "first name", run = function() return try(tcp.resolve("localhost", timeout))[1] end }
+assert(case(first, nil, "127.0.0.1", "pthread_create", 1, EAGAIN, faults.pthread_create[EAGAIN]))
+
+local chosen = {}
+for _, name in ipairs(arg) do chosen[name] = true end
+for _, scenario in ipairs(scenarios) do
+  if not next(chosen) or chosen[scenario.name] then sweep(scenario) end
+end
+
+local words = {}
+for _, code in ipairs(sorted(codes)) do words[#words + 1] = ("%s %d"):format(code, codes[code]) end
+print(("%d faults: %d wrong; codes: %s"):format(cases, wrong, table.concat(words, ", ")))
+os.exit(wrong == 0 and cases > 0 and 0 or 1, true)

@@ -1,0 +1,188 @@
+-- soak.lua PARTS: a long life of the module, 1/PARTS of it: a million packets over TCP and over TLS, 100,000
+-- connects and so on (the table at the end). After the first tenth of each, resident memory must not grow by
+-- 2 MB, and descriptors not at all. Prints a line for each; run by scripts/soak.
+
+local tcp = require "tcp"
+local safe = require "tcp.safe"
+
+local parts = tonumber(arg[1])
+local most_growth = 2 * 1024 -- kB
+local certificates = ".build/spec/certificates"
+
+local function output(command)
+  local pipe = assert(io.popen(command, "r"))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
+assert(os.execute("sh spec/support/make_ca.sh " .. certificates))
+local peers = assert(io.popen(("exec %s tests/soak/peer.py %s"):format(os.getenv "PYTHON" or "python3", certificates)))
+local ports = assert((loadstring or load)(peers:read "*l"))() -- luacheck: ignore 113
+
+local root = certificates .. "/root.pem"
+local plain = { timeout = 10 }
+local trusting = { timeout = 10, ca_file = root }
+
+local function connect(port, host)
+  return tcp.connect(host or "127.0.0.1", port, plain)
+end
+
+local packet = { comando = "atualizar", id = 0, valores = { 10, 20, 30 }, nome = "Conceição" }
+
+-- Packets there and back, twenty in one go.
+local function exchange(conn)
+  return function(times)
+    for at = 1, times, 20 do
+      for i = at, at + 19 do
+        packet.id = i
+        conn:write_json_packet(packet)
+      end
+      for i = at, at + 19 do
+        local answer = conn:read_json_packet()
+        if answer.id ~= i or answer.nome ~= packet.nome then error "another packet" end
+      end
+    end
+  end
+end
+
+-- One in two is closed, the other left to the collector.
+local function finish(conn, i)
+  if #conn:read_json_packet() ~= 3 then error "another packet" end
+  if i % 2 == 0 then conn:close() end
+  if i % 100 == 0 then collectgarbage() end
+end
+
+local function connects(times)
+  for i = 1, times do
+    finish(connect(ports.greet, i % 10 == 0 and "localhost" or nil), i)
+  end
+end
+
+local function tls_connects(times)
+  local session
+  for i = 1, times do
+    local options = { timeout = 10, ca_file = root, session = i % 4 == 0 and session or nil }
+    local conn = tcp.connect_tls("127.0.0.1", ports.greet_tls, options)
+    if i % 4 == 3 then
+      conn:read_json_packet()
+      session = conn:session()
+      conn:close()
+    else
+      finish(conn, i)
+    end
+  end
+end
+
+-- Whom a handshake fails with, and the codes that it may fail with: what is sent to a peer that has gone
+-- may find a reset.
+local failing = {
+  { "stranger", { certificate = true } },
+  { "other_host", { certificate = true } },
+  { "expired", { certificate = true } },
+  { "plain", { tls = true } },
+  { "reset", { closed = true } },
+  { "cut", { closed = true } },
+}
+
+local function failures(times)
+  for i = 1, times do
+    local name, codes = failing[i % #failing + 1][1], failing[i % #failing + 1][2]
+    local conn, message, code = safe.connect_tls("127.0.0.1", ports[name], trusting)
+    if conn or not codes[code] then error(name .. ": " .. tostring(message)) end
+  end
+end
+
+local function refusals(times)
+  local listener = tcp.listen("127.0.0.1", 0)
+  local port = listener:port()
+  listener:close()
+  for _ = 1, times do
+    local conn, message, code = safe.connect("127.0.0.1", port, 10)
+    if conn or code ~= "refused" then error(tostring(message)) end
+  end
+end
+
+local function accepts(times)
+  local listener = tcp.listen("127.0.0.1", 0)
+  for i = 1, times do
+    local client = connect(listener:port())
+    local served = listener:accept(10)
+    client:send "hello"
+    client:close()
+    if served:read_str() ~= "hello" then error "something else" end
+    if i % 2 == 0 then served:close() end
+    if i % 100 == 0 then collectgarbage() end
+  end
+  listener:close()
+end
+
+local function timeouts(times)
+  local quiet = safe.connect("127.0.0.1", ports.echo, 10)
+  quiet:set_timeout(0.00001)
+  for _ = 1, times do
+    local value, message, code = quiet:read(1)
+    if value or code ~= "timeout" then error(tostring(message)) end
+  end
+  quiet:close()
+end
+
+local function json(times)
+  local text = tcp.json.encode { packet, packet, { "é", 1.5, true, tcp.json.null } }
+  for i = 1, times do
+    -- Lua orders the keys as it likes.
+    if #tcp.json.encode(tcp.json.decode(text)) ~= #text then error "another text" end
+    if i % 10 == 0 and safe.json.decode "[1, 2, {" then error "no failure" end
+  end
+end
+
+local function resident()
+  local file = assert(io.open "/proc/self/status")
+  local kilobytes = file:read "*a":match "VmRSS:%s*(%d+) kB"
+  file:close()
+  return tonumber(kilobytes)
+end
+
+-- io.popen's own pipe has two ends for a moment, so the least of some counts is it.
+local function descriptors_now()
+  local least = math.huge
+  for _ = 1, 3 do least = math.min(least, tonumber(output "sleep 0.1; ls /proc/$PPID/fd | wc -l")) end
+  return least
+end
+
+local function measure()
+  for _ = 1, 3 do collectgarbage() end
+  return resident(), descriptors_now()
+end
+
+local failed = false
+
+local function soak(name, times, act)
+  local tenth = math.ceil(times / parts / 10 / 20) * 20
+  local begun = os.time()
+  act(tenth)
+  local before, descriptors = measure()
+  for _ = 2, 10 do act(tenth) end
+  local after, descriptors_after = measure()
+  local bad = after - before >= most_growth or descriptors ~= descriptors_after
+  failed = failed or bad
+  io.write(("%-42s %9d in %4d s, resident %5d kB then %+5d kB, descriptors %d then %+d%s\n"):format(
+    name, tenth * 10, os.time() - begun, before, after - before, descriptors, descriptors_after - descriptors,
+    bad and "  FAILED" or ""))
+  io.flush()
+end
+
+local over_tcp = connect(ports.echo)
+soak("packets over TCP, there and back", 1000000, exchange(over_tcp))
+over_tcp:close()
+local over_tls = tcp.connect_tls("127.0.0.1", ports.echo_tls, trusting)
+soak("packets over TLS, there and back", 1000000, exchange(over_tls))
+over_tls:close()
+soak("connects", 100000, connects)
+soak("TLS connects, a quarter with a session", 10000, tls_connects)
+soak("failed TLS handshakes, six kinds", 10000, failures)
+soak("refused connects", 20000, refusals)
+soak("accepted connections", 20000, accepts)
+soak("reads that time out", 100000, timeouts)
+soak("JSON texts, one in ten of them bad", 1000000, json)
+os.exit(failed and 1 or 0, true)
