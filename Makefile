@@ -16,7 +16,7 @@ unexport CC CFLAGS
 
 LIBRARY = target/$(FLAVOR)/release/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build module install deps demo test spec lint check bench-json bench-tls clean help
+.PHONY: build module install deps demo test spec lint check bench bench-json bench-tls docs deb reliability soak faults hostile oom fuzz valgrind asan supply clean help
 
 build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
@@ -48,11 +48,51 @@ lint: ## rustfmt, clippy, rustdoc, luacheck, and the rules of scripts/rules
 
 check: lint test ## lint and test
 
+bench: ## all beside LuaSocket, LuaSec and lua-cjson, cqueues, luv and C; BENCH='--quick', BENCH='--chart'
+	@scripts/deps bench
+	@for lua in lua5.4 luajit; do '$(MAKE)' --no-print-directory module LUA=$$lua || exit; done
+	@bench/run.py $(BENCH)
+
 bench-json: module ## decode and encode against lua-cjson: ratios, paired in one run
 	@LUA_CPATH='.build/$(FLAVOR)/?.so;;' '$(LUA)' bench/json/compare.lua
 
 bench-tls: module ## handshakes against LuaSec: ratios, paired in one run
 	@LUA_CPATH='.build/$(FLAVOR)/?.so;;' '$(LUA)' bench/tls/compare.lua
+
+docs: ## render README.md and docs/ to .build/docs/index.html
+	@scripts/deps docs
+	@docs/html/build .build/docs
+
+deb: ## Debian packages, one for each Lua from 5.1 to 5.4, in .build/deb
+	@scripts/deps build deb
+	@packaging/build-deb .build/deb
+
+reliability: ## the short form, some minutes, of all the targets below; CI runs it
+	@MAKE='$(MAKE)' scripts/reliability
+
+soak: module ## a million packets, 100,000 connects ... on $(LUA): memory and descriptors stay; PARTS=10 for a tenth
+	@scripts/soak '$(LUA)' $(FLAVOR) $(PARTS)
+
+faults: module ## each system call fails in turn, on $(LUA)
+	@tests/faults/run '$(LUA)'
+
+hostile: module ## 1,000 servers that misbehave at random, on $(LUA); COUNT=, SEED=
+	@tests/hostile/run '$(LUA)' $(or $(COUNT),1000) $(or $(SEED),1)
+
+oom: module ## each of Lua's allocations fails in turn, on $(LUA)
+	@tests/oom/run '$(LUA)'
+
+fuzz: ## the fuzz targets, SECONDS=60 each
+	@scripts/fuzz $(or $(SECONDS),60)
+
+valgrind: module ## all specs on $(LUA) under valgrind, about twenty minutes
+	@scripts/valgrind '$(LUA)' $(FLAVOR) $(SPEC)
+
+asan: ## all specs on $(LUA) with the address sanitizer
+	@scripts/asan '$(LUA)' $(FLAVOR) $(SPEC)
+
+supply: ## licences, duplicates, sources and Rust versions of what the module is built of
+	@scripts/supply
 
 .build/lua5.5: $(wildcard scripts/lua55/*)
 	scripts/lua55/build $@
