@@ -1,57 +1,31 @@
--- Bidirectional Communication, the last of the four usage examples.
+-- Chat over JSON packets: what is typed goes out, what comes is printed, whichever is first.
 -- usage: lua examples/chat.lua HOST PORT; then a message a line, and "sair" to stop sending
+local tcp = require "tcp.safe"
 
-require("tcp").export()
+local conn = assert(tcp.connect(arg[1], tonumber(arg[2])))
+local terminal = 0 -- the descriptor of stdin
+-- Else a line that is typed ahead would sit in a buffer, where `poll` cannot see it.
+io.stdin:setvbuf "no"
+local watched = { conn, terminal }
 
--- The example, word for word ---------------------------------------------------------------------
-
-function chat_client(host, porta)
-    local conn = connect(host, porta)
-
-    -- Thread to receive messages
-    local function receber_mensagens()
-        while true do
-            local mensagem = conn:read_json_packet()
-            print("Recebido:", mensagem.texto)
-        end
+print("Digite mensagens; \"sair\" termina.")
+while true do
+  for _, ready in ipairs(tcp.poll(watched)) do
+    if ready == conn then
+      local message, why = conn:read_json_packet()
+      if not message then
+        print("End: " .. why)
+        os.exit(0)
+      end
+      print("Recebido:", message.texto)
+    else
+      local text = io.read()
+      if text and text ~= "sair" then
+        assert(conn:write_json_packet { tipo = "mensagem", texto = text, timestamp = os.time() })
+      else
+        conn:shutdown() -- nothing more from here; what the others say is still read
+        watched = { conn }
+      end
     end
-
-    -- Thread to send messages (simplified)
-    local function enviar_mensagens()
-        while true do
-            io.write("Digite mensagem: ")
-            local texto = io.read()
-            if texto == "sair" then break end
-
-            conn:write_json_packet({
-                tipo = "mensagem",
-                texto = texto,
-                timestamp = os.time()
-            })
-        end
-    end
-
-    -- Em um ambiente real, isso seria feito com corrotinas
-    -- This is a simplification for demonstration
-end
-
--- and what runs it ---------------------------------------------------------------------------------
-
--- The function above makes its two halves and calls neither. They are taken from it on its last line, where they are
--- its fourth and fifth local (after host, porta and conn), and run one after the other: what is typed is sent until
--- "sair", then what came is printed until the server hangs up.
-local receber, enviar
-debug.sethook(function(_, linha)
-  local lugar = debug.getinfo(2, "fS")
-  if lugar.func == chat_client and linha == lugar.lastlinedefined then
-    receber = select(2, debug.getlocal(2, 4))
-    enviar = select(2, debug.getlocal(2, 5))
   end
-end, "l")
-chat_client(arg[1], tonumber(arg[2]))
-debug.sethook()
-
-enviar()
-print()
-local _, erro = pcall(receber)
-print("End: " .. tostring(erro))
+end

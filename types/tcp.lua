@@ -263,7 +263,11 @@ function Connection:events() end
 ---@return number?
 function Connection:timeout() end
 
+---@class tcp.TlsConnectionInfo: tcp.Info
+---@field tls tcp.TlsInfo
+
 ---@class tcp.TlsConnection: tcp.Connection
+---@field info fun(self: tcp.TlsConnection): tcp.TlsConnectionInfo
 local TlsConnection = {}
 
 ---What resumes this session later, an opaque secret; nil until the server has sent it.

@@ -90,8 +90,11 @@ impl Session {
     }
 }
 
-/// Chains that were decoded lately, each with its DER: decoding one costs a third of a handshake.
-static DECODED: Mutex<VecDeque<(Vec<Vec<u8>>, Vec<X509>)>> = Mutex::new(VecDeque::new());
+/// A chain and what it was decoded from.
+type Decoded = (Vec<Vec<u8>>, Vec<X509>);
+
+/// Those that were decoded lately: to decode one costs a third of a handshake.
+static DECODED: Mutex<VecDeque<Decoded>> = Mutex::new(VecDeque::new());
 const KEPT: usize = 16;
 
 fn decode(ders: Vec<&[u8]>) -> Option<Vec<X509>> {

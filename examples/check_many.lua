@@ -1,0 +1,74 @@
+-- Checks many hosts at once, as a monitoring plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+-- usage: lua examples/check_many.lua [AT ONCE (100)] < LIST
+-- A line of the list is HOST PORT, then what else to check: "tls" (the certificate holds, and for how
+-- long), "ping" (a JSON packet is answered by one with status = "ok"), or both. CA_FILE in the
+-- environment names certificates to trust in place of the system's.
+local cqueues, tcp = require "cqueues", require "tcp.safe"
+tcp.use "cqueues"
+
+local OK, WARNING, CRITICAL = 0, 1, 2
+local names = { [0] = "OK", "WARNING", "CRITICAL", "UNKNOWN" }
+local DAYS, TIMEOUT = 14, 5 -- a certificate that ends sooner is a warning; seconds for each host
+
+local function finish(state, text)
+  print(("%s - %s"):format(names[state], text))
+  os.exit(state)
+end
+
+local function check(host, port, what)
+  local connect = what:find "tls" and tcp.connect_tls or tcp.connect
+  local conn, why = connect(host, port, { timeout = TIMEOUT, ca_file = what:find "tls" and os.getenv "CA_FILE" or nil })
+  if not conn then return CRITICAL, why end
+  local info, state, text = conn:info(), OK, ""
+  if info.tls then
+    local days = math.floor((info.tls.certificate.not_after - os.time()) / 86400)
+    if days < DAYS then state = WARNING end
+    text = (", certificate for %d days"):format(days)
+  end
+  if what:find "ping" then
+    local sent, failure = conn:write_json_packet { action = "ping" }
+    local answer = sent
+    if sent then answer, failure = conn:read_json_packet() end
+    if not answer then
+      state, text = CRITICAL, ", " .. failure
+    elseif answer.status ~= "ok" then
+      state, text = WARNING, ", status " .. tostring(answer.status)
+    end
+  end
+  conn:close()
+  return state, ("%.0f ms%s"):format(info.timings.total * 1000, text)
+end
+
+local hosts = {}
+for line in io.lines() do
+  local host, port, what = line:match "^%s*([^%s#]+)%s+(%d+)%s*(.-)%s*$"
+  if host then hosts[#hosts + 1] = { name = host, port = tonumber(port), what = what } end
+end
+if not hosts[1] then finish(3, "no hosts on stdin") end
+
+local loop, next_host, done, worst = cqueues.new(), 0, 0, OK
+for _ = 1, math.min(tonumber(arg[1]) or 100, #hosts) do
+  loop:wrap(function()
+    while next_host < #hosts do
+      next_host = next_host + 1
+      local host = hosts[next_host]
+      host.state, host.text = check(host.name, host.port, host.what)
+      done, worst = done + 1, math.max(worst, host.state)
+      io.stderr:write(("\r%d of %d checked"):format(done, #hosts))
+    end
+  end)
+end
+local ran, why = loop:loop()
+io.stderr:write "\n"
+if not ran then finish(3, tostring(why)) end
+
+local counts = { [0] = 0, 0, 0 }
+for _, host in ipairs(hosts) do
+  counts[host.state] = counts[host.state] + 1
+end
+print(("%s - %d hosts: %d ok, %d warnings, %d critical"):format(
+  names[worst], #hosts, counts[OK], counts[WARNING], counts[CRITICAL]))
+for _, host in ipairs(hosts) do
+  print(("%-8s %-30s %s"):format(names[host.state], host.name .. ":" .. host.port, host.text))
+end
+os.exit(worst)

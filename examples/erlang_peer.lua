@@ -1,0 +1,14 @@
+-- Talks to an Erlang process over a socket with {packet, 4}: its frames are our packets.
+-- usage: escript examples/erlang_peer.escript     prints its port
+--        lua examples/erlang_peer.lua HOST PORT WORD...
+
+local tcp = require "tcp"
+
+local conn = tcp.connect(arg[1], tonumber(arg[2]))
+for i = 3, #arg do
+  conn:write_packet(arg[i]) -- any bytes: here the Erlang side reverses them
+  print(arg[i], conn:read_packet())
+end
+conn:write_packet("") -- a packet may be empty
+print("bytes in an empty packet:", #conn:read_packet())
+conn:close()

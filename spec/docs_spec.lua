@@ -1,0 +1,481 @@
+-- The documentation is true: every block of Lua in the READMEs and in docs/ runs, and prints what the
+-- comments with `-->` say; every function, method, option and field of types/tcp.lua is described, every
+-- message of the source stands in docs/errors.md, and no link leads nowhere.
+--
+-- The hosts of the examples exist nowhere. The module that a block requires looks them up in `places`:
+-- a peer of ours stands for each, and TLS is verified for the name that the block gives.
+
+local helper = require "spec.support.helper"
+
+local setfenv = rawget(_G, "setfenv")
+local load = loadstring or load -- luacheck: ignore 113 143
+
+local pages = { "README.md", "README.pt-br.md" }
+for page in io.popen("ls docs/*.md"):lines() do pages[#pages + 1] = page end
+
+-- The hosts -----------------------------------------------------------------------------------------
+
+local folder -- of their certificates: `site` for *.example.com, `expired`
+
+local function make_certificates()
+  folder = helper.pem("root"):gsub("[^/]+/root.pem$", "docs." .. os.tmpname():match "[^/]+$")
+  local middle = helper.pem "middle"
+  local command = { "set -e; umask 077; mkdir " .. folder .. "; cd " .. folder }
+  for name, words in pairs { site = { "*.example.com", 2 }, expired = { "expired.example.com", -1 } } do
+    command[#command + 1] = ([[
+      openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=%s -keyout %s.key -out csr
+      echo 'subjectAltName = DNS:%s' >ext
+      openssl x509 -req -in csr -CA ../certificates/middle.pem -CAkey ../certificates/middle.key \
+        -set_serial 2 -days %d -extfile ext -out %s.pem
+      cat ../certificates/middle.pem >>%s.pem]]):format(name, name, words[1], words[2], name, name)
+  end
+  local pipe = io.popen("{ " .. table.concat(command, "\n") .. "\n} 2>&1; echo $?")
+  local said = pipe:read "*a"
+  pipe:close()
+  assert(said:find "\n0\n$", middle .. ": " .. said)
+end
+
+local echo = [[
+  while data := c.recv(): c.send(data)
+]]
+local site = function(name) return "../" .. folder:match "[^/]+$" .. "/" .. name end
+
+local places = {
+  ["echo.example.com:7"] = function() return helper.listen(echo) end,
+  -- OpenSSL's own server resumes sessions. It reverses lines: those of one letter come back as they were.
+  ["echo.example.com:8443"] = function()
+    return helper.program(
+      ("openssl s_server -rev -accept 127.0.0.1:0 -cert %s/site.pem -key %s/site.key -cert_chain %s"):format(
+        folder, folder, helper.pem "middle"), { ready = "^ACCEPT .*:([0-9]+)" })
+  end,
+  ["db.example.com:5432"] = function() return helper.listen("", { listen = false }) end,
+  ["silent.example.com:9000"] = function() return helper.listen "c.hold()" end,
+  ["log.example.com:514"] = function() return helper.listen [[ c.send(b"first line\nsecond line\nthe last") ]] end,
+  ["feed.example.com:4000"] = function()
+    return helper.listen [[ c.send(b'{"id": 1, "text": "first"}\n{"id": 2, "text": "second"}\n') ]]
+  end,
+  ["www.example.com:80"] = function()
+    return helper.listen [[
+      request = b""
+      while not request.endswith(b"\r\n\r\n"): request += c.recv_exactly(1)
+      c.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+    ]]
+  end,
+  ["www.example.com:443"] = function() return helper.listen("c.hold()", { tls = site "site" }) end,
+  ["expired.example.com:443"] = function() return helper.listen("c.hold()", { tls = site "expired" }) end,
+  ["clients.example.com:8444"] = function()
+    return helper.listen([[
+      name = dict(part[0] for part in c.sock.getpeercert()["subject"])["commonName"]
+      c.send(("hello %s\n" % name).encode())
+    ]], { tls = site "site", client_ca = "root" })
+  end,
+  ["api.example.com:8443"] = function()
+    return helper.listen([[
+      while True:
+        request = json.loads(c.recv_packet())
+        c.send_packet({"pong": request["ping"], "version": "1.4"})
+    ]], { tls = site "site" })
+  end,
+  ["mail.example.com:25"] = function()
+    return helper.listen(([[
+      c.send(b"220 mail.example.com\r\n")
+      assert c.recv_line() == b"STARTTLS\r\n"
+      c.send(b"220 go ahead\r\n")
+      c.handshake(%q)
+      c.hold()
+    ]]):format(site "site"))
+  end,
+}
+
+local files = {
+  ["client.pem"] = function() return helper.pem "client" end,
+  ["client.key"] = function() return helper.pem("client", "key") end,
+  ["server.pem"] = function() return helper.pem "good" end,
+  ["server.key"] = function() return helper.pem("good", "key") end,
+}
+
+-- A block -------------------------------------------------------------------------------------------
+
+-- The world of one block: the modules that it requires, what it prints, and the peers that it meets.
+local function new_world(block)
+  local world = { printed = {}, here = {}, is_in_loop = block.code:find("tcp.use", 1, true) }
+
+  -- With the files of the examples replaced by ours.
+  local function real(options)
+    if type(options) ~= "table" then return options end
+    local copy = {}
+    for k, v in pairs(options) do
+      if k == "tls" then v = real(v) end
+      copy[k] = files[v] and files[v]() or v
+    end
+    return copy
+  end
+
+  local function find(host, port)
+    local place = tostring(host) .. ":" .. tostring(port)
+    if not places[place] then return end
+    world.here[place] = world.here[place] or places[place]()
+    return world.here[place].port
+  end
+
+  -- The options of TLS with a peer that stands for `host`: our CA is the system's.
+  local function trusting(options, host)
+    options = type(options) == "table" and real(options) or { timeout = options }
+    options.server_name = options.server_name or host
+    if not (options.ca or options.ca_dir) then options.ca_file = options.ca_file or helper.pem "root" end
+    return options
+  end
+
+  function world.module(name)
+    local module = require(name)
+    local ours = setmetatable({}, { __index = module })
+    function ours.connect(host, port, options)
+      local here = find(host, port)
+      local conn, message, code, details =
+        helper.keep(module.connect(here and "127.0.0.1" or host, here or port, real(options)))
+      if not conn then return nil, message, code, details end
+      world.methods = debug.getmetatable(conn).__index
+      world.start_tls = world.start_tls or world.methods.start_tls
+      function world.methods.start_tls(self, how) return world.start_tls(self, trusting(how, host)) end
+      return conn
+    end
+    function ours.connect_tls(host, port, options)
+      local here = find(host, port)
+      if not here then return helper.keep(module.connect_tls(host, port, real(options))) end
+      return helper.keep(module.connect_tls("127.0.0.1", here, trusting(options, host)))
+    end
+    function ours.listen(host, port, options)
+      return helper.keep(module.listen(host, port, real(options)))
+    end
+    function ours.export(env)
+      env = env or world.env
+      module.export(env)
+      env.connect, env.connect_tls = ours.connect, ours.connect_tls
+      return ours
+    end
+    return ours
+  end
+
+  -- Undoes what the block has set.
+  function world.restore()
+    if world.methods then world.methods.start_tls = world.start_tls end
+    if world.is_in_loop then require("tcp").use(nil) end
+  end
+
+  -- The text with the peers' addresses as the block has them.
+  function world.told(text)
+    for place, peer in pairs(world.here) do
+      text = text:gsub("127%.0%.0%.1:" .. peer.port .. "%f[%D]", (place:gsub("%%", "%%%%")))
+    end
+    return text
+  end
+
+  function world.print(...)
+    local words = {}
+    for i = 1, select("#", ...) do words[i] = tostring((select(i, ...))) end
+    world.printed[#world.printed + 1] = world.told(table.concat(words, " "):gsub("%s+$", ""))
+  end
+
+  return world
+end
+
+-- What the comments of a block expect it to print; `...` in them is any text.
+local function expectations(code)
+  local expected = {}
+  for text in code:gmatch "%-%->%s?([^\n]*)" do
+    local pattern = text:gsub("%p", "%%%0"):gsub("%%%.%%%.%%%.", ".*")
+    expected[#expected + 1] = { text = text, pattern = "^" .. pattern .. "$" }
+  end
+  return expected
+end
+
+-- Whether a library that is not ours, and that the block requires, is missing here.
+local function missing_library(code)
+  for name in code:gmatch "require[%s(]*\"([%w_.]+)\"" do
+    if not name:find "^tcp%f[%W]" and not pcall(require, name) then return name end
+  end
+end
+
+local function run(block)
+  local world = new_world(block)
+  local env = setmetatable({ print = world.print }, { __index = _G })
+  env._G, world.env = env, env
+  function env.require(name)
+    if name == "tcp" or name == "tcp.safe" then return world.module(name) end
+    return require(name)
+  end
+  local chunk
+  if setfenv then
+    chunk = assert(load(("\n"):rep(block.line) .. block.code, "=" .. block.page))
+    setfenv(chunk, env)
+  else
+    chunk = assert(load(("\n"):rep(block.line) .. block.code, "=" .. block.page, "t", env))
+  end
+  local ok, message = pcall(chunk)
+  world.restore()
+  assert(ok, message)
+  local expected = expectations(block.code)
+  if #expected == 0 then return end
+  local said = table.concat(world.printed, "\n")
+  for i, line in ipairs(expected) do
+    local printed = world.printed[i]
+    assert(printed and printed:find(line.pattern),
+      ("%s:%d: expected %q of:\n%s"):format(block.page, block.line, line.text, said))
+  end
+  assert(#world.printed == #expected, ("%s:%d: printed more:\n%s"):format(block.page, block.line, said))
+end
+
+-- The Lua blocks of a page, with the lines that they begin after.
+local function blocks_of(page)
+  local blocks, block, number = {}, nil, 0
+  for line in (helper.contents(page) .. "\n"):gmatch "(.-)\n" do
+    number = number + 1
+    if line == "```lua" then
+      block = { page = page, line = number, lines = {} }
+    elseif line == "```" and block then
+      block.code = table.concat(block.lines, "\n")
+      blocks[#blocks + 1] = block
+      block = nil
+    elseif block then
+      block.lines[#block.lines + 1] = line
+    end
+  end
+  assert(not block, page .. ": a block without an end")
+  return blocks
+end
+
+describe("the code of", function()
+  setup(make_certificates)
+  teardown(function() os.execute("rm -rf " .. folder) end)
+  after_each(helper.finish)
+
+  for _, page in ipairs(pages) do
+    for _, block in ipairs(blocks_of(page)) do
+      it(("%s:%d runs"):format(page, block.line), function()
+        local missing = missing_library(block.code)
+        if missing then return pending("no " .. missing .. " for this Lua") end
+        run(block)
+      end)
+    end
+  end
+
+  -- The checks themselves can fail.
+  it("a page is not believed", function()
+    local function of(code) return { page = "page", line = 1, code = code } end
+    assert(not pcall(run, of 'print("a") --> b'))
+    assert(not pcall(run, of 'print("a") --> a\nprint("b")'))
+    assert(not pcall(run, of 'require("tcp").connect("db.example.com", 5432)'))
+    assert(not pcall(run, of 'require("tcp").connect_tls("expired.example.com", 443)'))
+    assert(not pcall(run, of "no Lua"))
+    run(of 'print("a", 1) --> a ...')
+  end)
+end)
+
+-- Names ---------------------------------------------------------------------------------------------
+
+describe("the pages", function()
+  local types = helper.contents "types/tcp.lua"
+  local reference = ""
+  for _, page in ipairs(pages) do
+    if page:find "^docs/" then reference = reference .. helper.contents(page) end
+  end
+
+  local headings, rows = "\n", "\n"
+  for line in reference:gmatch "[^\n]+" do
+    if line:find "^### " then headings = headings .. line .. "\n" end
+    if line:find "^| `" then rows = rows .. line:match "^| ([^|]*)|" .. "\n" end
+  end
+
+  it("have a heading, or a row, for every function and method", function()
+    local prefixes = { tcp = { "tcp." }, json = { "tcp.json." }, Connection = { "conn:" },
+      TlsConnection = { "tls:", "conn:" }, Listener = { "listener:" } }
+    local count = 0
+    for class, name in types:gmatch "\nfunction (%w+)[.:]([%w_]+)%(" do
+      local found = false
+      for _, prefix in ipairs(assert(prefixes[class], class)) do
+        local call = "`" .. prefix .. name .. "("
+        found = found or headings:find(call, 1, true) or rows:find(call, 1, true)
+      end
+      assert(found, class .. "." .. name .. " is not described")
+      count = count + 1
+    end
+    assert(count > 50)
+  end)
+
+  it("have no heading for what is not there", function()
+    for prefix, name in headings:gmatch "`([%w.]+[.:])([%w_]+)%(" do
+      local class = ({ ["tcp."] = "tcp", ["tcp.json."] = "json", ["conn:"] = "Connection",
+        ["tls:"] = "TlsConnection", ["listener:"] = "Listener" })[prefix]
+      assert(class, prefix)
+      assert(types:find("\nfunction " .. class .. "[.:]" .. name .. "%("), prefix .. name .. " does not exist")
+    end
+  end)
+
+  it("name what the module exports", function()
+    local tcp = require "tcp"
+    for name in pairs(tcp) do
+      assert(name == "json" or reference:find("`tcp." .. name, 1, true), name)
+    end
+    for name in pairs(tcp.json) do assert(reference:find("`tcp.json." .. name, 1, true), name) end
+    assert(loadfile "types/tcp/safe.lua")
+    for name in helper.contents("types/tcp/safe.lua"):gmatch "function safe%.([%w_]+)" do
+      assert.equal("function", type(tcp[name]), name)
+    end
+  end)
+
+  it("have a row, or a word, for every option and field", function()
+    local class
+    for line in types:gmatch "[^\n]+" do
+      class = line:match "^%-%-%-@class ([%w_.]+)" or class
+      local name = line:match "^%-%-%-@field ([%w_]+)"
+      if name then
+        assert(rows:find("`" .. name .. "`", 1, true) or reference:find("`" .. name .. "`", 1, true)
+          or rows:find("`" .. name .. "(", 1, true)
+          or reference:find(name .. " =", 1, true) or reference:find("`tcp." .. name, 1, true),
+          class .. "." .. name .. " is not described")
+      end
+    end
+    for name in types:match("%-%-%-@class tcp.Options(.-)\n\n"):gmatch "@field ([%w_]+)" do
+      assert(rows:find("`" .. name .. "`", 1, true), "there is no row for the option " .. name)
+    end
+    for name in types:match("%-%-%-@class tcp.TlsOnlyOptions(.-)\n\n"):gmatch "@field ([%w_]+)" do
+      assert(rows:find("`" .. name .. "`", 1, true), "there is no row for the option " .. name)
+    end
+  end)
+
+  it("have a row for every code", function()
+    local errors = helper.contents "docs/errors.md"
+    for code in types:gmatch '\n%-%-%-| "([%l_]+)" #' do
+      assert(errors:find("\n| `" .. code .. "` | ", 1, true), code)
+    end
+  end)
+end)
+
+describe("CONTRIBUTING.md", function()
+  it("has the picture of the crate's documentation", function()
+    local picture = helper.contents("src/lib.rs"):match "//! ```text\n(.-)//! ```"
+    local lines = {}
+    for line in picture:gmatch "//!([^\n]*)\n" do lines[#lines + 1] = (line:gsub("^  ", " ")) end
+    local ours = helper.contents("CONTRIBUTING.md"):match "\n```text\n(.-)```"
+    for line in ours:gmatch "[^\n]+" do
+      assert.equal(line:gsub("%s+", " "), (table.remove(lines, 1) or ""):gsub("%s+", " "))
+    end
+    assert.equal(0, #lines)
+  end)
+end)
+
+describe("the README in Portuguese", function()
+  it("has a row for each of the English one", function()
+    local portuguese, count = helper.contents "README.pt-br.md", 0
+    for cell in helper.contents("README.md"):match("\n## Failing\n(.-)\n## Building\n"):gmatch "\n| ([^|\n]*)" do
+      for name in cell:gmatch "`([%w_.:]+)" do
+        assert(portuguese:find("`" .. name, 1, true), name)
+        count = count + 1
+      end
+    end
+    assert(count > 80)
+  end)
+end)
+
+-- Messages ------------------------------------------------------------------------------------------
+
+-- The strings of a source that a person may read: those with a blank in them. What can only be a fault
+-- of ours (`expect`, `unreachable!`) does not count.
+local function strings_of(path)
+  local text, lua = helper.contents(path), path:find "%.lua$"
+  text = ("\n" .. text):gsub("\n#%[cfg%(test%)%]\n.*", "\n"):gsub("\\\n%s*", "")
+  text = lua and text:gsub("%-%-[^\n]*", "") or text:gsub("\n%s*//[^\n]*", "\n"):gsub("%s//%s[^\n]*", "")
+  text = text:gsub("'\\?\"'", "' '")
+  local strings, at = {}, 1
+  while true do
+    local from = text:find('"', at, true)
+    if not from then return strings end
+    local to = from + 1
+    while text:sub(to, to) ~= '"' do to = to + (text:sub(to, to) == "\\" and 2 or 1) end
+    local before = text:sub(math.max(1, from - 14), from - 1)
+    local literal = text:sub(from + 1, to - 1):gsub('\\"', '"'):gsub("\\\\", "\\")
+    if literal:find "%a %S" and not before:find "%.expect%($" and not before:find "unreachable!%($" then
+      strings[#strings + 1] = literal
+    end
+    at = to + 1
+  end
+end
+
+-- No messages for scripts: names, what is cut out of the words of others, and what only this module's own
+-- Lua could bring about.
+local silent = {
+  ["tcp session 1\\n"] = true, ["\\nstack traceback:\\n"] = true, ["no value"] = true,
+  ["tcp object (closed)"] = true, ["without a name"] = true, [" (os error "] = true,
+  ["there is no poller"] = true,
+}
+for i = 1, 5 do silent["Lua 5." .. i] = true end
+
+describe("the table of messages", function()
+  local errors = helper.contents "docs/errors.md"
+
+  -- The first part of a message that the page does not have: `{...}` and `%s` are filled in at run time.
+  local function unknown(message)
+    if silent[message] or message:find "^bad argument #%d to '%l+' %(" then return end
+    for part in (message:gsub("%b{}", "\1"):gsub("%%[sd]", "\1") .. "\1"):gmatch "([^\1]*)\1" do
+      local words = part:gsub("^[%s:,()']+", ""):gsub("[%s:,()]+$", ""):gsub(" '$", "")
+      if words:find "%a%a" and not errors:find(words, 1, true) then return words end
+    end
+  end
+
+  it("has all of the source", function()
+    local count, missing = 0, {}
+    for path in io.popen("find src -name '*.rs' -o -name '*.lua' | sort"):lines() do
+      for _, message in ipairs(strings_of(path)) do
+        count = count + 1
+        local part = unknown(message)
+        if part then missing[#missing + 1] = ("%s: %s (in %q)"):format(path, part, message) end
+      end
+    end
+    assert(count > 100, "only " .. count .. " messages were found")
+    assert.same({}, missing)
+  end)
+
+  it("says what to do about each", function()
+    for row in errors:match("\n## Messages\n(.*)"):gmatch "\n(|[^\n]*)" do
+      assert(not row:find "| *|$" or row:find("<what>", 1, true), row)
+    end
+  end)
+
+  it("would miss one", function()
+    assert.equal("is on fire", unknown "{peer} is on fire")
+    assert.is_nil(unknown "{have} of {need} bytes sent")
+  end)
+end)
+
+-- Links ---------------------------------------------------------------------------------------------
+
+describe("the links", function()
+  -- As GitHub makes an anchor of a heading.
+  local function anchor(heading)
+    return (heading:gsub("%b()(%b[])", "%1"):lower():gsub("[^%w%s_\128-\255-]", ""):gsub("%s", "-"))
+  end
+
+  local function anchors_of(page)
+    local anchors = {}
+    for heading in ("\n" .. helper.contents(page)):gmatch "\n#+ ([^\n]*)" do anchors[anchor(heading)] = true end
+    return anchors
+  end
+
+  local all = { "CHANGELOG.md", "CONTRIBUTING.md" }
+  for _, page in ipairs(pages) do all[#all + 1] = page end
+
+  for _, page in ipairs(all) do
+    it("of " .. page .. " lead somewhere", function()
+      for link in helper.contents(page):gmatch "%]%(([^)%s]+)%)" do
+        if not link:find "^https?://" then
+          local path, fragment = link:match "^([^#]*)#?(.*)$"
+          local target = path == "" and page or (page:match "^(.*/)" or "") .. path
+          target = target:gsub("[^/]+/%.%./", "")
+          local file = assert(io.open(target), page .. ": " .. link)
+          file:close()
+          if fragment ~= "" then assert(anchors_of(target)[fragment], page .. ": " .. link) end
+        end
+      end
+    end)
+  end
+end)

@@ -1,0 +1,315 @@
+-- The programs in examples/, each in a process of its own, against local peers. Those of `make demo` run
+-- there (examples/demo.py).
+
+local helper = require "spec.support.helper"
+
+local function quoted(word)
+  return "'" .. tostring(word):gsub("'", [['\'']]) .. "'"
+end
+
+local function output(command)
+  local pipe = assert(io.popen(command, "r"))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
+-- The command that runs an example with this Lua; our CA is the system's.
+local function command(name, ...)
+  local words = { "env", "SSL_CERT_FILE=" .. helper.pem "root", "timeout", "-s", "KILL", "20",
+    helper.interpreter(), "examples/" .. name .. ".lua", ... }
+  for i, word in ipairs(words) do words[i] = quoted(word) end
+  return table.concat(words, " ")
+end
+
+local ran = {}
+
+-- What an example writes, and its exit status.
+local function run(name, ...)
+  ran[name] = true
+  local said, status = output(command(name, ...) .. " 2>&1; echo \" $?\""):match "^(.*) (%d+)\n$"
+  return said, tonumber(status)
+end
+
+describe("the example", function()
+  after_each(helper.finish)
+
+  describe("tcp_check", function()
+    it("says that a service answers", function()
+      local said, status = run("tcp_check", "localhost", helper.listen("c.hold()").port)
+      assert.matches("^OK localhost:%d+ at .* | dns=%d%.%d+s connect=%d%.%d+s total=%d%.%d+s\n$", said)
+      assert.equal(0, status)
+    end)
+
+    it("says that nobody listens", function()
+      local said, status = run("tcp_check", "127.0.0.1", helper.listen("", { listen = false }).port)
+      assert.matches("^CRITICAL refused: connect 127%.0%.0%.1:", said)
+      assert.equal(2, status)
+    end)
+
+    it("says which phase took too long", function()
+      local said, status = run("tcp_check", "127.0.0.1", helper.listen("", { full = true }).port, 0.1)
+      assert.matches("^CRITICAL timeout %(connect%): ", said)
+      assert.equal(2, status)
+    end)
+
+    it("says how it is called", function()
+      local said, status = run("tcp_check", "localhost")
+      assert.matches("^usage: ", said)
+      assert.equal(3, status)
+    end)
+  end)
+
+  describe("certificate_expiry", function()
+    local function check(certificate, ...)
+      return run("certificate_expiry", "localhost", helper.listen("c.hold()", { tls = certificate }).port, ...)
+    end
+
+    it("is content with a good one", function()
+      local said, status = check "good"
+      assert.matches("^OK localhost: %d+ days left, until 2049%-12%-31, ", said)
+      assert.matches(", issued by Specs Intermediate, TLSv1%.3\n$", said)
+      assert.equal(0, status)
+    end)
+
+    it("warns, and more than that", function()
+      local said, status = check("good", 1000000)
+      assert.matches("^WARNING localhost: ", said)
+      assert.equal(1, status)
+      said, status = check("good", 1000000, 1000000)
+      assert.matches("^CRITICAL localhost: ", said)
+      assert.equal(2, status)
+    end)
+
+    it("reads one that does not verify", function()
+      local said, status = check "expired"
+      assert.matches("^CRITICAL expired on Jun 30 .*; localhost: %-%d+ days left, until 2021%-06%-30", said)
+      assert.equal(2, status)
+      said, status = check "self_signed"
+      assert.matches("^CRITICAL self%-signed certificate", said)
+      assert.equal(2, status)
+    end)
+
+    it("says that there is none", function()
+      local said, status = run("certificate_expiry", "127.0.0.1", helper.listen("", { listen = false }).port)
+      assert.matches("^UNKNOWN connect_tls 127%.0%.0%.1:%d+: refused: ", said)
+      assert.equal(3, status)
+    end)
+  end)
+
+  describe("https_get", function()
+    local function get(answer)
+      local peer = helper.listen(([[
+        request = b""
+        while not request.endswith(b"\r\n\r\n"): request += c.recv_exactly(1)
+        c.send(%s)
+        return request
+      ]]):format(helper.bytes(answer)), { tls = "good" })
+      local said, status = run("https_get", "localhost", "/a/path", peer.port)
+      assert.matches("^GET /a/path HTTP/1%.1\r\nHost: localhost\r\n", peer:result())
+      return said, status
+    end
+
+    it("reads a body of known length", function()
+      local said, status = get "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello and more"
+      assert.equal("HTTP/1.1 200 OK\nhello", said)
+      assert.equal(0, status)
+    end)
+
+    it("reads a body in chunks", function()
+      local said, status = get("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        .. "5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n")
+      assert.equal("HTTP/1.1 200 OK\nhello world", said)
+      assert.equal(0, status)
+    end)
+
+    it("reads a body until the end", function()
+      local said, status = get "HTTP/1.1 404 Not Found\r\nServer: a\r\n\r\nnot here"
+      assert.equal("HTTP/1.1 404 Not Found\nnot here", said)
+      assert.equal(1, status)
+    end)
+  end)
+
+  describe("smtp_starttls", function()
+    it("looks at a server that offers TLS", function()
+      local python
+      for _, each in ipairs { os.getenv "PYTHON" or "python3", "/usr/bin/python3" } do
+        if output(each .. " -c 'import aiosmtpd' 2>&1 && echo there") == "there\n" then python = python or each end
+      end
+      if not python then
+        helper.excuse "aiosmtpd"
+        return pending "there is no aiosmtpd here"
+      end
+      local server = helper.program(("%s -m aiosmtpd -n -l 127.0.0.1:{port} --tlscert %s --tlskey %s"):format(
+        python, helper.pem "good", helper.pem("good", "key")))
+      local said, status = run("smtp_starttls", "localhost", server.port)
+      assert.matches("^localhost: TLSv1%.3, TLS_[%w_]+, certificate good until 2049%-12%-31\n$", said)
+      assert.equal(0, status)
+    end)
+
+    it("looks at one that does not", function()
+      local peer = helper.listen [[
+        c.send(b"220 plain\r\n")
+        c.recv_line()
+        c.send(b"250-plain\r\n250 8BITMIME\r\n")
+      ]]
+      local said, status = run("smtp_starttls", "127.0.0.1", peer.port)
+      assert.equal("127.0.0.1 offers no TLS\n", said)
+      assert.equal(2, status)
+    end)
+  end)
+
+  it("redis talks to a Redis server", function()
+    if output "command -v redis-server" == "" then
+      helper.excuse "a Redis server"
+      return pending "there is no redis-server here"
+    end
+    local port = helper.program("redis-server --port {port} --bind 127.0.0.1 --save '' --appendonly no --dir /tmp").port
+    local function redis(...) return (run("redis", "127.0.0.1", port, ...)) end
+    assert.equal("PONG\n", redis "PING")
+    assert.equal("OK\n", redis("SET", "greeting", "olá\r\nmundo"))
+    assert.equal("olá\r\nmundo\n", redis("GET", "greeting"))
+    assert.equal("nil\n", redis("GET", "nothing"))
+    assert.equal("-1\n", redis("DECR", "count"))
+    assert.equal("olá\r\nmundo\n(nil)\n-1\n", redis("MGET", "greeting", "nothing", "count"))
+    local said, status = run("redis", "127.0.0.1", port, "NONSENSE")
+    assert.matches("ERR unknown command", said)
+    assert.equal(1, status)
+  end)
+
+  it("packet_client talks to packet_server", function()
+    ran.packet_server = true
+    local server = helper.program(command("packet_server", 0), { ready = "^listening on port ([0-9]+)" })
+    assert.equal("6.5\n", (run("packet_client", "127.0.0.1", server.port, 1, 2, 3.5)))
+    assert.equal("0\n", (run("packet_client", "127.0.0.1", server.port)))
+
+    -- Neither nonsense nor a client that goes away disturbs the others.
+    local conn = helper.keep(require("tcp").connect("127.0.0.1", server.port, helper.timeout))
+    conn:write_packet "{"
+    assert.matches("line 1 column 2", conn:read_json_packet().error)
+    conn:write_packet "7"
+    assert.equal("", conn:read_str())
+    assert.equal("3\n", (run("packet_client", "127.0.0.1", server.port, 3, "stop")))
+  end)
+
+  describe("check_many", function()
+    -- What it writes about these lines, without the progress, and its exit status.
+    local function check(lines, at_once)
+      local path = os.tmpname()
+      local file = assert(io.open(path, "w"))
+      file:write(table.concat(lines, "\n"), "\n")
+      file:close()
+      local said, status = output(("CA_FILE=%s %s <%s 2>/dev/null; echo \" $?\""):format(
+        helper.pem "root", command("check_many", at_once), path)):match "^(.*) (%d+)\n$"
+      os.remove(path)
+      return said, tonumber(status)
+    end
+
+    local function it_can(title, body)
+      it(title, function()
+        ran.check_many = true
+        if not pcall(require, "cqueues") then return pending "no cqueues for this Lua" end
+        body()
+      end)
+    end
+
+    local ping = [[
+      assert json.loads(c.recv_packet()) == {"action": "ping"}
+      c.send_packet({"status": "%s"})
+      c.hold()
+    ]]
+
+    it_can("is content if all are well", function()
+      local said, status = check {
+        "127.0.0.1 " .. helper.listen("c.hold()").port,
+        "# a comment",
+        "localhost " .. helper.listen("c.hold()", { tls = "good" }).port .. " tls",
+        "localhost " .. helper.listen(ping:format "ok", { tls = "good" }).port .. " tls ping",
+      }
+      assert.matches("^OK %- 3 hosts: 3 ok, 0 warnings, 0 critical\n", said)
+      assert.matches("\nOK       127%.0%.0%.1:%d+ +%d+ ms\n", said)
+      assert.matches("\nOK       localhost:%d+ +%d+ ms, certificate for %d+ days\n", said)
+      assert.equal(0, status)
+    end)
+
+    it_can("tells the worst of them, and each", function()
+      local said, status = check({ "127.0.0.1 " .. helper.listen(ping:format "tired").port .. " ping" }, 1)
+      assert.matches("^WARNING %- 1 hosts.*status tired", said)
+      assert.equal(1, status)
+      said, status = check {
+        "127.0.0.1 " .. helper.listen("", { listen = false }).port,
+        "localhost " .. helper.listen("c.hold()", { tls = "expired" }).port .. " tls",
+        "127.0.0.1 " .. helper.listen("c.recv_packet()").port .. " ping",
+        "127.0.0.1 " .. helper.listen("c.hold()").port,
+      }
+      assert.matches("^CRITICAL %- 4 hosts: 1 ok, 0 warnings, 3 critical\n", said)
+      assert.matches("refused: .*certificate: expired on .*closed: end of stream", said)
+      assert.equal(2, status)
+    end)
+
+    it_can("checks them at once", function()
+      local slow, lines = helper.listen [[
+        c.recv_packet()
+        time.sleep(0.3)
+        c.send_packet({"status": "ok"})
+        c.hold()
+      ]], {}
+      for i = 1, 60 do lines[i] = "127.0.0.1 " .. slow.port .. " ping" end
+      local before = helper.clock()
+      local _, status = check(lines)
+      assert.equal(0, status)
+      assert.is_true(helper.clock() - before < 60 * 0.3 / 3)
+    end)
+
+    it_can("knows nothing of no hosts", function()
+      local said, status = check {}
+      assert.equal("UNKNOWN - no hosts on stdin\n", said)
+      assert.equal(3, status)
+    end)
+  end)
+
+  describe("erlang_peer", function()
+    local function talk(port)
+      local said, status = run("erlang_peer", "127.0.0.1", port, "stressed", "olá")
+      local words = ("stressed\tdesserts\nolá\t%s\nbytes in an empty packet:\t0\n"):format(("olá"):reverse())
+      assert.equal(words, said)
+      assert.equal(0, status)
+    end
+
+    it("talks to Erlang", function()
+      if output "command -v escript" == "" then return pending "there is no Erlang here" end
+      talk(helper.program("escript examples/erlang_peer.escript", { ready = "^port ([0-9]+)" }).port)
+    end)
+
+    it("talks to a peer with the same framing", function()
+      talk(helper.listen([[
+        try:
+          while True: c.send_packet(c.recv_packet()[::-1])
+        except EOFError: pass
+      ]]).port)
+    end)
+  end)
+end)
+
+describe("the examples", function()
+  it("are all run, here or in the demo", function()
+    local demo, missing = helper.contents "examples/demo.py", {}
+    for name in output("ls examples/*.lua"):gmatch "examples/([%w_]+)%.lua" do
+      if not ran[name] and not demo:find('"' .. name .. ".lua", 1, true) then missing[#missing + 1] = name end
+    end
+    assert.same({}, missing)
+  end)
+
+  it("are all described", function()
+    local page, missing = helper.contents "docs/examples.md", {}
+    for name in output("ls examples/*.lua"):gmatch "examples/([%w_]+%.lua)" do
+      if not page:find("\n| `" .. name, 1, true) then missing[#missing + 1] = name end
+    end
+    assert.same({}, missing)
+  end)
+
+  it("end with the status that a failure has", function()
+    local _, status = run("https_get", "127.0.0.1", "/", helper.listen("", { listen = false }).port)
+    assert.equal(1, status)
+  end)
+end)

@@ -1,0 +1,46 @@
+---@meta tcp.safe
+
+-- `tcp.safe` for editors: the functions of `tcp`, which return nil, message, code and, where there is more to
+-- know, details in place of throwing. The methods of the connections that they give do so, too; what returns
+-- nothing on success returns true.
+
+---`tls` of `info()` for the code "certificate"; for "timeout" while connecting, the phase.
+---@alias tcp.Details tcp.TlsInfo | { phase: "dns" | "connect" | "tls" }
+
+---@class tcp.safe: tcp
+local safe = {}
+
+---@param host string a name, an IPv4 or an IPv6 address
+---@param port integer 1 to 65535
+---@param options? number | tcp.Options a timeout in seconds, or options
+---@return tcp.Connection?
+---@return string? message
+---@return tcp.Code? code
+---@return tcp.Details? details
+function safe.connect(host, port, options) end
+
+---@param host string
+---@param port integer 1 to 65535
+---@param options? number | tcp.TlsOptions a timeout in seconds, or options
+---@return tcp.TlsConnection?
+---@return string? message
+---@return tcp.Code? code
+---@return tcp.Details? details
+function safe.connect_tls(host, port, options) end
+
+---@param host string
+---@param timeout? number default 5
+---@return string[]?
+---@return string? message
+---@return tcp.Code? code
+function safe.resolve(host, timeout) end
+
+---@param host string
+---@param port integer 0 takes any
+---@param options? tcp.ListenOptions
+---@return tcp.Listener?
+---@return string? message
+---@return tcp.Code? code
+function safe.listen(host, port, options) end
+
+return safe
