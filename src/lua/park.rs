@@ -17,12 +17,14 @@ use crate::wait::rest;
 
 use super::call::{Call, Outcome, Result};
 
-/// What the calls in one Lua state share.
+/// The registry's name for the coroutines that wait, by ticket. Weak: one that its loop has dropped is
+/// collected.
+const WAITING: &str = "tcp.waiting";
+
+/// What the calls in one Lua state share. Holds nothing of Lua's, which it outlives.
 #[derive(Clone)]
 pub struct Parking {
     in_use: Rc<Cell<bool>>,
-    /// The coroutines that wait, by ticket. Weak: one that its loop has dropped is collected.
-    waiting: Table,
     tickets: Rc<Cell<i64>>,
     /// For the loops that watch one descriptor for all waits.
     poller: Rc<RefCell<Option<Poller>>>,
@@ -37,8 +39,8 @@ impl Parking {
         let (waiting, weak) = (lua.create_table()?, lua.create_table()?);
         weak.raw_set("__mode", "v")?;
         waiting.set_metatable(Some(weak))?;
-        let parking =
-            Self { in_use: Rc::default(), waiting, tickets: Rc::default(), poller: Rc::default() };
+        lua.set_named_registry_value(WAITING, waiting)?;
+        let parking = Self { in_use: Rc::default(), tickets: Rc::default(), poller: Rc::default() };
         lua.set_app_data(parking.clone());
         Ok(parking)
     }
@@ -47,20 +49,25 @@ impl Parking {
     pub fn is_in_use(&self) -> bool {
         self.in_use.get()
     }
+}
 
-    fn admit(&self, coroutine: Thread) -> mlua::Result<i64> {
-        let ticket = self.tickets.get() + 1;
-        self.tickets.set(ticket);
-        self.waiting.raw_set(ticket, coroutine)?;
-        Ok(ticket)
-    }
+fn waiting(lua: &Lua) -> mlua::Result<Table> {
+    lua.named_registry_value(WAITING)
+}
 
-    /// Whether a coroutine other than `this` waits with this ticket. A dead one does not.
-    fn has_other(&self, this: &Thread, ticket: i64) -> mlua::Result<bool> {
-        let owner: Option<Thread> = self.waiting.raw_get(ticket)?;
-        let is_dead = |status| matches!(status, ThreadStatus::Finished | ThreadStatus::Error);
-        Ok(owner.is_some_and(|owner| owner != *this && !is_dead(owner.status())))
-    }
+/// A ticket for the coroutine that runs.
+fn admit(call: &Call<'_>) -> mlua::Result<i64> {
+    let tickets = &call.parking.tickets;
+    tickets.set(tickets.get() + 1);
+    waiting(call.lua)?.raw_set(tickets.get(), call.lua.current_thread())?;
+    Ok(tickets.get())
+}
+
+/// Whether a coroutine other than the one that runs waits with this ticket. A dead one does not.
+fn has_other(lua: &Lua, ticket: i64) -> mlua::Result<bool> {
+    let owner: Option<Thread> = waiting(lua)?.raw_get(ticket)?;
+    let is_dead = |status| matches!(status, ThreadStatus::Finished | ThreadStatus::Error);
+    Ok(owner.is_some_and(|owner| owner != lua.current_thread() && !is_dead(owner.status())))
 }
 
 /// The sides of a connection that an operation needs to itself.
@@ -90,7 +97,7 @@ impl Owners {
     pub fn check(&mut self, call: &Call<'_>, sides: Sides) -> Result<()> {
         for (owner, doing) in self.of(sides) {
             let Some(ticket) = *owner else { continue };
-            if call.parking.has_other(&call.lua.current_thread(), ticket)? {
+            if has_other(call.lua, ticket)? {
                 let detail = format!("another coroutine is {doing} this connection");
                 return Err(Error::new(Code::Busy, detail).into());
             }
@@ -103,7 +110,7 @@ impl Owners {
     pub fn claim(&mut self, call: &Call<'_>, sides: Sides) -> Result<()> {
         for (owner, _) in self.of(sides) {
             if owner.is_none() {
-                *owner = Some(call.parking.admit(call.lua.current_thread())?);
+                *owner = Some(admit(call)?);
             }
         }
         Ok(())
@@ -113,7 +120,7 @@ impl Owners {
     pub fn release(&mut self, call: &Call<'_>, sides: Sides) -> Result<()> {
         for (owner, _) in self.of(sides) {
             if let Some(ticket) = owner.take() {
-                call.parking.waiting.raw_set(ticket, Value::Nil)?;
+                waiting(call.lua)?.raw_set(ticket, Value::Nil)?;
             }
         }
         Ok(())
