@@ -1,7 +1,12 @@
 //! Many waits behind one descriptor, for a loop that watches only that one: it is readable when
-//! some of them may be over. Watches nothing by itself and never blocks. Uses `step`, `deadline`, `error`.
+//! some of them may be over. Never blocks. Uses `step`, `deadline`, `error`.
+//!
+//! A descriptor is watched from its first wait until it is closed, and what happens to it is reported once
+//! (edge-triggered): a wait costs no system call. What is reported while nobody waits is noted for the
+//! next that does, who looks in vain at worst.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
@@ -16,17 +21,34 @@ use crate::step::{Wait, Want};
 /// Events taken in one turn.
 const EVENTS: usize = 1024;
 
+/// What a turn or a close names a wait by: a running number and the descriptor.
+pub type Ticket = u64;
+const DESCRIPTORS: u64 = 1 << 21;
+const NUMBERS: u64 = 1 << 32;
+
 pub struct Poller {
     poll: Poll,
     events: Events,
-    waits: HashMap<u64, Wait>,
-    /// The waits for each descriptor: seldom more than one.
-    tickets: HashMap<RawFd, Vec<u64>>,
-    deadlines: BTreeSet<(Moment, u64)>,
+    /// By descriptor.
+    slots: Vec<Slot>,
+    /// When to look at a descriptor's deadlines; an entry that is not its slot's `due` means nothing.
+    due: BinaryHeap<Reverse<(Moment, RawFd)>>,
+    /// Waits that are over without an event.
+    over: Vec<Ticket>,
+    waits: usize,
     last: u64,
 }
 
-/// A deadline in the order of time.
+#[derive(Default)]
+struct Slot {
+    /// Seldom more than one to read and one to write.
+    waits: Vec<(Ticket, Wait)>,
+    can_read: bool,
+    can_write: bool,
+    due: Option<Moment>,
+}
+
+/// A deadline, in the order of time.
 #[derive(Clone, Copy, PartialEq)]
 struct Moment(f64);
 
@@ -49,98 +71,139 @@ impl Poller {
         Ok(Self {
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS),
-            waits: HashMap::new(),
-            tickets: HashMap::new(),
-            deadlines: BTreeSet::new(),
+            slots: Vec::new(),
+            due: BinaryHeap::new(),
+            over: Vec::new(),
+            waits: 0,
             last: 0,
         })
     }
 
-    /// Begins a wait: its ticket, by which a turn names it.
-    pub fn watch(&mut self, wait: Wait) -> Result<u64> {
-        let others = self.tickets.entry(wait.fd).or_default();
-        let wants = others.iter().filter_map(|ticket| self.waits.get(ticket)).map(|wait| wait.want);
-        let interest = wants.fold(interest(wait.want), |all, want| all.add(interest(want)));
-        let (registry, mut source) = (self.poll.registry(), SourceFd(&wait.fd));
-        let token = Token(wait.fd as usize);
-        // Each wait is told anew: what is reported is reported once, and a number that is watched may
-        // have become another descriptor's.
-        match registry.reregister(&mut source, token, interest) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                registry.register(&mut source, token, interest)?;
-            }
-            result => result?,
+    /// Begins a wait. `is_known` says that this very descriptor, and not an earlier one of its number,
+    /// has been waited for before.
+    pub fn watch(&mut self, wait: Wait, is_known: bool) -> Result<Ticket> {
+        let index = wait.fd as usize;
+        if index >= self.slots.len() {
+            self.slots.resize_with(index + 1, Slot::default);
         }
-        self.last += 1;
-        others.push(self.last);
-        self.deadlines.insert((Moment(wait.wake.seconds()), self.last));
-        self.waits.insert(self.last, wait);
-        Ok(self.last)
+        let slot = &mut self.slots[index];
+        if !is_known {
+            let both = Interest::READABLE | Interest::WRITABLE;
+            let (registry, mut source) = (self.poll.registry(), SourceFd(&wait.fd));
+            // That of an earlier descriptor has gone with it; one that is still there is told anew.
+            match registry.reregister(&mut source, Token(index), both) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    registry.register(&mut source, Token(index), both)?;
+                }
+                result => result?,
+            }
+            (slot.can_read, slot.can_write) = (false, false);
+        }
+        self.last = (self.last + 1) % NUMBERS;
+        let ticket = self.last * DESCRIPTORS + index as u64;
+        let can = match wait.want {
+            Want::Read => &mut slot.can_read,
+            Want::Write => &mut slot.can_write,
+        };
+        if std::mem::take(can) {
+            self.over.push(ticket);
+        }
+        slot.waits.push((ticket, wait));
+        self.waits += 1;
+        let moment = Moment(wait.wake.seconds());
+        if wait.wake != Deadline::NEVER && slot.due.is_none_or(|due| moment < due) {
+            slot.due = Some(moment);
+            self.due.push(Reverse((moment, wait.fd)));
+        }
+        Ok(ticket)
     }
 
-    /// Ends a wait that is not over.
-    pub fn unwatch(&mut self, ticket: u64) {
-        let Some(wait) = self.waits.remove(&ticket) else { return };
-        self.deadlines.remove(&(Moment(wait.wake.seconds()), ticket));
-        if let Some(others) = self.tickets.get_mut(&wait.fd) {
-            others.retain(|other| *other != ticket);
-            if others.is_empty() {
-                self.tickets.remove(&wait.fd);
-            }
-        }
+    /// Ends a wait that is not over: what it was for.
+    pub fn unwatch(&mut self, ticket: Ticket) -> Option<Wait> {
+        let slot = self.slots.get_mut((ticket % DESCRIPTORS) as usize)?;
+        let at = slot.waits.iter().position(|(other, _)| *other == ticket)?;
+        self.waits -= 1;
+        Some(slot.waits.swap_remove(at).1)
     }
 
     /// The waits for a descriptor that is going to be closed are over.
     pub fn close(&mut self, fd: RawFd) {
-        for ticket in self.tickets.get(&fd).into_iter().flatten() {
-            if let Some(wait) = self.waits.get_mut(ticket) {
-                self.deadlines.remove(&(Moment(wait.wake.seconds()), *ticket));
-                wait.wake = Deadline::at(0.0);
-                self.deadlines.insert((Moment(0.0), *ticket));
-            }
-        }
+        let slot = self.slots.get(fd as usize);
+        self.over.extend(slot.into_iter().flat_map(|slot| &slot.waits).map(|(ticket, _)| ticket));
     }
 
     /// Ends the waits that are over, ready or out of time: their tickets, in any order.
-    pub fn turn(&mut self) -> Result<Vec<u64>> {
+    pub fn turn(&mut self) -> Result<Vec<Ticket>> {
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
             _ => {}
         }
-        let mut over = Vec::new();
+        let mut over = std::mem::take(&mut self.over);
         for event in &self.events {
+            let slot = &mut self.slots[event.token().0];
             let all = event.is_error() || event.is_read_closed() || event.is_write_closed();
-            let tickets = self.tickets.get(&(event.token().0 as RawFd));
-            over.extend(tickets.into_iter().flatten().copied().filter(|ticket| {
-                all || match self.waits[ticket].want {
-                    Want::Read => event.is_readable(),
-                    Want::Write => event.is_writable(),
+            let (can_read, can_write) = (all || event.is_readable(), all || event.is_writable());
+            // Who waits is told, and else who waits next.
+            slot.can_read |= can_read;
+            slot.can_write |= can_write;
+            for (ticket, wait) in &slot.waits {
+                let can = match wait.want {
+                    Want::Read => (&mut slot.can_read, can_read),
+                    Want::Write => (&mut slot.can_write, can_write),
+                };
+                if can.1 {
+                    *can.0 = false;
+                    over.push(*ticket);
                 }
-            }));
+            }
         }
-        let late =
-            self.deadlines.iter().take_while(|(moment, _)| Deadline::at(moment.0).has_passed());
-        over.extend(late.map(|(_, ticket)| *ticket));
-        over.iter().for_each(|ticket| self.unwatch(*ticket));
+        self.take_late(&mut over);
+        over.retain(|ticket| self.unwatch(*ticket).is_some());
         Ok(over)
     }
 
-    /// When the next turn is due even if the descriptor does not become readable.
+    fn take_late(&mut self, over: &mut Vec<Ticket>) {
+        while let Some(Reverse((moment, fd))) = self.due.peek().copied() {
+            if !Deadline::at(moment.0).has_passed() {
+                return;
+            }
+            self.due.pop();
+            let slot = &mut self.slots[fd as usize];
+            if slot.due != Some(moment) {
+                continue;
+            }
+            let (late, rest): (Vec<_>, Vec<_>) =
+                slot.waits.iter().partition(|(_, wait)| wait.wake.has_passed());
+            over.extend(late.into_iter().map(|(ticket, _)| ticket));
+            let next = rest.into_iter().map(|(_, wait)| wait.wake).reduce(Deadline::earlier);
+            slot.due =
+                next.filter(|next| *next != Deadline::NEVER).map(|next| Moment(next.seconds()));
+            self.due.extend(slot.due.map(|due| Reverse((due, fd))));
+        }
+    }
+
+    /// When the next turn is due even if the descriptor does not become readable; not before anything is.
     pub fn next(&self) -> Deadline {
-        self.deadlines.first().map_or(Deadline::NEVER, |(moment, _)| Deadline::at(moment.0))
+        match self.due.peek() {
+            _ if !self.over.is_empty() => Deadline::at(0.0),
+            Some(Reverse((moment, _))) if self.waits > 0 => Deadline::at(moment.0),
+            _ => Deadline::NEVER,
+        }
+    }
+
+    /// How many waits there are.
+    pub fn len(&self) -> usize {
+        self.waits
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waits == 0
     }
 }
 
 impl AsRawFd for Poller {
     fn as_raw_fd(&self) -> RawFd {
         self.poll.as_raw_fd()
-    }
-}
-
-fn interest(want: Want) -> Interest {
-    match want {
-        Want::Read => Interest::READABLE,
-        Want::Write => Interest::WRITABLE,
     }
 }
 
@@ -161,12 +224,15 @@ mod tests {
     fn tells_which_of_many_is_ready() {
         let mut poller = Poller::new().expect("a poller");
         let pipes: Vec<_> = (0..100).map(|_| pipe()).collect();
-        let tickets: Vec<_> =
-            pipes.iter().map(|(reader, _)| poller.watch(wait(reader)).expect("watched")).collect();
+        let tickets: Vec<_> = pipes
+            .iter()
+            .map(|(reader, _)| poller.watch(wait(reader), false).expect("watched"))
+            .collect();
         assert!(poller.turn().expect("a turn").is_empty());
         (&pipes[7].1).write_all(b"x").expect("written");
         assert_eq!(poller.turn().expect("a turn"), [tickets[7]]);
         assert_eq!(poller.next(), Deadline::NEVER);
+        assert_eq!(poller.len(), 99);
     }
 
     #[test]
@@ -175,11 +241,27 @@ mod tests {
         let mut poller = Poller::new().expect("a poller");
         writer.write_all(b"xy").expect("written");
         for _ in 0..2 {
-            let ticket = poller.watch(wait(&reader)).expect("watched");
+            let ticket = poller.watch(wait(&reader), false).expect("watched");
             assert_eq!(poller.turn().expect("a turn"), [ticket]);
             assert_eq!((&reader).read(&mut [0]).expect("read"), 1);
         }
-        poller.watch(wait(&reader)).expect("watched");
+        poller.watch(wait(&reader), true).expect("watched");
+        assert!(poller.turn().expect("a turn").is_empty());
+    }
+
+    #[test]
+    fn what_happens_while_nobody_waits_is_noted() {
+        let (reader, mut writer) = pipe();
+        let mut poller = Poller::new().expect("a poller");
+        let first = poller.watch(wait(&reader), false).expect("watched");
+        assert!(poller.unwatch(first).is_some());
+        writer.write_all(b"x").expect("written");
+        assert!(poller.turn().expect("a turn").is_empty());
+        let second = poller.watch(wait(&reader), true).expect("watched");
+        assert!(poller.next().has_passed());
+        assert_eq!(poller.turn().expect("a turn"), [second]);
+        // Once.
+        poller.watch(wait(&reader), true).expect("watched");
         assert!(poller.turn().expect("a turn").is_empty());
     }
 
@@ -188,7 +270,7 @@ mod tests {
         let mut poller = Poller::new().expect("a poller");
         for _ in 0..3 {
             let (reader, mut writer) = pipe();
-            let ticket = poller.watch(wait(&reader)).expect("watched");
+            let ticket = poller.watch(wait(&reader), false).expect("watched");
             writer.write_all(b"x").expect("written");
             assert_eq!(poller.turn().expect("a turn"), [ticket]);
         }
@@ -198,17 +280,29 @@ mod tests {
     fn time_ends_a_wait_and_so_does_a_close() {
         let (reader, _writer) = pipe();
         let mut poller = Poller::new().expect("a poller");
-        let late = poller.watch(wait(&reader).waking(Deadline::after(-1.0))).expect("watched");
-        let soon = poller.watch(wait(&reader).waking(Deadline::after(60.0))).expect("watched");
+        let minute = Deadline::after(60.0);
+        let soon = poller.watch(wait(&reader).waking(minute), false).expect("watched");
+        let late =
+            poller.watch(wait(&reader).waking(Deadline::after(-1.0)), true).expect("watched");
         assert_eq!(poller.turn().expect("a turn"), [late]);
-        assert!(poller.next() > Deadline::after(50.0));
+        assert_eq!(poller.next(), minute);
         poller.close(reader.as_raw_fd());
         assert!(poller.next().has_passed());
-        let given_up = poller.watch(wait(&reader)).expect("watched");
-        poller.unwatch(given_up);
+        let given_up = poller.watch(wait(&reader), true).expect("watched");
+        assert_eq!(poller.unwatch(given_up).map(|wait| wait.fd), Some(reader.as_raw_fd()));
         assert_eq!(poller.turn().expect("a turn"), [soon]);
-        assert!(
-            poller.waits.is_empty() && poller.tickets.is_empty() && poller.deadlines.is_empty()
-        );
+        assert!(poller.is_empty() && poller.next() == Deadline::NEVER);
+    }
+
+    #[test]
+    fn deadlines_that_are_met_leave_nothing_behind() {
+        let (reader, _writer) = pipe();
+        let mut poller = Poller::new().expect("a poller");
+        for round in 0..10_000 {
+            let wait = wait(&reader).waking(Deadline::after(60.0));
+            let ticket = poller.watch(wait, round > 0).expect("watched");
+            poller.unwatch(ticket);
+        }
+        assert_eq!(poller.due.len(), 1);
     }
 }

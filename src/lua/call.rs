@@ -7,12 +7,12 @@ use mlua::{AnyUserData, Function, Lua, MultiValue, UserDataRefMut, Value};
 
 use crate::deadline::Deadline;
 use crate::error::{Code, Error};
-use crate::step::{Step, Wait};
+use crate::step::Step;
 use crate::transport::tls::Report;
 use crate::wait::{Driven, drive};
 
 use super::argument::{Argument, type_name};
-use super::park::{self, Parking};
+use super::park::{self, Parked, Parking};
 use super::{info, json};
 
 /// What the shim gets: whether it is done (nil: not yet), and up to four values with it.
@@ -25,7 +25,7 @@ pub enum Outcome {
     /// Success without a value: nil, in `tcp.safe` true.
     Nothing,
     /// To be made again with this token, after a moment or a wait.
-    Again(Value, Option<Wait>),
+    Again(Value, Option<Parked>),
 }
 
 /// How a call failed.
@@ -123,7 +123,7 @@ impl<'lua> Call<'lua> {
         Ok(match drive(deadline, self.parking.is_in_use(), step)? {
             Driven::Done(value) => Ok(value),
             Driven::Interrupted => again(None),
-            Driven::Parked(wait) => again(Some(wait)),
+            Driven::Parked(wait) => again(Some(wait.into())),
         })
     }
 
@@ -259,19 +259,25 @@ fn answer<'lua>(
     body: impl FnOnce(&mut Call<'lua>) -> Result<Outcome>,
 ) -> Answer {
     let (lua, nil) = (call.lua, Value::Nil);
-    let result = catch_unwind(AssertUnwindSafe(|| body(call)));
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let outcome = body(call)?;
+        let parked = match &outcome {
+            Outcome::Again(_, Some(parked)) => Some(park::values(call, parked)?),
+            _ => None,
+        };
+        Ok((outcome, parked))
+    }));
     match result.unwrap_or_else(|panic| Err(internal(&*panic))) {
-        Ok(Outcome::Value(value)) => (Some(true), value, nil, Value::Nil, Value::Nil),
-        Ok(Outcome::Pair(first, second)) => (Some(true), first, second, nil, Value::Nil),
-        Ok(Outcome::Nothing) => {
+        Ok((Outcome::Again(token, _), Some((fd, writes, seconds)))) => {
+            (None, token, fd, writes, seconds)
+        }
+        Ok((Outcome::Value(value), _)) => (Some(true), value, nil, Value::Nil, Value::Nil),
+        Ok((Outcome::Pair(first, second), _)) => (Some(true), first, second, nil, Value::Nil),
+        Ok((Outcome::Nothing, _)) => {
             let value = if call.safe { Value::Boolean(true) } else { nil };
             (Some(true), value, Value::Nil, Value::Nil, Value::Nil)
         }
-        Ok(Outcome::Again(token, None)) => (None, token, nil, Value::Nil, Value::Nil),
-        Ok(Outcome::Again(token, Some(wait))) => {
-            let (fd, writes, seconds) = park::values(&wait);
-            (None, token, fd, writes, seconds)
-        }
+        Ok((Outcome::Again(token, _), None)) => (None, token, nil, Value::Nil, Value::Nil),
         Err(failure) => failed(lua, call.safe, failure)
             // What came between, such as a signal, goes first.
             .or_else(|error| failed(lua, call.safe, Failure::Lua(error)))

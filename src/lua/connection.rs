@@ -26,12 +26,23 @@ pub struct Connection {
     /// holds them until the next call. False tells it that the block is no longer true.
     pub lent: Option<Table>,
     owners: Owners,
+    /// The poller has had to do with its descriptor.
+    is_known: bool,
 }
 
 impl Connection {
     pub fn new(connected: Connected, manner: Manner, is_tls: bool) -> Self {
         let Connected { conn, ends, timings } = connected;
-        Self { conn, ends, timings, manner, is_tls, lent: None, owners: Owners::default() }
+        Self {
+            conn,
+            ends,
+            timings,
+            manner,
+            is_tls,
+            lent: None,
+            owners: Owners::default(),
+            is_known: false,
+        }
     }
 }
 
@@ -41,9 +52,13 @@ impl Connection {
         if call.is_first() {
             self.owners.check(call, sides)?;
         }
-        let outcome = body(call, self);
-        match outcome {
-            Ok(Outcome::Again(_, Some(_))) => self.owners.claim(call, sides)?,
+        let mut outcome = body(call, self);
+        match &mut outcome {
+            Ok(Outcome::Again(_, Some(parked))) => {
+                self.owners.claim(call, sides)?;
+                parked.is_known = self.is_known;
+                self.is_known |= call.parking.is_polled();
+            }
             _ => self.owners.release(call, sides)?,
         }
         outcome

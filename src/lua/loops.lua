@@ -2,10 +2,8 @@
 --   inside()                  whether a coroutine of the loop is running, which may yield to it
 --   wait(fd, mode, seconds)   yields until the descriptor is ready ("r" or "w") or the time is up
 --   close(fd)                 has the loop forget a descriptor; who waits for it goes on
+--   is_polled                 where `wait` takes a ticket of the poller's and seconds instead
 -- or nil and why there is none. Who waits asks again and again: a wait may end early.
---
--- No descriptor stays with a loop beyond a wait. A connection that is collected is closed without a
--- word, and a loop that still watched it would miss the next one that gets its number.
 
 local native = ...
 local error, ceil = error, math.ceil
@@ -22,7 +20,9 @@ end
 function loops.cqueues()
   local cqueues = require "cqueues"
   local poll, cancel = cqueues.poll, cqueues.cancel
-  -- Who waits, by descriptor: `cancel` also ends the waits of others.
+  -- Who waits, by descriptor: `cancel` also ends the waits of others. Nothing stays with cqueues beyond a
+  -- wait: a connection that is collected is closed without a word, and the next one that gets its number
+  -- would be taken for it.
   local waiting = {
     r = setmetatable({}, { __mode = "v" }),
     w = setmetatable({}, { __mode = "v" }),
@@ -47,54 +47,56 @@ function loops.cqueues()
   }
 end
 
--- The waits of a loop that watches one descriptor for all of them: `arm(seconds)` is to have it call
--- `turn` when that can be read, or after so many seconds (nil: never), as long as there are waits;
--- `disarm()` ends that. `pause()` yields until `go_on(coroutine)`.
+-- A loop that watches one descriptor for all waits, the poller's: its `wait(ticket, seconds)` is told when
+-- a turn is due if that is sooner than it knew. `arm(seconds)` is to have the loop call `turn` when the
+-- poller can be read, and in so many seconds if given; `disarm()` ends that. `pause()` yields until
+-- `go_on(coroutine)`.
 local function polled(loop)
   local waiting = {}
 
-  function loop.turn()
-    local ok, tickets, seconds = native.turn(nil)
-    if not ok then
-      error(seconds, 0)
-    end
-    for i = 1, #tickets do
-      local this = waiting[tickets[i]]
-      if this then
-        waiting[tickets[i]] = nil
-        loop.go_on(this)
-      end
-    end
-    if next(waiting) then
+  local function settle()
+    local _, count, seconds = native.due(nil)
+    if count == 0 then
+      loop.disarm()
+    else
       loop.arm(seconds)
     end
   end
 
-  function loop.wait(fd, mode, seconds)
-    local ok, ticket, next_turn = native.watch(nil, fd, mode == "w", seconds)
+  function loop.turn()
+    local ok, tickets, message = native.turn(nil)
     if not ok then
-      error(next_turn, 0)
+      error(message, 0)
     end
+    for i = 1, #tickets do
+      local ticket = tickets[i]
+      local this = waiting[ticket]
+      if this then
+        waiting[ticket] = nil
+        loop.go_on(this)
+      end
+    end
+    settle()
+  end
+
+  function loop.wait(ticket, seconds)
     waiting[ticket] = running()
-    loop.arm(next_turn)
+    loop.arm(seconds)
     loop.pause()
     -- Someone else may have resumed this coroutine.
     if waiting[ticket] then
       waiting[ticket] = nil
       native.unwatch(nil, ticket)
-    end
-    if not next(waiting) then
-      loop.disarm()
+      settle()
     end
   end
 
   function loop.close(fd)
-    local _, _, seconds = native.forget(nil, fd)
-    if seconds == 0 then
-      loop.arm(0)
-    end
+    native.forget(nil, fd)
+    settle()
   end
 
+  loop.is_polled = true
   return loop
 end
 
@@ -102,12 +104,10 @@ function loops.luv()
   local uv = require "luv"
   local _, fd = native.poller()
   local poll, timer = assert(uv.new_poll(fd)), uv.new_timer()
-  local due -- when the timer goes off, in milliseconds
-  local failure
+  local is_armed, failure = false, nil
   local loop = polled { inside = in_coroutine, pause = yield }
 
   local function turn()
-    due = nil
     loop.turn()
     if failure then
       local message = failure
@@ -117,21 +117,17 @@ function loops.luv()
   end
 
   function loop.arm(seconds)
-    if not poll:is_active() then
+    if not is_armed then
+      is_armed = true
       poll:start("r", turn)
     end
     if seconds then
-      local milliseconds = ceil(seconds * 1000)
-      local moment = uv.now() + milliseconds
-      if not due or moment < due then
-        due = moment
-        timer:start(milliseconds, 0, turn)
-      end
+      timer:start(ceil(seconds * 1000), 0, turn)
     end
   end
 
   function loop.disarm()
-    due = nil
+    is_armed = false
     poll:stop()
     timer:stop()
   end
@@ -209,9 +205,8 @@ function loops.copas()
   function loop.arm(seconds)
     socket.over = false
     reader = reader or copas.addthread(read)
-    local moment = seconds and gettime() + seconds
-    if moment and (not due or moment < due) then
-      due = moment
+    if seconds then
+      due = gettime() + seconds
       if sleeper then
         copas.wakeup(sleeper)
       end
@@ -221,7 +216,9 @@ function loops.copas()
 
   function loop.disarm()
     socket.over, due = true, nil
-    copas.wakeup(sleeper)
+    if sleeper then
+      copas.wakeup(sleeper)
+    end
   end
 
   return loop
@@ -231,6 +228,9 @@ end
 local function own(wait, close)
   return { inside = in_coroutine, wait = wait, close = close }
 end
+
+-- Coroutines may still wait in one that was in use before.
+local made = {}
 
 -- The loop that `tcp.use` names; nil and why not.
 return function(which)
@@ -249,7 +249,11 @@ return function(which)
   elseif not loops[which] then
     return nil, ("no loop named '%s': \"cqueues\", \"copas\" or \"luv\" expected"):format(which)
   end
+  if made[which] then
+    return made[which]
+  end
   local ok, loop, why = pcall(loops[which])
+  made[which] = ok and loop or nil
   if not ok then
     -- Why `require` failed.
     return nil, tostring(loop)

@@ -11,7 +11,7 @@ use mlua::{Lua, Table, Thread, Value};
 
 use crate::deadline::Deadline;
 use crate::error::{Code, Error};
-use crate::poller::Poller;
+use crate::poller::{Poller, Ticket};
 use crate::step::{Wait, Want};
 use crate::wait::rest;
 
@@ -26,8 +26,24 @@ const WAITING: &str = "tcp.waiting";
 pub struct Parking {
     in_use: Rc<Cell<bool>>,
     tickets: Rc<Cell<i64>>,
-    /// For the loops that watch one descriptor for all waits.
+    /// Whether the loop watches the poller for all waits.
+    is_polled: Rc<Cell<bool>>,
     poller: Rc<RefCell<Option<Poller>>>,
+    /// When the loop will make the poller's next turn at the latest.
+    armed: Rc<Cell<Deadline>>,
+}
+
+/// A wait that is handed over.
+pub struct Parked {
+    pub wait: Wait,
+    /// The poller knows the descriptor, and not only its number, from an earlier wait.
+    pub is_known: bool,
+}
+
+impl From<Wait> for Parked {
+    fn from(wait: Wait) -> Self {
+        Self { wait, is_known: false }
+    }
 }
 
 impl Parking {
@@ -40,7 +56,13 @@ impl Parking {
         weak.raw_set("__mode", "v")?;
         waiting.set_metatable(Some(weak))?;
         lua.set_named_registry_value(WAITING, waiting)?;
-        let parking = Self { in_use: Rc::default(), tickets: Rc::default(), poller: Rc::default() };
+        let parking = Self {
+            in_use: Rc::default(),
+            tickets: Rc::default(),
+            is_polled: Rc::default(),
+            poller: Rc::default(),
+            armed: Rc::new(Cell::new(Deadline::NEVER)),
+        };
         lua.set_app_data(parking.clone());
         Ok(parking)
     }
@@ -48,6 +70,11 @@ impl Parking {
     /// Whether a call that must wait is to hand its wait over.
     pub fn is_in_use(&self) -> bool {
         self.in_use.get()
+    }
+
+    /// Whether those waits are the poller's.
+    pub fn is_polled(&self) -> bool {
+        self.is_polled.get()
     }
 }
 
@@ -137,25 +164,33 @@ type Body = fn(&mut Call<'_>) -> Result<Outcome>;
 
 /// What the shim and its loops use.
 pub const FUNCTIONS: [(&str, Body); 7] = [
+    ("due", due),
     ("forget", forget),
     ("park", park),
     ("poller", poller),
     ("turn", turn),
     ("unwatch", unwatch),
     ("wait", wait),
-    ("watch", watch),
 ];
 
-/// `native.park(in_use)`: whether waits are handed over from now on.
-pub fn park(call: &mut Call<'_>) -> Result<Outcome> {
+/// `native.park(in_use, polled)`: whether waits are handed over from now on, and whether to the poller.
+fn park(call: &mut Call<'_>) -> Result<Outcome> {
     call.parking.in_use.set(call.argument(1).boolean()?);
+    call.parking.is_polled.set(call.argument(2).boolean()?);
     Ok(Outcome::Nothing)
 }
 
-/// `native.wait(fd, writes, seconds)`: a wait that was handed over and that no loop takes. Ends early
-/// for a signal, and now and then.
-pub fn wait(call: &mut Call<'_>) -> Result<Outcome> {
-    rest(&wanted(call)?)?;
+/// `native.wait(fd, writes, seconds)` or `native.wait(ticket)`: a wait that was handed over and that no
+/// loop takes. Ends early for a signal, and now and then.
+fn wait(call: &mut Call<'_>) -> Result<Outcome> {
+    let wait = if call.argument(2).is_absent() {
+        with_poller(call, |poller| Ok(poller.unwatch(ticket(call)?)))?
+    } else {
+        let want = if call.argument(2).boolean()? { Want::Write } else { Want::Read };
+        let seconds = call.argument(3).patience_or(f64::INFINITY)?;
+        Some(Wait::new(&fd(call)?, want).waking(Deadline::after(seconds)))
+    };
+    wait.map_or(Ok(()), |wait| rest(&wait))?;
     Ok(Outcome::Nothing)
 }
 
@@ -163,65 +198,76 @@ fn fd(call: &Call<'_>) -> Result<RawFd> {
     Ok(call.argument(1).integer(0, RawFd::MAX as usize)? as RawFd)
 }
 
-fn wanted(call: &Call<'_>) -> Result<Wait> {
-    let want = if call.argument(2).boolean()? { Want::Write } else { Want::Read };
-    let seconds = call.argument(3).patience_or(f64::INFINITY)?;
-    Ok(Wait::new(&fd(call)?, want).waking(Deadline::after(seconds)))
+fn ticket(call: &Call<'_>) -> Result<Ticket> {
+    Ok(call.argument(1).integer(0, 1 << 53)? as Ticket)
 }
 
-/// `native.poller()`: the descriptor that stands for all that are watched from now on.
-pub fn poller(call: &mut Call<'_>) -> Result<Outcome> {
-    let poller = Poller::new()?;
-    let fd = poller.as_raw_fd();
-    *call.parking.poller.borrow_mut() = Some(poller);
-    Ok(Outcome::Value(Value::Integer(fd.into())))
-}
-
-/// Does something with the poller: what it gives, and in how many seconds a turn is due; nil where
-/// nothing is waited for so.
-fn with_poller(call: &Call<'_>, act: impl FnOnce(&mut Poller) -> Result<Value>) -> Result<Outcome> {
+fn with_poller<T>(call: &Call<'_>, act: impl FnOnce(&mut Poller) -> Result<T>) -> Result<T> {
     let mut poller = call.parking.poller.borrow_mut();
-    let poller = poller.as_mut().ok_or_else(|| call.argument(1).wrong("there is no poller"))?;
-    let value = act(poller)?;
-    let next = poller.next().left();
-    Ok(Outcome::Pair(value, next.map_or(Value::Nil, |left| Value::Number(left.as_secs_f64()))))
+    if poller.is_none() {
+        *poller = Some(Poller::new()?);
+    }
+    act(poller.as_mut().expect("made above"))
 }
 
-/// `native.watch(fd, writes, seconds)`: the ticket of a wait that begins.
-pub fn watch(call: &mut Call<'_>) -> Result<Outcome> {
-    let wait = wanted(call)?;
-    with_poller(call, |poller| Ok(Value::Integer(poller.watch(wait)? as i64)))
+/// `native.poller()`: the descriptor that stands for all waits that have a ticket.
+fn poller(call: &mut Call<'_>) -> Result<Outcome> {
+    with_poller(call, |poller| Ok(Outcome::Value(Value::Integer(poller.as_raw_fd().into()))))
 }
 
 /// `native.unwatch(ticket)`: that wait ends.
-pub fn unwatch(call: &mut Call<'_>) -> Result<Outcome> {
-    let ticket = call.argument(1).integer(0, usize::MAX)? as u64;
+fn unwatch(call: &mut Call<'_>) -> Result<Outcome> {
     with_poller(call, |poller| {
-        poller.unwatch(ticket);
-        Ok(Value::Nil)
+        poller.unwatch(ticket(call)?);
+        Ok(Outcome::Nothing)
     })
 }
 
-/// `native.forget(fd)`: the waits for this descriptor are over.
-pub fn forget(call: &mut Call<'_>) -> Result<Outcome> {
-    let fd = fd(call)?;
+/// `native.forget(fd)`: the waits for this descriptor are over with the next turn.
+fn forget(call: &mut Call<'_>) -> Result<Outcome> {
     with_poller(call, |poller| {
-        poller.close(fd);
-        Ok(Value::Nil)
+        poller.close(fd(call)?);
+        Ok(Outcome::Nothing)
     })
 }
 
 /// `native.turn()`: the tickets of the waits that are over.
-pub fn turn(call: &mut Call<'_>) -> Result<Outcome> {
+fn turn(call: &mut Call<'_>) -> Result<Outcome> {
     with_poller(call, |poller| {
         let tickets = poller.turn()?;
-        Ok(Value::Table(call.lua.create_sequence_from(tickets)?))
+        Ok(Outcome::Value(Value::Table(call.lua.create_sequence_from(tickets)?)))
     })
 }
 
-/// What the shim is told to wait for: the descriptor, whether to write, and for how many seconds; nil
-/// is for ever.
-pub fn values(wait: &Wait) -> (Value, Value, Value) {
-    let seconds = wait.wake.left().map_or(Value::Nil, |left| Value::Number(left.as_secs_f64()));
-    (Value::Integer(wait.fd.into()), Value::Boolean(wait.want == Want::Write), seconds)
+/// `native.due()`: how many waits there are, and in how many seconds a turn is due; nil is never. The
+/// loop sees to that.
+fn due(call: &mut Call<'_>) -> Result<Outcome> {
+    with_poller(call, |poller| {
+        call.parking.armed.set(poller.next());
+        Ok(Outcome::Pair(Value::Integer(poller.len() as i64), seconds(poller.next())))
+    })
+}
+
+fn seconds(until: Deadline) -> Value {
+    until.left().map_or(Value::Nil, |left| Value::Number(left.as_secs_f64()))
+}
+
+/// What the shim is told to wait for: the descriptor, whether to write, and for how many seconds, nil
+/// being for ever; or a ticket, nil, and in how many seconds a turn is due if that is sooner than was
+/// said before.
+pub fn values(call: &Call<'_>, parked: &Parked) -> Result<(Value, Value, Value)> {
+    let Parked { wait, is_known } = parked;
+    if !call.parking.is_polled.get() {
+        let writes = Value::Boolean(wait.want == Want::Write);
+        return Ok((Value::Integer(wait.fd.into()), writes, seconds(wait.wake)));
+    }
+    with_poller(call, |poller| {
+        let ticket = Value::Integer(poller.watch(*wait, *is_known)? as i64);
+        let (next, armed) = (poller.next(), &call.parking.armed);
+        let is_sooner = next < armed.get();
+        if is_sooner {
+            armed.set(next);
+        }
+        Ok((ticket, Value::Nil, if is_sooner { seconds(next) } else { Value::Nil }))
+    })
 }

@@ -7,6 +7,7 @@
 --   nil, token                             a moment for the interpreter, then again with this token
 --   nil, token, fd, writes, seconds        a wait first: until the descriptor can be read, or written
 --                                          if `writes`, at most for so long; only with a loop in use
+--   nil, token, ticket, nil, seconds       the same, where the loop watches the poller (loops.lua)
 
 local native = ...
 local error, pairs, setmetatable, type = error, pairs, setmetatable, type
@@ -18,6 +19,10 @@ local loop, choose
 local function wait(token, fd, writes, seconds)
   if not (loop and loop.inside()) then
     native.wait(nil, fd, writes, seconds)
+    return
+  end
+  if writes == nil then
+    loop.wait(fd, seconds)
     return
   end
   local close = loop.close
@@ -302,7 +307,7 @@ local function module(title, functions, success)
       end
     end
     loop = chosen
-    native.park(nil, loop ~= nil)
+    native.park(nil, loop ~= nil, loop ~= nil and loop.is_polled or false)
     return success
   end
   function tcp.export(env)
