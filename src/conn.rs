@@ -233,7 +233,7 @@ impl Conn {
         }
         let transport = self.transport.as_mut().expect("checked at the door of each step");
         let is_empty = self.input.is_empty() && transport.pending() == 0 && !transport.has_unseen();
-        if mem::take(&mut self.has_asked) && is_empty {
+        if mem::take(&mut self.has_asked) && is_empty && transport.is_drained() {
             let wait = Wait::untried(&transport.fd(), Want::Read);
             return Ok(Step::Wait(wait.pending(pending)));
         }

@@ -329,7 +329,7 @@ pub fn label(host: &str, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wait::{Driven, drive};
+    use crate::wait::{Driven, Place, drive};
     use std::net::TcpListener;
 
     fn target(host: &str, port: u16) -> Target {
@@ -341,7 +341,7 @@ mod tests {
         let mut race = Race::new(&target, addresses)?;
         let deadline = Deadline::after(5.0);
         loop {
-            if let Driven::Done(dialed) = drive(deadline, false, || race.step(&target))? {
+            if let Driven::Done(dialed) = drive(deadline, Place::Here, || race.step(&target))? {
                 return Ok(dialed);
             }
         }

@@ -198,13 +198,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::deadline::Deadline;
-    use crate::wait::{Driven, drive};
+    use crate::wait::{Driven, Place, drive};
 
     fn resolve(host: &str) -> Result<Vec<SocketAddr>> {
         let mut lookup = Resolve::start(host)?;
         let deadline = Deadline::after(10.0);
         loop {
-            if let Driven::Done(addresses) = drive(deadline, false, || lookup.step())? {
+            if let Driven::Done(addresses) = drive(deadline, Place::Here, || lookup.step())? {
                 return Ok(addresses);
             }
         }

@@ -13,6 +13,16 @@ use crate::step::{Step, Wait, Want};
 /// interrupt it: the interpreter's hook runs when the caller gets control back.
 const SLICE: f64 = 0.2;
 
+/// Where it is waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Here,
+    /// In an event loop.
+    Loop,
+    /// In an event loop by way of the poller, which costs no more than a look.
+    Poller,
+}
+
 /// How a drive ended.
 #[derive(Debug)]
 pub enum Driven<T> {
@@ -30,7 +40,7 @@ pub enum Driven<T> {
 /// done, however short the time.
 pub fn drive<T>(
     deadline: Deadline,
-    elsewhere: bool,
+    place: Place,
     mut step: impl FnMut() -> Result<Step<T>>,
 ) -> Result<Driven<T>> {
     let mut slice = None;
@@ -39,14 +49,14 @@ pub fn drive<T>(
             Step::Done(value) => return Ok(Driven::Done(value)),
             Step::Wait(wait) => wait,
         };
-        // A loop's turn costs more than a look, and it is worth one before the time is up.
-        if !wait.tried && (elsewhere || deadline.has_passed()) {
+        // A turn of a loop costs more than a look, and before the time is up it is worth one.
+        if !wait.tried && (place == Place::Loop || deadline.has_passed()) {
             continue;
         }
         if deadline.has_passed() {
             return Err(Error::timeout(wait.pending));
         }
-        if elsewhere {
+        if place != Place::Here {
             return Ok(Driven::Parked(wait.waking(deadline.earlier(wait.wake))));
         }
         let slice = *slice.get_or_insert_with(|| Deadline::after(SLICE));
@@ -118,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_step_that_is_done_is_not_timed() {
-        let driven = drive(Deadline::after(-1.0), false, || Ok(Step::Done(7)));
+        let driven = drive(Deadline::after(-1.0), Place::Here, || Ok(Step::Done(7)));
         assert!(matches!(driven, Ok(Driven::Done(7))));
     }
 
@@ -127,7 +137,8 @@ mod tests {
         let (reader, _writer) = std::io::pipe().expect("pipe");
         let wait = Wait::new(&reader, Want::Read).pending(Pending::Bytes { have: 1, need: 4 });
         let start = crate::deadline::now();
-        let error = drive::<()>(Deadline::after(0.05), false, || Ok(Step::Wait(wait))).unwrap_err();
+        let error =
+            drive::<()>(Deadline::after(0.05), Place::Here, || Ok(Step::Wait(wait))).unwrap_err();
         assert_eq!((error.code(), error.detail()), (Code::Timeout, "1 of 4 bytes"));
         assert!(crate::deadline::now() - start >= 0.05);
     }
@@ -136,7 +147,7 @@ mod tests {
     fn a_long_wait_comes_back_for_a_moment() {
         let (reader, _writer) = std::io::pipe().expect("pipe");
         let wait = Wait::new(&reader, Want::Read);
-        let driven = drive::<()>(Deadline::NEVER, false, || Ok(Step::Wait(wait)));
+        let driven = drive::<()>(Deadline::NEVER, Place::Here, || Ok(Step::Wait(wait)));
         assert!(matches!(driven, Ok(Driven::Interrupted)));
     }
 
@@ -144,20 +155,20 @@ mod tests {
     fn a_wait_elsewhere_is_handed_over_with_its_deadline() {
         let (reader, _writer) = std::io::pipe().expect("pipe");
         let (wait, deadline) = (Wait::new(&reader, Want::Read), Deadline::after(5.0));
-        let driven = drive::<()>(deadline, true, || Ok(Step::Wait(wait)));
+        let driven = drive::<()>(deadline, Place::Loop, || Ok(Step::Wait(wait)));
         assert!(matches!(driven, Ok(Driven::Parked(wait)) if wait.wake == deadline));
         let breath = Wait::breath(&reader);
-        let driven = drive::<()>(deadline, true, || Ok(Step::Wait(breath)));
+        let driven = drive::<()>(deadline, Place::Loop, || Ok(Step::Wait(breath)));
         assert!(matches!(driven, Ok(Driven::Parked(wait)) if wait.wake.has_passed()));
         let past = Deadline::after(-1.0);
-        assert!(drive::<()>(past, true, || Ok(Step::Wait(wait))).is_err());
+        assert!(drive::<()>(past, Place::Loop, || Ok(Step::Wait(wait))).is_err());
     }
 
     #[test]
     fn a_wake_steps_again() {
         let (reader, _writer) = std::io::pipe().expect("pipe");
         let mut steps = 0;
-        let driven = drive(Deadline::after(1.0), false, || {
+        let driven = drive(Deadline::after(1.0), Place::Here, || {
             steps += 1;
             let wait = Wait::new(&reader, Want::Read);
             Ok(if steps == 3 {

@@ -120,7 +120,7 @@ impl<'lua> Call<'lua> {
         step: impl FnMut() -> crate::error::Result<Step<T>>,
     ) -> Result<std::result::Result<T, Outcome>> {
         let again = |wait| Err(Outcome::Again(Value::Number(deadline.seconds()), wait));
-        Ok(match drive(deadline, self.parking.is_in_use(), step)? {
+        Ok(match drive(deadline, self.parking.place(), step)? {
             Driven::Done(value) => Ok(value),
             Driven::Interrupted => again(None),
             Driven::Parked(wait) => again(Some(wait.into())),

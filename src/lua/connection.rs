@@ -11,6 +11,7 @@ use crate::connect::{Connected, Ends};
 use crate::dial::Timings;
 use crate::error::{Code, Error};
 use crate::transport::tls::Report;
+use crate::wait::Place;
 
 use super::call::{Call, Object, Outcome, Result, method};
 use super::park::{Owners, Sides};
@@ -57,7 +58,7 @@ impl Connection {
             Ok(Outcome::Again(_, Some(parked))) => {
                 self.owners.claim(call, sides)?;
                 parked.is_known = self.is_known;
-                self.is_known |= call.parking.is_polled();
+                self.is_known |= call.parking.place() == Place::Poller;
             }
             _ => self.owners.release(call, sides)?,
         }

@@ -13,7 +13,7 @@ use crate::deadline::Deadline;
 use crate::error::{Code, Error};
 use crate::poller::{Poller, Ticket};
 use crate::step::{Wait, Want};
-use crate::wait::rest;
+use crate::wait::{Place, rest};
 
 use super::call::{Call, Outcome, Result};
 
@@ -24,10 +24,9 @@ const WAITING: &str = "tcp.waiting";
 /// What the calls in one Lua state share. Holds nothing of Lua's, which it outlives.
 #[derive(Clone)]
 pub struct Parking {
-    in_use: Rc<Cell<bool>>,
+    place: Rc<Cell<Place>>,
     tickets: Rc<Cell<i64>>,
-    /// Whether the loop watches the poller for all waits.
-    is_polled: Rc<Cell<bool>>,
+    /// For a loop that watches it for all waits.
     poller: Rc<RefCell<Option<Poller>>>,
     /// When the loop will make the poller's next turn at the latest.
     armed: Rc<Cell<Deadline>>,
@@ -57,9 +56,8 @@ impl Parking {
         waiting.set_metatable(Some(weak))?;
         lua.set_named_registry_value(WAITING, waiting)?;
         let parking = Self {
-            in_use: Rc::default(),
+            place: Rc::new(Cell::new(Place::Here)),
             tickets: Rc::default(),
-            is_polled: Rc::default(),
             poller: Rc::default(),
             armed: Rc::new(Cell::new(Deadline::NEVER)),
         };
@@ -67,14 +65,9 @@ impl Parking {
         Ok(parking)
     }
 
-    /// Whether a call that must wait is to hand its wait over.
-    pub fn is_in_use(&self) -> bool {
-        self.in_use.get()
-    }
-
-    /// Whether those waits are the poller's.
-    pub fn is_polled(&self) -> bool {
-        self.is_polled.get()
+    /// Where a call waits.
+    pub fn place(&self) -> Place {
+        self.place.get()
     }
 }
 
@@ -175,8 +168,11 @@ pub const FUNCTIONS: [(&str, Body); 7] = [
 
 /// `native.park(in_use, polled)`: whether waits are handed over from now on, and whether to the poller.
 fn park(call: &mut Call<'_>) -> Result<Outcome> {
-    call.parking.in_use.set(call.argument(1).boolean()?);
-    call.parking.is_polled.set(call.argument(2).boolean()?);
+    call.parking.place.set(match (call.argument(1).boolean()?, call.argument(2).boolean()?) {
+        (false, _) => Place::Here,
+        (true, false) => Place::Loop,
+        (true, true) => Place::Poller,
+    });
     Ok(Outcome::Nothing)
 }
 
@@ -257,7 +253,7 @@ fn seconds(until: Deadline) -> Value {
 /// said before.
 pub fn values(call: &Call<'_>, parked: &Parked) -> Result<(Value, Value, Value)> {
     let Parked { wait, is_known } = parked;
-    if !call.parking.is_polled.get() {
+    if call.parking.place() != Place::Poller {
         let writes = Value::Boolean(wait.want == Want::Write);
         return Ok((Value::Integer(wait.fd.into()), writes, seconds(wait.wake)));
     }

@@ -46,7 +46,7 @@ impl<T: Work> Underway<T> {
         let token = call.token.as_userdata().expect("made above");
         let driven = {
             let mut underway = token.borrow_mut::<Self>()?;
-            drive(underway.deadline, call.parking.is_in_use(), || underway.work.step())
+            drive(underway.deadline, call.parking.place(), || underway.work.step())
         };
         let result = match driven {
             Ok(Driven::Interrupted) => {

@@ -27,12 +27,14 @@ pub struct Tcp {
     socket: Socket,
     /// What came for the TLS above and was not asked for yet.
     ahead: Buffer,
+    /// The last read got less than there was room for: there was no more (epoll(7)).
+    is_drained: bool,
 }
 
 impl Tcp {
     /// Takes a connected socket in nonblocking mode.
     pub fn new(socket: Socket) -> Self {
-        Self { socket, ahead: Buffer::default() }
+        Self { socket, ahead: Buffer::default(), is_drained: false }
     }
 
     pub fn has_ahead(&self) -> bool {
@@ -51,8 +53,11 @@ impl Tcp {
 
 impl Transport for Tcp {
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
+        let room = into.capacity() - into.len();
         let result = recv(self.fd(), spare_capacity(into), RecvFlags::empty());
-        self.step(result.map(|(_, count)| count), Want::Read)
+        let result = result.map(|(_, count)| count);
+        self.is_drained = result.is_ok_and(|count| count < room);
+        self.step(result, Want::Read)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>> {
@@ -72,6 +77,10 @@ impl Transport for Tcp {
 
     fn pending(&self) -> usize {
         0
+    }
+
+    fn is_drained(&self) -> bool {
+        self.is_drained
     }
 
     fn into_tcp(self: Box<Self>) -> Option<Tcp> {

@@ -371,6 +371,10 @@ impl Transport for Tls {
         self.stream.ssl().pending()
     }
 
+    fn is_drained(&self) -> bool {
+        self.stream.get_ref().is_drained()
+    }
+
     fn has_unseen(&self) -> bool {
         self.stream.get_ref().has_ahead()
     }

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Ten thousand connections at once in one Lua process, each exchanging packets: `make bench-loops`, or in
+the project's folder: bench/loops/compare.py LUA MODULES [CONNECTIONS [PACKETS [ROUNDS]]].
+
+The module in a loop of cqueues and of luv, beside cqueues' own sockets and luv's, each in a process of its own
+and in turn; the other end is bench/loops/echo.c. Prints medians over the rounds: packets per second by those
+of the better of the two others in the same round (over 1: more), the same for CPU time, and the memory of
+each connection. MODULES is the folder of tcp.so.
+"""
+
+import os
+import resource
+import statistics
+import subprocess
+import sys
+
+PEERS = ["tcp+luv", "tcp+cqueues", "luv", "cqueues"]
+OTHERS = PEERS[2:]
+ECHO = ".build/bench/echo"
+
+
+def measure(lua, peer, connections, packets):
+    """Wall seconds, CPU seconds, and bytes for each connection."""
+    with subprocess.Popen([ECHO, "300"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as echo:
+        port = echo.stdout.readline().decode().strip()
+        command = [lua, "bench/loops/client.lua", peer, port, str(connections), str(packets)]
+        output = subprocess.run(command, check=True, timeout=300, stdout=subprocess.PIPE).stdout
+        echo.stdin.close()
+    return [float(word) for word in output.split()]
+
+
+def main(lua, modules, connections=9900, packets=10, rounds=5):
+    connections, packets, rounds = int(connections), int(packets), int(rounds)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    os.environ["LUA_CPATH"] = modules + "/?.so;;"
+    os.makedirs(os.path.dirname(ECHO), exist_ok=True)
+    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", ECHO, "bench/loops/echo.c"], check=True)
+
+    figures = {peer: [] for peer in PEERS}
+    for turn in range(rounds):
+        for peer in PEERS[turn % len(PEERS):] + PEERS[:turn % len(PEERS)]:
+            figures[peer].append(measure(lua, peer, connections, packets))
+    print("%s: %d connections, %d packets there and back on each, median of %d rounds" % (
+        lua, connections, packets, rounds))
+    print("%-12s %8s %8s %10s" % ("", "packets", "CPU", "memory"))
+    for peer in PEERS:
+        ratios = [statistics.median(
+            min(figures[other][turn][which] for other in OTHERS) / figures[peer][turn][which]
+            for turn in range(rounds)) for which in (0, 1)]
+        memory = statistics.median(figure[2] for figure in figures[peer])
+        print("%-12s %8.2f %8.2f %8.0f B" % (peer, *ratios, memory))
+    idle = measure(lua, "tcp idle", connections, 1)[2]
+    print("An idle connection without a coroutine: %.0f B" % idle)
+
+
+main(*sys.argv[1:])
