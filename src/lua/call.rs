@@ -7,12 +7,12 @@ use mlua::{AnyUserData, Function, Lua, MultiValue, UserDataRefMut, Value};
 
 use crate::deadline::Deadline;
 use crate::error::{Code, Error};
-use crate::step::Step;
+use crate::step::{Step, Wait};
 use crate::transport::tls::Report;
 use crate::wait::{Driven, drive};
 
 use super::argument::{Argument, type_name};
-use super::park::{self, Parked, Parking};
+use super::park::{Parked, Parking};
 use super::{info, json};
 
 /// What the shim gets: whether it is done (nil: not yet), and up to four values with it.
@@ -25,7 +25,9 @@ pub enum Outcome {
     /// Success without a value: nil, in `tcp.safe` true.
     Nothing,
     /// To be made again with this token, after a moment or a wait.
-    Again(Value, Option<Parked>),
+    Again(Value, Option<Wait>),
+    /// The same, where the wait is prepared for whoever waits.
+    Parked(Value, Parked),
 }
 
 /// How a call failed.
@@ -123,7 +125,7 @@ impl<'lua> Call<'lua> {
         Ok(match drive(deadline, self.parking.place(), step)? {
             Driven::Done(value) => Ok(value),
             Driven::Interrupted => again(None),
-            Driven::Parked(wait) => again(Some(wait.into())),
+            Driven::Parked(wait) => again(Some(wait)),
         })
     }
 
@@ -261,23 +263,25 @@ fn answer<'lua>(
     let (lua, nil) = (call.lua, Value::Nil);
     let result = catch_unwind(AssertUnwindSafe(|| {
         let outcome = body(call)?;
-        let parked = match &outcome {
-            Outcome::Again(_, Some(parked)) => Some(park::values(call, parked)?),
-            _ => None,
-        };
-        Ok((outcome, parked))
+        Ok(match outcome {
+            Outcome::Again(token, Some(wait)) => {
+                Outcome::Parked(token, Parked::new(call, wait, false)?)
+            }
+            other => other,
+        })
     }));
     match result.unwrap_or_else(|panic| Err(internal(&*panic))) {
-        Ok((Outcome::Again(token, _), Some((fd, writes, seconds)))) => {
-            (None, token, fd, writes, seconds)
+        Ok(Outcome::Parked(token, parked)) => {
+            let (what, writes, seconds) = parked.values(call);
+            (None, token, what, writes, seconds)
         }
-        Ok((Outcome::Value(value), _)) => (Some(true), value, nil, Value::Nil, Value::Nil),
-        Ok((Outcome::Pair(first, second), _)) => (Some(true), first, second, nil, Value::Nil),
-        Ok((Outcome::Nothing, _)) => {
+        Ok(Outcome::Value(value)) => (Some(true), value, nil, Value::Nil, Value::Nil),
+        Ok(Outcome::Pair(first, second)) => (Some(true), first, second, nil, Value::Nil),
+        Ok(Outcome::Nothing) => {
             let value = if call.safe { Value::Boolean(true) } else { nil };
             (Some(true), value, Value::Nil, Value::Nil, Value::Nil)
         }
-        Ok((Outcome::Again(token, _), None)) => (None, token, nil, Value::Nil, Value::Nil),
+        Ok(Outcome::Again(token, _)) => (None, token, nil, Value::Nil, Value::Nil),
         Err(failure) => failed(lua, call.safe, failure)
             // What came between, such as a signal, goes first.
             .or_else(|error| failed(lua, call.safe, Failure::Lua(error)))

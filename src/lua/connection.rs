@@ -14,7 +14,7 @@ use crate::transport::tls::Report;
 use crate::wait::Place;
 
 use super::call::{Call, Object, Outcome, Result, method};
-use super::park::{Owners, Sides};
+use super::park::{Owners, Parked, Sides};
 use super::{info, json, options, reading, upgrade, writing};
 
 pub struct Connection {
@@ -53,16 +53,18 @@ impl Connection {
         if call.is_first() {
             self.owners.check(call, sides)?;
         }
-        let mut outcome = body(call, self);
-        match &mut outcome {
-            Ok(Outcome::Again(_, Some(parked))) => {
-                self.owners.claim(call, sides)?;
-                parked.is_known = self.is_known;
+        match body(call, self) {
+            Ok(Outcome::Again(token, Some(wait))) => {
+                let parked = Parked::new(call, wait, self.is_known)?;
                 self.is_known |= call.parking.place() == Place::Poller;
+                self.owners.claim(call, sides, &parked)?;
+                Ok(Outcome::Parked(token, parked))
             }
-            _ => self.owners.release(call, sides)?,
+            settled => {
+                self.owners.release(call, sides)?;
+                settled
+            }
         }
-        outcome
     }
 }
 

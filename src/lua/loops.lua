@@ -7,7 +7,8 @@
 
 local native = ...
 local error, ceil = error, math.ceil
-local running, yield, resume = coroutine.running, coroutine.yield, coroutine.resume
+local running, status = coroutine.running, coroutine.status
+local yield, resume = coroutine.yield, coroutine.resume
 local traceback = debug and debug.traceback or function(_, message) return message end
 
 local loops = {}
@@ -52,7 +53,9 @@ end
 -- poller can be read, and in so many seconds if given; `disarm()` ends that. `pause()` yields until
 -- `go_on(coroutine)`.
 local function polled(loop)
-  local waiting = {}
+  -- Who waits, by ticket; and whose wait is over but who has not gone on yet.
+  local _, poller, waiting = native.poller()
+  local over = setmetatable({}, { __mode = "k" })
 
   local function settle()
     local _, count, seconds = native.due(nil)
@@ -71,21 +74,26 @@ local function polled(loop)
     for i = 1, #tickets do
       local ticket = tickets[i]
       local this = waiting[ticket]
-      if this then
-        waiting[ticket] = nil
+      if this and status(this) == "suspended" then
+        over[this] = true
         loop.go_on(this)
+      else
+        waiting[ticket] = nil
       end
     end
     settle()
   end
 
   function loop.wait(ticket, seconds)
-    waiting[ticket] = running()
+    local this = running()
+    waiting[ticket] = this
     loop.arm(seconds)
     loop.pause()
-    -- Someone else may have resumed this coroutine.
-    if waiting[ticket] then
-      waiting[ticket] = nil
+    waiting[ticket] = nil
+    if over[this] then
+      over[this] = nil
+    else
+      -- Someone else has resumed this coroutine.
       native.unwatch(nil, ticket)
       settle()
     end
@@ -97,15 +105,14 @@ local function polled(loop)
   end
 
   loop.is_polled = true
-  return loop
+  return poller
 end
 
 function loops.luv()
   local uv = require "luv"
-  local _, fd = native.poller()
-  local poll, timer = assert(uv.new_poll(fd)), uv.new_timer()
+  local loop = { inside = in_coroutine, pause = yield }
+  local poll, timer = assert(uv.new_poll(polled(loop))), uv.new_timer()
   local is_armed, failure = false, nil
-  local loop = polled { inside = in_coroutine, pause = yield }
 
   local function turn()
     loop.turn()
@@ -152,9 +159,8 @@ function loops.copas()
     return nil, "copas 2.0 or newer is needed, this is " .. tostring(copas._VERSION)
   end
   local gettime = require("socket").gettime
-  local _, fd = native.poller()
   local reader, sleeper, due
-  local loop = polled {
+  local loop = {
     inside = function()
       return copas.running ~= false and in_coroutine()
     end,
@@ -163,6 +169,7 @@ function loops.copas()
     end,
     go_on = copas.wakeup,
   }
+  local fd = polled(loop)
 
   -- `receive` says first that there is nothing yet.
   local socket = { asked = false, over = false }

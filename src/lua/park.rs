@@ -17,9 +17,10 @@ use crate::wait::{Place, rest};
 
 use super::call::{Call, Outcome, Result};
 
-/// The registry's name for the coroutines that wait, by ticket. Weak: one that its loop has dropped is
-/// collected.
+/// The registry's name for the coroutines that wait. Weak: one that its loop has dropped is collected.
 const WAITING: &str = "tcp.waiting";
+/// That for those that wait by way of the poller, which nobody else may hold.
+const POLLED: &str = "tcp.polled";
 
 /// What the calls in one Lua state share. Holds nothing of Lua's, which it outlives.
 #[derive(Clone)]
@@ -34,14 +35,33 @@ pub struct Parking {
 
 /// A wait that is handed over.
 pub struct Parked {
-    pub wait: Wait,
-    /// The poller knows the descriptor, and not only its number, from an earlier wait.
-    pub is_known: bool,
+    wait: Wait,
+    /// Where it is the poller's.
+    ticket: Option<Ticket>,
 }
 
-impl From<Wait> for Parked {
-    fn from(wait: Wait) -> Self {
-        Self { wait, is_known: false }
+impl Parked {
+    /// `is_known` says that the poller has watched this very descriptor before.
+    pub fn new(call: &Call<'_>, wait: Wait, is_known: bool) -> Result<Self> {
+        let is_polled = call.parking.place() == Place::Poller;
+        let watch = || with_poller(call, |poller| Ok(poller.watch(wait, is_known)?));
+        Ok(Self { wait, ticket: is_polled.then(watch).transpose()? })
+    }
+
+    /// What the shim is told: the descriptor, whether to write, and for how many seconds, nil being for
+    /// ever; or a ticket, nil, and in how many seconds a turn is due if that is sooner than it knows.
+    pub fn values(&self, call: &Call<'_>) -> (Value, Value, Value) {
+        let Some(ticket) = self.ticket else {
+            let writes = Value::Boolean(self.wait.want == Want::Write);
+            return (Value::Integer(self.wait.fd.into()), writes, seconds(self.wait.wake));
+        };
+        let next = call.parking.poller.borrow().as_ref().map_or(Deadline::NEVER, Poller::next);
+        let is_sooner = next < call.parking.armed.get();
+        if is_sooner {
+            call.parking.armed.set(next);
+        }
+        let due = if is_sooner { seconds(next) } else { Value::Nil };
+        (Value::Integer(ticket as i64), Value::Nil, due)
     }
 }
 
@@ -55,6 +75,7 @@ impl Parking {
         weak.raw_set("__mode", "v")?;
         waiting.set_metatable(Some(weak))?;
         lua.set_named_registry_value(WAITING, waiting)?;
+        lua.set_named_registry_value(POLLED, lua.create_table()?)?;
         let parking = Self {
             place: Rc::new(Cell::new(Place::Here)),
             tickets: Rc::default(),
@@ -71,21 +92,25 @@ impl Parking {
     }
 }
 
-fn waiting(lua: &Lua) -> mlua::Result<Table> {
-    lua.named_registry_value(WAITING)
-}
+/// A number for a coroutine that waits: the poller's, under which the shim keeps it, or one below 0.
+type Claim = i64;
 
-/// A ticket for the coroutine that runs.
-fn admit(call: &Call<'_>) -> mlua::Result<i64> {
+/// A claim for the coroutine that runs.
+fn admit(call: &Call<'_>) -> mlua::Result<Claim> {
     let tickets = &call.parking.tickets;
-    tickets.set(tickets.get() + 1);
-    waiting(call.lua)?.raw_set(tickets.get(), call.lua.current_thread())?;
+    tickets.set(tickets.get() - 1);
+    waiting(call.lua, tickets.get())?.raw_set(tickets.get(), call.lua.current_thread())?;
     Ok(tickets.get())
 }
 
-/// Whether a coroutine other than the one that runs waits with this ticket. A dead one does not.
-fn has_other(lua: &Lua, ticket: i64) -> mlua::Result<bool> {
-    let owner: Option<Thread> = waiting(lua)?.raw_get(ticket)?;
+/// The table that a claim is in.
+fn waiting(lua: &Lua, claim: Claim) -> mlua::Result<Table> {
+    lua.named_registry_value(if claim < 0 { WAITING } else { POLLED })
+}
+
+/// Whether a coroutine other than the one that runs waits with this claim. A dead one does not.
+fn has_other(lua: &Lua, claim: Claim) -> mlua::Result<bool> {
+    let owner: Option<Thread> = waiting(lua, claim)?.raw_get(claim)?;
     let is_dead = |status| matches!(status, ThreadStatus::Finished | ThreadStatus::Error);
     Ok(owner.is_some_and(|owner| owner != lua.current_thread() && !is_dead(owner.status())))
 }
@@ -104,11 +129,11 @@ impl Sides {
     pub const BOTH: Self = Self { reads: true, writes: true };
 }
 
-/// The tickets of those that wait for a connection.
+/// Those that wait for a connection.
 #[derive(Default)]
 pub struct Owners {
-    reader: Option<i64>,
-    writer: Option<i64>,
+    reader: Option<Claim>,
+    writer: Option<Claim>,
 }
 
 impl Owners {
@@ -116,8 +141,8 @@ impl Owners {
     /// would be mixed.
     pub fn check(&mut self, call: &Call<'_>, sides: Sides) -> Result<()> {
         for (owner, doing) in self.of(sides) {
-            let Some(ticket) = *owner else { continue };
-            if has_other(call.lua, ticket)? {
+            let Some(claim) = *owner else { continue };
+            if has_other(call.lua, claim)? {
                 let detail = format!("another coroutine is {doing} this connection");
                 return Err(Error::new(Code::Busy, detail).into());
             }
@@ -127,10 +152,12 @@ impl Owners {
     }
 
     /// The call is going to wait elsewhere: its coroutine owns these sides.
-    pub fn claim(&mut self, call: &Call<'_>, sides: Sides) -> Result<()> {
+    pub fn claim(&mut self, call: &Call<'_>, sides: Sides, parked: &Parked) -> Result<()> {
         for (owner, _) in self.of(sides) {
-            if owner.is_none() {
-                *owner = Some(admit(call)?);
+            match parked.ticket {
+                Some(ticket) => *owner = Some(ticket as Claim),
+                None if owner.is_none() => *owner = Some(admit(call)?),
+                None => {}
             }
         }
         Ok(())
@@ -139,14 +166,14 @@ impl Owners {
     /// The call is settled.
     pub fn release(&mut self, call: &Call<'_>, sides: Sides) -> Result<()> {
         for (owner, _) in self.of(sides) {
-            if let Some(ticket) = owner.take() {
-                waiting(call.lua)?.raw_set(ticket, Value::Nil)?;
+            if let Some(claim) = owner.take().filter(|claim| *claim < 0) {
+                waiting(call.lua, claim)?.raw_set(claim, Value::Nil)?;
             }
         }
         Ok(())
     }
 
-    fn of(&mut self, sides: Sides) -> impl Iterator<Item = (&mut Option<i64>, &'static str)> {
+    fn of(&mut self, sides: Sides) -> impl Iterator<Item = (&mut Option<Claim>, &'static str)> {
         let reader = sides.reads.then_some((&mut self.reader, "reading from"));
         let writer = sides.writes.then_some((&mut self.writer, "writing to"));
         reader.into_iter().chain(writer)
@@ -206,9 +233,13 @@ fn with_poller<T>(call: &Call<'_>, act: impl FnOnce(&mut Poller) -> Result<T>) -
     act(poller.as_mut().expect("made above"))
 }
 
-/// `native.poller()`: the descriptor that stands for all waits that have a ticket.
+/// `native.poller()`: the descriptor that stands for all waits that have a ticket, and the table for the
+/// coroutines that wait, by ticket.
 fn poller(call: &mut Call<'_>) -> Result<Outcome> {
-    with_poller(call, |poller| Ok(Outcome::Value(Value::Integer(poller.as_raw_fd().into()))))
+    let polled = call.lua.named_registry_value(POLLED)?;
+    with_poller(call, |poller| {
+        Ok(Outcome::Pair(Value::Integer(poller.as_raw_fd().into()), Value::Table(polled)))
+    })
 }
 
 /// `native.unwatch(ticket)`: that wait ends.
@@ -246,24 +277,4 @@ fn due(call: &mut Call<'_>) -> Result<Outcome> {
 
 fn seconds(until: Deadline) -> Value {
     until.left().map_or(Value::Nil, |left| Value::Number(left.as_secs_f64()))
-}
-
-/// What the shim is told to wait for: the descriptor, whether to write, and for how many seconds, nil
-/// being for ever; or a ticket, nil, and in how many seconds a turn is due if that is sooner than was
-/// said before.
-pub fn values(call: &Call<'_>, parked: &Parked) -> Result<(Value, Value, Value)> {
-    let Parked { wait, is_known } = parked;
-    if call.parking.place() != Place::Poller {
-        let writes = Value::Boolean(wait.want == Want::Write);
-        return Ok((Value::Integer(wait.fd.into()), writes, seconds(wait.wake)));
-    }
-    with_poller(call, |poller| {
-        let ticket = Value::Integer(poller.watch(*wait, *is_known)? as i64);
-        let (next, armed) = (poller.next(), &call.parking.armed);
-        let is_sooner = next < armed.get();
-        if is_sooner {
-            armed.set(next);
-        }
-        Ok((ticket, Value::Nil, if is_sooner { seconds(next) } else { Value::Nil }))
-    })
 }

@@ -55,7 +55,7 @@ impl<T: Work> Underway<T> {
             Ok(Driven::Parked(wait)) => {
                 return Ok(Err(Outcome::Again(
                     mem::replace(&mut call.token, Value::Nil),
-                    Some(wait.into()),
+                    Some(wait),
                 )));
             }
             Ok(Driven::Done(value)) => Ok(value),
