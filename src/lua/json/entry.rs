@@ -16,7 +16,7 @@ use super::api::*;
 use super::{Options, parse, replay, tape, walk};
 
 /// An output buffer larger than this is not kept for the next value.
-const KEPT_OUTPUT: usize = 1 << 18;
+const KEPT_OUTPUT: usize = 1 << 22;
 
 /// `decode(text)`, with default options: `true, value` or `false`.
 pub fn decode_function(lua: &Lua) -> mlua::Result<Function> {
