@@ -251,11 +251,8 @@ for _, loop in ipairs(loops) do
     it_runs("a large write and a large read pass each other", function()
       for _, over in ipairs(helper.kinds) do
         local conn = over.connect [[
-          size = 2000000
-          writer = threading.Thread(target=lambda: c.send(b"y" * size))
-          writer.start()
-          c.recv_exactly(size)
-          writer.join()
+          for _ in range(200):
+            c.send(c.recv_exactly(10000)[::-1])
           c.hold()
         ]]
         local size = 2000000
@@ -343,6 +340,25 @@ for _, loop in ipairs(loops) do
       loop.run(visit(true), visit(false), visit(false))
       assert.equal(90, rounds)
     end)
+
+    if loop.name == "luv" then
+      it_runs("a script that closes all handles has not closed ours for good", function()
+        local uv = loop.library
+        for _ = 1, 2 do
+          local code
+          loop.run(function()
+            local conn = safe.connect("127.0.0.1", helper.listen([[ c.hold() ]]).port, 0.05)
+            code = select(3, conn:read_line())
+            conn:close()
+          end)
+          assert.equal("timeout", code)
+          uv.walk(function(handle)
+            if not handle:is_closing() then handle:close() end
+          end)
+          uv.run()
+        end
+      end)
+    end
 
     it_runs("failures are the same", function()
       local refused = helper.listen("", { listen = false }).port

@@ -111,7 +111,8 @@ end
 function loops.luv()
   local uv = require "luv"
   local loop = { inside = in_coroutine, pause = yield }
-  local poll, timer = assert(uv.new_poll(polled(loop))), uv.new_timer()
+  local fd = polled(loop)
+  local poll, timer
   local is_armed, failure = false, nil
 
   local function turn()
@@ -123,7 +124,16 @@ function loops.luv()
     end
   end
 
+  -- Whoever closes all handles of libuv's loop closes these, too.
+  local function are_open()
+    return poll and not poll:is_closing() and not timer:is_closing()
+  end
+
   function loop.arm(seconds)
+    if not are_open() then
+      poll, timer = assert(uv.new_poll(fd)), uv.new_timer()
+      is_armed = false
+    end
     if not is_armed then
       is_armed = true
       poll:start("r", turn)
@@ -135,8 +145,10 @@ function loops.luv()
 
   function loop.disarm()
     is_armed = false
-    poll:stop()
-    timer:stop()
+    if are_open() then
+      poll:stop()
+      timer:stop()
+    end
   end
 
   function loop.go_on(this)
