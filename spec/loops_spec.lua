@@ -124,6 +124,10 @@ for _, loop in ipairs(loops) do
     conn:close()
   end
 
+  local function over_tcp(code)
+    return (helper.connect(code))
+  end
+
   local function it_runs(title, body)
     it(title, function()
       if not loop.found then return pending("no " .. loop.name .. " for this Lua") end
@@ -246,6 +250,94 @@ for _, loop in ipairs(loops) do
         assert.equal("ping", heard)
         assert.equal("onetwosix", peer:result())
       end
+    end)
+
+    it_runs("a reader is not forgotten while another coroutine writes", function()
+      local conn = over_tcp [[
+        c.recv_exactly(3)
+        c.send(b"one\n")
+        c.recv_exactly(3)
+        c.send(b"two\n")
+        c.hold()
+      ]]
+      local lines, took = {}, nil
+      loop.run(function()
+        conn:write_str "ask"
+        lines[1] = conn:read_line()
+        local before = helper.clock()
+        lines[2] = conn:read_line()
+        took = helper.clock() - before
+      end, function()
+        others()
+        conn:write_str "a"
+        conn:write_str "sk"
+      end)
+      assert.same({ "one", "two" }, lines)
+      assert.is_true(took < 2)
+    end)
+
+    it_runs("an end that comes with the last bytes is seen at once", function()
+      local conn = over_tcp [[
+        c.send(b"last\n")
+        c.sock.shutdown(socket.SHUT_WR)
+        c.recv_exactly(3)
+        c.hold()
+      ]]
+      others()
+      local before, rest = helper.clock(), nil
+      loop.run(function()
+        conn:read_line()
+        conn:write_str "ask"
+        rest = conn:recv()
+      end)
+      assert.equal("", rest)
+      assert.is_true(helper.clock() - before < 2)
+    end)
+
+    it_runs("who finishes a handshake leaves what came with it to the reader", function()
+      local listener = helper.keep(tcp.listen("127.0.0.1", 0, {
+        tls = { cert_file = helper.pem "good", key_file = helper.pem("good", "key") },
+      }))
+      local peer = helper.dial(listener:port(), [[
+        c.send(b"hello\n")
+        c.recv_exactly(3)
+        c.hold()
+      ]], { tls = true })
+      local conn = helper.keep(listener:accept(helper.timeout))
+      local line
+      local before = helper.clock()
+      loop.run(function() line = conn:read_line() end, function() conn:write_str "abc" end)
+      assert.equal("hello", line)
+      assert.is_true(helper.clock() - before < 2)
+      assert.truthy(peer)
+    end)
+
+    it_runs("a wait outside of coroutines leaves the clock to those inside", function()
+      local conn = helper.connect([[ c.hold() ]], 0.1, nil, safe)
+      local codes = {}
+      loop.run(function() codes[1] = select(3, conn:recv()) end)
+      codes[2] = select(3, conn:recv())
+      local before = helper.clock()
+      loop.run(function() codes[3] = select(3, conn:recv()) end)
+      assert.same({ "timeout", "timeout", "timeout" }, codes)
+      assert.is_true(helper.clock() - before < 2)
+    end)
+
+    it_runs("tcp.poll leaves a reader what it waits for", function()
+      local conn, peer = helper.connect [[
+        c.wait()
+        c.send(b"line\n")
+        c.hold()
+      ]]
+      local line
+      local before = helper.clock()
+      loop.run(function() line = conn:read_line() end, function()
+        others()
+        peer:go()
+        assert.equal(conn, (tcp.poll({ conn }, nil, 2))[1])
+      end)
+      assert.equal("line", line)
+      assert.is_true(helper.clock() - before < 2)
     end)
 
     it_runs("a large write and a large read pass each other", function()

@@ -121,7 +121,10 @@ impl Conn {
 
     /// Bytes that can be read without waiting; not those of a packet that is being skipped.
     pub fn pending(&mut self) -> Result<usize> {
-        while self.end.is_none() && self.transport()?.has_unseen() {
+        for _ in 0..TURNS {
+            if self.end.is_some() || !self.transport()?.has_unseen() {
+                break;
+            }
             let Step::Done(()) = self.step_fill(Pending::More { have: 0 })? else { break };
         }
         let inside = self.transport()?.pending();
@@ -233,7 +236,7 @@ impl Conn {
         }
         let transport = self.transport.as_mut().expect("checked at the door of each step");
         let is_empty = self.input.is_empty() && transport.pending() == 0 && !transport.has_unseen();
-        if mem::take(&mut self.has_asked) && is_empty && transport.is_drained() {
+        if mem::take(&mut self.has_asked) && is_empty {
             let wait = Wait::untried(&transport.fd(), Want::Read);
             return Ok(Step::Wait(wait.pending(pending)));
         }

@@ -185,8 +185,9 @@ impl Poller {
     /// When the next turn is due even if the descriptor does not become readable; not before anything is.
     pub fn next(&self) -> Deadline {
         match self.due.peek() {
+            _ if self.waits == 0 => Deadline::NEVER,
             _ if !self.over.is_empty() => Deadline::at(0.0),
-            Some(Reverse((moment, _))) if self.waits > 0 => Deadline::at(moment.0),
+            Some(Reverse((moment, _))) => Deadline::at(moment.0),
             _ => Deadline::NEVER,
         }
     }

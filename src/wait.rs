@@ -19,7 +19,7 @@ pub enum Place {
     Here,
     /// In an event loop.
     Loop,
-    /// In an event loop by way of the poller, which costs no more than a look.
+    /// In an event loop, by way of the poller.
     Poller,
 }
 
@@ -49,8 +49,9 @@ pub fn drive<T>(
             Step::Done(value) => return Ok(Driven::Done(value)),
             Step::Wait(wait) => wait,
         };
-        // A turn of a loop costs more than a look, and before the time is up it is worth one.
-        if !wait.tried && (place == Place::Loop || deadline.has_passed()) {
+        // A turn of a loop costs more than a look, and the poller tells nobody twice. Before the time is
+        // up it is worth one, too.
+        if !wait.tried && (place != Place::Here || deadline.has_passed()) {
             continue;
         }
         if deadline.has_passed() {

@@ -48,6 +48,11 @@ impl Connection {
 }
 
 impl Connection {
+    /// Whether there is something to read. What a coroutine waits for is left to it.
+    pub fn is_readable(&mut self) -> Result<bool> {
+        Ok(self.owners.have_reader() || self.conn.is_readable()?)
+    }
+
     /// A call that needs these sides of the connection to itself, also while it waits elsewhere.
     pub fn own(&mut self, call: &mut Call<'_>, sides: Sides, body: Method) -> Result<Outcome> {
         if call.is_first() {

@@ -137,6 +137,11 @@ pub struct Owners {
 }
 
 impl Owners {
+    /// Whether somebody waits to read, as far as is known.
+    pub fn have_reader(&self) -> bool {
+        self.reader.is_some()
+    }
+
     /// Refuses a call that begins while another coroutine waits on a side that it needs: their bytes
     /// would be mixed.
     pub fn check(&mut self, call: &Call<'_>, sides: Sides) -> Result<()> {
@@ -207,6 +212,8 @@ fn park(call: &mut Call<'_>) -> Result<Outcome> {
 /// loop takes. Ends early for a signal, and now and then.
 fn wait(call: &mut Call<'_>) -> Result<Outcome> {
     let wait = if call.argument(2).is_absent() {
+        // No loop has heard when a turn is due.
+        call.parking.armed.set(Deadline::NEVER);
         with_poller(call, |poller| Ok(poller.unwatch(ticket(call)?)))?
     } else {
         let want = if call.argument(2).boolean()? { Want::Write } else { Want::Read };
@@ -260,10 +267,9 @@ fn forget(call: &mut Call<'_>) -> Result<Outcome> {
 
 /// `native.turn()`: the tickets of the waits that are over.
 fn turn(call: &mut Call<'_>) -> Result<Outcome> {
-    with_poller(call, |poller| {
-        let tickets = poller.turn()?;
-        Ok(Outcome::Value(Value::Table(call.lua.create_sequence_from(tickets)?)))
-    })
+    // A finalizer that runs while the table is made may want the poller.
+    let tickets = with_poller(call, |poller| Ok(poller.turn()?))?;
+    Ok(Outcome::Value(Value::Table(call.lua.create_sequence_from(tickets)?)))
 }
 
 /// `native.due()`: how many waits there are, and in how many seconds a turn is due; nil is never. The

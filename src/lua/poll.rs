@@ -57,8 +57,7 @@ impl Watched {
     fn is_ready(&self) -> Result<bool> {
         match (&self.value, self.want) {
             (Value::UserData(object), Want::Read) if object.is::<Connection>() => {
-                let mut connection = object.borrow_mut::<Connection>()?;
-                Ok(connection.conn.is_readable()?)
+                object.borrow_mut::<Connection>()?.is_readable()
             }
             _ => Ok(true),
         }

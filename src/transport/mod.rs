@@ -34,11 +34,6 @@ pub trait Transport {
         false
     }
 
-    /// Whether the last look at the socket took all that had come: what comes now is an event of its own.
-    fn is_drained(&self) -> bool {
-        false
-    }
-
     /// The bare socket, to be carried by another transport; none once something is on top of it.
     fn into_tcp(self: Box<Self>) -> Option<tcp::Tcp> {
         None

@@ -27,14 +27,18 @@ pub struct Tcp {
     socket: Socket,
     /// What came for the TLS above and was not asked for yet.
     ahead: Buffer,
-    /// The last read got less than there was room for: there was no more (epoll(7)).
-    is_drained: bool,
+    reads_ahead: bool,
 }
 
 impl Tcp {
     /// Takes a connected socket in nonblocking mode.
     pub fn new(socket: Socket) -> Self {
-        Self { socket, ahead: Buffer::default(), is_drained: false }
+        Self { socket, ahead: Buffer::default(), reads_ahead: true }
+    }
+
+    /// Whether more than is asked for may be taken for the TLS above.
+    pub fn set_reads_ahead(&mut self, reads_ahead: bool) {
+        self.reads_ahead = reads_ahead;
     }
 
     pub fn has_ahead(&self) -> bool {
@@ -53,11 +57,8 @@ impl Tcp {
 
 impl Transport for Tcp {
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
-        let room = into.capacity() - into.len();
         let result = recv(self.fd(), spare_capacity(into), RecvFlags::empty());
-        let result = result.map(|(_, count)| count);
-        self.is_drained = result.is_ok_and(|count| count < room);
-        self.step(result, Want::Read)
+        self.step(result.map(|(_, count)| count), Want::Read)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>> {
@@ -79,10 +80,6 @@ impl Transport for Tcp {
         0
     }
 
-    fn is_drained(&self) -> bool {
-        self.is_drained
-    }
-
     fn into_tcp(self: Box<Self>) -> Option<Tcp> {
         Some(*self)
     }
@@ -92,6 +89,9 @@ impl Transport for Tcp {
 /// would be the end of the TLS connection.
 impl io::Read for Tcp {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if !self.reads_ahead {
+            return Ok(retry_on_intr(|| recv(&self.socket, &mut *into, RecvFlags::empty()))?.0);
+        }
         if self.ahead.is_empty() {
             let spare = self.ahead.spare(AHEAD).map_err(|_| io::ErrorKind::OutOfMemory)?;
             let result =

@@ -122,7 +122,7 @@ impl Server {
 
     /// The server's side of a connection. Its handshake runs with the first read or write, so that a
     /// silent client holds up nobody.
-    pub fn accept(&self, tcp: Tcp) -> Result<Tls> {
+    pub fn accept(&self, mut tcp: Tcp) -> Result<Tls> {
         let mut ssl = Ssl::new(&self.context).map_err(failed)?;
         let refusal = Arc::new(Refusal::new("the client"));
         let (note, verify) = (Arc::clone(&refusal), self.settings.verify);
@@ -135,6 +135,8 @@ impl Server {
             ok || !verify
         });
         ssl.set_accept_state();
+        // Whoever reads or writes first makes the handshake, and must not take what another waits for.
+        tcp.set_reads_ahead(false);
         let stream = SslStream::new(ssl, tcp).map_err(failed)?;
         let end = End { settings: Arc::clone(&self.settings), refusal, offered: None };
         Ok(Tls { stream, end, outcome: None })
@@ -196,6 +198,7 @@ impl Tls {
             Ok(Step::Done(())) => self.check_certificate().and_then(|()| self.check_pin()),
             Err(error) => Err(error),
         };
+        self.stream.get_mut().set_reads_ahead(true);
         self.outcome.insert(outcome).clone().map(Step::Done)
     }
 
@@ -369,10 +372,6 @@ impl Transport for Tls {
 
     fn pending(&self) -> usize {
         self.stream.ssl().pending()
-    }
-
-    fn is_drained(&self) -> bool {
-        self.stream.get_ref().is_drained()
     }
 
     fn has_unseen(&self) -> bool {
