@@ -4,16 +4,9 @@
 local helper = require "spec.support.helper"
 local tcp = require "tcp"
 
--- The library, or nil where this Lua has none, or its Lua half alone; one that is broken is an error.
-local function library(name)
-  local ok, result = pcall(require, name)
-  if ok then return result end
-  assert(result:find "module '[%w_.]+' not found", result)
-end
-
 local function it_with(name, title, body)
   it(title, function()
-    local found = library(name)
+    local found = helper.library(name)
     if not found then return pending("no " .. name .. " for this Lua") end
     body(found)
   end)

@@ -7,12 +7,7 @@ local function quoted(word)
   return "'" .. tostring(word):gsub("'", [['\'']]) .. "'"
 end
 
-local function output(command)
-  local pipe = assert(io.popen(command, "r"))
-  local text = pipe:read "*a"
-  pipe:close()
-  return text
-end
+local output = helper.output
 
 -- The command that runs an example with this Lua; our CA is the system's.
 local function command(name, ...)

@@ -7,12 +7,7 @@ local safe = require "tcp.safe"
 
 local root = helper.pem "root"
 
-local function output(command)
-  local pipe = assert(io.popen(command, "r"))
-  local text = pipe:read "*a"
-  pipe:close()
-  return text
-end
+local output = helper.output
 
 -- Upgrades, trusting the specs' CA.
 local function upgrade(conn, options)

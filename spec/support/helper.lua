@@ -294,11 +294,20 @@ end
 
 -- This process, and others ------------------------------------------------------------------------
 
+-- What a shell command writes.
 local function output(command)
   local pipe = assert(io.popen(command, "r"))
   local text = pipe:read "*a"
   pipe:close()
   return text
+end
+helper.output = output
+
+-- The library, or nil where this Lua has none, or its Lua half alone; one that is broken is an error.
+function helper.library(name)
+  local ok, result = pcall(require, name)
+  if ok then return result end
+  assert(result:find "module '[%w_.]+' not found", result)
 end
 
 -- The program of the Lua under test.

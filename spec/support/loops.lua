@@ -10,13 +10,6 @@ local tcp = require "tcp"
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
--- The library, or nil where this Lua has none, or its Lua half alone; one that is broken is an error.
-local function library(name)
-  local ok, result = pcall(require, name)
-  if ok then return result end
-  assert(result:find "module '[%w_.]+' not found", result)
-end
-
 -- PUC Lua 5.1 cannot yield across pcall: what is raised there is the loop's own affair.
 local has_yielding_pcall = coroutine.wrap(function()
   return pcall(coroutine.yield, true)
@@ -52,7 +45,7 @@ end
 
 local all = {}
 for _, name in ipairs { "cqueues", "copas", "luv" } do
-  local found = library(name)
+  local found = helper.library(name)
   all[#all + 1] = {
     name = name,
     use = name,

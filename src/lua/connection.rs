@@ -45,9 +45,7 @@ impl Connection {
             is_known: false,
         }
     }
-}
 
-impl Connection {
     /// Whether there is something to read. What a coroutine waits for is left to it.
     pub fn is_readable(&mut self) -> Result<bool> {
         Ok(self.owners.have_reader() || self.conn.is_readable()?)
