@@ -34,6 +34,13 @@ pub struct Limits {
     pub endian: Endian,
 }
 
+impl Limits {
+    /// What asks for a packet.
+    pub fn packet(self) -> Request<'static> {
+        Request::Packet { max: self.max_packet.min(self.max_buffer), endian: self.endian }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { max_packet: 512_000, max_buffer: 256 << 20, endian: Endian::Big }

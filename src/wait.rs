@@ -43,26 +43,39 @@ pub fn drive<T>(
     place: Place,
     mut step: impl FnMut() -> Result<Step<T>>,
 ) -> Result<Driven<T>> {
+    match step()? {
+        Step::Done(value) => Ok(Driven::Done(value)),
+        Step::Wait(wait) => go_on(wait, deadline, place, step),
+    }
+}
+
+/// The same after a first try, which must wait.
+pub fn go_on<T>(
+    mut wait: Wait,
+    deadline: Deadline,
+    place: Place,
+    mut step: impl FnMut() -> Result<Step<T>>,
+) -> Result<Driven<T>> {
     let mut slice = None;
     loop {
-        let wait = match step()? {
-            Step::Done(value) => return Ok(Driven::Done(value)),
-            Step::Wait(wait) => wait,
-        };
+        let is_late = deadline.has_passed();
         // A turn of a loop costs more than a look, and the poller tells nobody twice. Before the time is
         // up it is worth one, too.
-        if !wait.tried && (place != Place::Here || deadline.has_passed()) {
-            continue;
+        if wait.tried || (place == Place::Here && !is_late) {
+            if is_late {
+                return Err(Error::timeout(wait.pending));
+            }
+            if place != Place::Here {
+                return Ok(Driven::Parked(wait.waking(deadline.earlier(wait.wake))));
+            }
+            let slice = *slice.get_or_insert_with(|| Deadline::after(SLICE));
+            if slice.has_passed() || !ready(&wait, deadline.earlier(slice))? {
+                return Ok(Driven::Interrupted);
+            }
         }
-        if deadline.has_passed() {
-            return Err(Error::timeout(wait.pending));
-        }
-        if place != Place::Here {
-            return Ok(Driven::Parked(wait.waking(deadline.earlier(wait.wake))));
-        }
-        let slice = *slice.get_or_insert_with(|| Deadline::after(SLICE));
-        if slice.has_passed() || !ready(&wait, deadline.earlier(slice))? {
-            return Ok(Driven::Interrupted);
+        match step()? {
+            Step::Done(value) => return Ok(Driven::Done(value)),
+            Step::Wait(next) => wait = next,
         }
     }
 }

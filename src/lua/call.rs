@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use mlua::{AnyUserData, Function, Lua, MultiValue, UserDataRefMut, Value};
+use mlua::{Function, Lua, MultiValue, Value};
 
 use crate::deadline::Deadline;
 use crate::error::{Code, Error};
@@ -13,6 +13,7 @@ use crate::wait::{Driven, drive};
 
 use super::argument::{Argument, type_name};
 use super::park::{Parked, Parking};
+use super::raw::object::{Kind, Slot};
 use super::{info, json};
 
 /// What the shim gets: whether it is done (nil: not yet), and up to four values with it.
@@ -144,7 +145,7 @@ impl<'lua> Call<'lua> {
 
     /// A new object for the script.
     pub fn object<T: Object>(&self, object: T) -> Result<Outcome> {
-        Ok(Outcome::Value(Value::UserData(self.lua.create_any_userdata(object)?)))
+        Ok(Outcome::Value(Value::UserData(Kind::of(self.lua)?.create(self.lua, object)?)))
     }
 
     // Arguments, counted from 1; a method's self is not counted.
@@ -158,35 +159,49 @@ impl<'lua> Call<'lua> {
         (1..=self.arguments.len()).map(|at| self.argument(at))
     }
 
-    /// The self of a method of `T`, taken off the arguments.
-    fn take_self<T: Object>(&mut self) -> Result<UserDataRefMut<T>> {
-        let value = self.arguments.pop_front();
-        let wrong = || {
-            let (name, expected, got) = (self.name, T::NAME, type_name(value.as_ref()));
-            Failure::Argument(format!(
-                "bad argument #1 to '{name}' ({expected} expected, got {got})"
-            ))
-        };
-        let userdata = value.as_ref().and_then(Value::as_userdata).ok_or_else(wrong)?;
-        borrow(userdata, wrong)
+    /// The self of a method, taken off the arguments.
+    fn take_self(&mut self) -> Option<Value> {
+        self.arguments.pop_front()
     }
 }
 
-/// Borrows the Rust value of a userdata. One that is borrowed already is in use by a call further
-/// down the stack: a finalizer runs in its midst.
-pub fn borrow<T: Object>(
-    userdata: &AnyUserData,
+/// Does something with the object that `value` is; where it is none, says what is `wrong` with it.
+pub fn with<T: Object, R>(
+    lua: &Lua,
+    value: Option<&Value>,
     wrong: impl FnOnce() -> Failure,
-) -> Result<UserDataRefMut<T>> {
-    match userdata.borrow_mut::<T>() {
-        Ok(mut object) => {
-            object.settle()?;
-            Ok(object)
-        }
-        Err(mlua::Error::UserDataBorrowMutError) => {
-            Err(Error::new(Code::Busy, "another call is using this connection").into())
-        }
-        Err(_) => Err(wrong()),
+    act: impl FnOnce(&mut T) -> Result<R>,
+) -> Result<R> {
+    let Some(userdata) = value.and_then(Value::as_userdata) else { return Err(wrong()) };
+    let Some(slot) = Kind::<T>::of(lua)?.get(lua, userdata)? else { return Err(wrong()) };
+    act_on(slot, |object| act(object.ok_or_else(finalized)?))
+}
+
+/// Nothing is in the slot of one that is finalized. One that is borrowed already is in use by a call further down the stack: a finalizer runs in its midst.
+fn act_on<T: Object, R>(
+    slot: &Slot<T>,
+    act: impl FnOnce(Option<&mut T>) -> Result<R>,
+) -> Result<R> {
+    let Ok(mut object) = slot.try_borrow_mut() else {
+        return Err(Error::new(Code::Busy, "another call is using this connection").into());
+    };
+    if let Some(object) = object.as_mut() {
+        object.settle()?;
+    }
+    act(object.as_deref_mut())
+}
+
+fn finalized() -> Failure {
+    Error::closed("the collector has closed this object").into()
+}
+
+/// What a method does with an object that was finalized: a finalizer that runs later may come across it.
+fn on_finalized(call: &Call<'_>) -> Result<Outcome> {
+    match call.name {
+        "close" => Ok(Outcome::Nothing),
+        "is_open" => Ok(Outcome::Value(Value::Boolean(false))),
+        "tostring" => Ok(Outcome::Value(call.string("tcp object (closed)")?)),
+        name => Err(finalized().during(name, "")),
     }
 }
 
@@ -232,16 +247,28 @@ pub fn method<T: Object>(
     body: impl Fn(&mut Call<'_>, &mut T) -> Result<Outcome> + 'static,
 ) -> mlua::Result<Function> {
     let parking = Parking::of(lua)?;
+    let kind = Kind::<T>::of(lua)?;
     lua.create_function(move |lua, (token, arguments): (Value, MultiValue)| {
         let mut call = Call { lua, name, safe: false, token, parking: &parking, arguments };
         Ok(answer(&mut call, |call| {
-            let mut this = call.take_self::<T>()?;
-            call.safe = this.is_safe();
-            body(call, &mut this).map_err(|failure| {
-                failure.during(call.name, this.label()).reported(|| this.report())
+            let this = call.take_self();
+            let userdata = this.as_ref().and_then(Value::as_userdata);
+            let slot = userdata.map(|userdata| kind.get(lua, userdata)).transpose()?.flatten();
+            let Some(slot) = slot else { return Err(wrong_self::<T>(name, this.as_ref())) };
+            act_on(slot, |this| {
+                let Some(this) = this else { return on_finalized(call) };
+                call.safe = this.is_safe();
+                body(call, this).map_err(|failure| {
+                    failure.during(name, this.label()).reported(|| this.report())
+                })
             })
         }))
     })
+}
+
+fn wrong_self<T: Object>(name: &str, got: Option<&Value>) -> Failure {
+    let (expected, got) = (T::NAME, type_name(got));
+    Failure::Argument(format!("bad argument #1 to '{name}' ({expected} expected, got {got})"))
 }
 
 impl Failure {
@@ -265,14 +292,14 @@ fn answer<'lua>(
         let outcome = body(call)?;
         Ok(match outcome {
             Outcome::Again(token, Some(wait)) => {
-                Outcome::Parked(token, Parked::new(call, wait, false)?)
+                Outcome::Parked(token, call.parking.hand_over(wait, false)?)
             }
             other => other,
         })
     }));
     match result.unwrap_or_else(|panic| Err(internal(&*panic))) {
         Ok(Outcome::Parked(token, parked)) => {
-            let (what, writes, seconds) = parked.values(call);
+            let (what, writes, seconds) = parked.values(call.parking);
             (None, token, what, writes, seconds)
         }
         Ok(Outcome::Value(value)) => (Some(true), value, nil, Value::Nil, Value::Nil),

@@ -9,12 +9,13 @@ use socket2::SockRef;
 use crate::conn::Conn;
 use crate::connect::{Connected, Ends};
 use crate::dial::Timings;
-use crate::error::{Code, Error};
+use crate::error::{self, Code, Error};
+use crate::step::Wait;
 use crate::transport::tls::Report;
-use crate::wait::Place;
 
-use super::call::{Call, Object, Outcome, Result, method};
-use super::park::{Owners, Parked, Sides};
+use super::call::{Call, Failure, Object, Outcome, Result, method};
+use super::park::{Owners, Parked, Parking, Sides};
+use super::raw::fast;
 use super::{info, json, options, reading, upgrade, writing};
 
 pub struct Connection {
@@ -26,13 +27,16 @@ pub struct Connection {
     /// Where the shim's `lines` writes down how many bytes of its block it has handed out: the buffer
     /// holds them until the next call. False tells it that the block is no longer true.
     pub lent: Option<Table>,
-    owners: Owners,
+    pub owners: Owners,
+    pub parking: Parking,
+    /// How an operation's fast half failed: the full one, which is called next, says so.
+    pub failure: Option<Box<Failure>>,
     /// The poller has had to do with its descriptor.
     is_known: bool,
 }
 
 impl Connection {
-    pub fn new(connected: Connected, manner: Manner, is_tls: bool) -> Self {
+    pub fn new(connected: Connected, manner: Manner, is_tls: bool, parking: &Parking) -> Self {
         let Connected { conn, ends, timings } = connected;
         Self {
             conn,
@@ -42,6 +46,8 @@ impl Connection {
             is_tls,
             lent: None,
             owners: Owners::default(),
+            parking: parking.clone(),
+            failure: None,
             is_known: false,
         }
     }
@@ -53,13 +59,15 @@ impl Connection {
 
     /// A call that needs these sides of the connection to itself, also while it waits elsewhere.
     pub fn own(&mut self, call: &mut Call<'_>, sides: Sides, body: Method) -> Result<Outcome> {
+        if let Some(failure) = self.failure.take() {
+            return Err(*failure);
+        }
         if call.is_first() {
             self.owners.check(call, sides)?;
         }
         match body(call, self) {
             Ok(Outcome::Again(token, Some(wait))) => {
-                let parked = Parked::new(call, wait, self.is_known)?;
-                self.is_known |= call.parking.place() == Place::Poller;
+                let parked = self.park(wait)?;
                 self.owners.claim(call, sides, &parked)?;
                 Ok(Outcome::Parked(token, parked))
             }
@@ -68,6 +76,13 @@ impl Connection {
                 settled
             }
         }
+    }
+
+    /// Hands a wait for its descriptor over.
+    pub fn park(&mut self, wait: Wait) -> error::Result<Parked> {
+        let parked = self.parking.hand_over(wait, self.is_known)?;
+        self.is_known |= parked.ticket.is_some();
+        Ok(parked)
     }
 }
 
@@ -150,7 +165,8 @@ pub fn methods(lua: &Lua) -> mlua::Result<Table> {
         for (name, body) in group {
             let owned =
                 move |call: &mut Call<'_>, this: &mut Connection| this.own(call, sides, *body);
-            methods.raw_set(*name, method(lua, name, owned)?)?;
+            let full = method(lua, name, owned)?;
+            methods.raw_set(*name, fast::half(lua, name, full)?)?;
         }
     }
     Ok(methods)

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use mlua::{AnyUserData, Lua, Table, Value};
+use mlua::{Lua, Table, Value};
 
 use crate::connect::{Connect, Connected};
 use crate::deadline::Deadline;
@@ -13,7 +13,7 @@ use crate::resolve::{self, Resolve};
 use crate::step::Step;
 use crate::transport::tls::Report;
 
-use super::call::{Call, Object, Outcome, Result, borrow, function};
+use super::call::{Call, Object, Outcome, Result, function, with};
 use super::connection::{Connection, Manner, Method};
 use super::options::{self, Options, TIMEOUT};
 use super::park::Sides;
@@ -39,7 +39,10 @@ pub fn functions(lua: &Lua, safe: bool) -> mlua::Result<Table> {
     let codecs: [(&'static str, Function); 3] =
         [("array", json_array), ("decode", json_decode), ("encode", json_encode)];
     let table = table_of(lua, safe, &functions)?;
-    table.raw_set("json", table_of(lua, safe, &codecs)?)?;
+    let json = table_of(lua, safe, &codecs)?;
+    json.raw_set("decode", json::decode_function(lua, json.raw_get("decode")?)?)?;
+    json.raw_set("encode", json::encode_function(lua, json.raw_get("encode")?)?)?;
+    table.raw_set("json", json)?;
     Ok(table)
 }
 
@@ -97,7 +100,7 @@ fn establish(call: &mut Call<'_>, tls: bool) -> Result<Outcome> {
         timeout: options.timeout,
         json: options.json,
     };
-    call.object(Connection::new(connected, manner, options.tls.is_some()))
+    call.object(Connection::new(connected, manner, options.tls.is_some(), call.parking))
 }
 
 type Connecting = Underway<(Connect, Options)>;
@@ -145,13 +148,16 @@ fn recv(call: &mut Call<'_>) -> Result<Outcome> {
 
 /// Does something with the connection that `connect` made last.
 fn on_last(call: &mut Call<'_>, sides: Sides, body: Method) -> Result<Outcome> {
-    let last: Option<AnyUserData> = call.lua.named_registry_value(LAST)?;
-    let last = last.ok_or_else(no_connection)?;
-    // When the state closes, a finalizer may come across one that has been finalized.
-    let mut connection = borrow::<Connection>(&last, || no_connection().into())?;
-    connection
-        .own(call, sides, body)
-        .map_err(|failure| failure.during(call.name(), connection.label()))
+    let last: Value = call.lua.named_registry_value(LAST)?;
+    with(
+        call.lua,
+        Some(&last),
+        || no_connection().into(),
+        |connection: &mut Connection| {
+            let outcome = connection.own(call, sides, body);
+            outcome.map_err(|failure| failure.during(call.name(), connection.label()))
+        },
+    )
 }
 
 fn no_connection() -> Error {

@@ -137,7 +137,7 @@ fn accept(call: &mut Call<'_>, this: &mut Listener) -> Result<Outcome> {
         ..this.manner.clone()
     };
     let is_tls = this.socket()?.is_tls();
-    call.object(Connection::new(connected, manner, is_tls))
+    call.object(Connection::new(connected, manner, is_tls, call.parking))
 }
 
 fn close(_: &mut Call<'_>, this: &mut Listener) -> Result<Outcome> {

@@ -4,8 +4,6 @@
 mod argument;
 mod call;
 mod connection;
-#[allow(unsafe_code)]
-mod cut;
 mod functions;
 mod info;
 #[allow(unsafe_code)]
@@ -14,16 +12,19 @@ mod listener;
 mod options;
 mod park;
 mod poll;
+#[allow(unsafe_code)]
+mod raw;
 mod reading;
 mod upgrade;
 mod work;
 mod writing;
 
-use mlua::{AnyUserData, Function, Lua, Table, UserDataFields, Value};
+use mlua::{Function, Lua, Table, Value};
 
 use call::{Object, function};
 use connection::Connection;
 use listener::Listener;
+use raw::object::Kind;
 
 /// The registry's name for what the shim made, once for both modules: a connection has the same
 /// methods wherever it comes from.
@@ -49,10 +50,8 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     let native = lua.create_table()?;
     native.raw_set("version", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")))?;
     native.raw_set("null", json::null())?;
-    native.raw_set("gone", gone(lua)?)?;
-    native.raw_set("cut", cut::function(lua)?)?;
-    native.raw_set("decode", json::decode_function(lua)?)?;
-    native.raw_set("encode", json::encode_function(lua)?)?;
+    #[cfg(not(any(feature = "lua51", feature = "luajit")))]
+    native.raw_set("lines", raw::lines::function(lua)?)?;
     native.raw_set("tcp", functions::functions(lua, false)?)?;
     native.raw_set("safe", functions::functions(lua, true)?)?;
     native.raw_set("connection", connection::methods(lua)?)?;
@@ -73,23 +72,15 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     Ok(modules)
 }
 
-/// An object as the collector leaves it to a finalizer that comes later.
-fn gone(lua: &Lua) -> mlua::Result<AnyUserData> {
-    let object = lua.create_any_userdata(())?;
-    object.take::<()>()?;
-    Ok(object)
-}
-
-/// Gives a type of object its metatable: what the shim made of its methods.
+/// Completes a kind of object's metatable: what the shim made of its methods.
 fn register<T: Object>(lua: &Lua, methods: Table) -> mlua::Result<()> {
     let close: Function = methods.raw_get("close")?;
     // A method for the metatable alone.
     let tostring: Function = methods.raw_get("tostring")?;
     methods.raw_set("tostring", Value::Nil)?;
-    lua.register_userdata_type::<T>(|registry| {
-        registry.add_meta_field("__name", T::NAME);
-        registry.add_meta_field("__index", methods);
-        registry.add_meta_field("__close", close);
-        registry.add_meta_field("__tostring", tostring);
-    })
+    let metatable = Kind::<T>::of(lua)?.metatable(lua)?;
+    metatable.raw_set("__name", T::NAME)?;
+    metatable.raw_set("__index", methods)?;
+    metatable.raw_set("__close", close)?;
+    metatable.raw_set("__tostring", tostring)
 }

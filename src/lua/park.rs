@@ -10,7 +10,7 @@ use mlua::thread::ThreadStatus;
 use mlua::{Lua, Table, Thread, Value};
 
 use crate::deadline::Deadline;
-use crate::error::{Code, Error};
+use crate::error::{self, Code, Error};
 use crate::poller::{Poller, Ticket};
 use crate::step::{Wait, Want};
 use crate::wait::{Place, rest};
@@ -24,44 +24,38 @@ const POLLED: &str = "tcp.polled";
 
 /// What the calls in one Lua state share. Holds nothing of Lua's, which it outlives.
 #[derive(Clone)]
-pub struct Parking {
-    place: Rc<Cell<Place>>,
-    tickets: Rc<Cell<i64>>,
+pub struct Parking(Rc<Shared>);
+
+struct Shared {
+    place: Cell<Place>,
+    tickets: Cell<i64>,
     /// For a loop that watches it for all waits.
-    poller: Rc<RefCell<Option<Poller>>>,
+    poller: RefCell<Option<Poller>>,
     /// When the loop will make the poller's next turn at the latest.
-    armed: Rc<Cell<Deadline>>,
+    armed: Cell<Deadline>,
 }
 
 /// A wait that is handed over.
 pub struct Parked {
     wait: Wait,
     /// Where it is the poller's.
-    ticket: Option<Ticket>,
+    pub ticket: Option<Ticket>,
 }
 
 impl Parked {
-    /// `is_known` says that the poller has watched this very descriptor before.
-    pub fn new(call: &Call<'_>, wait: Wait, is_known: bool) -> Result<Self> {
-        let is_polled = call.parking.place() == Place::Poller;
-        let watch = || with_poller(call, |poller| Ok(poller.watch(wait, is_known)?));
-        Ok(Self { wait, ticket: is_polled.then(watch).transpose()? })
-    }
-
     /// What the shim is told: the descriptor, whether to write, and for how many seconds, nil being for
     /// ever; or a ticket, nil, and in how many seconds a turn is due if that is sooner than it knows.
-    pub fn values(&self, call: &Call<'_>) -> (Value, Value, Value) {
-        let Some(ticket) = self.ticket else {
-            let writes = Value::Boolean(self.wait.want == Want::Write);
-            return (Value::Integer(self.wait.fd.into()), writes, seconds(self.wait.wake));
-        };
-        let next = call.parking.poller.borrow().as_ref().map_or(Deadline::NEVER, Poller::next);
-        let is_sooner = next < call.parking.armed.get();
-        if is_sooner {
-            call.parking.armed.set(next);
+    pub fn values(&self, parking: &Parking) -> (Value, Value, Value) {
+        match self.ticket {
+            Some(ticket) => {
+                let due = parking.news().map_or(Value::Nil, Value::Number);
+                (Value::Integer(ticket as i64), Value::Nil, due)
+            }
+            None => {
+                let writes = Value::Boolean(self.wait.want == Want::Write);
+                (Value::Integer(self.wait.fd.into()), writes, seconds(self.wait.wake))
+            }
         }
-        let due = if is_sooner { seconds(next) } else { Value::Nil };
-        (Value::Integer(ticket as i64), Value::Nil, due)
     }
 }
 
@@ -76,19 +70,48 @@ impl Parking {
         waiting.set_metatable(Some(weak))?;
         lua.set_named_registry_value(WAITING, waiting)?;
         lua.set_named_registry_value(POLLED, lua.create_table()?)?;
-        let parking = Self {
-            place: Rc::new(Cell::new(Place::Here)),
-            tickets: Rc::default(),
-            poller: Rc::default(),
-            armed: Rc::new(Cell::new(Deadline::NEVER)),
-        };
+        let parking = Self(Rc::new(Shared {
+            place: Cell::new(Place::Here),
+            tickets: Cell::default(),
+            poller: RefCell::default(),
+            armed: Cell::new(Deadline::NEVER),
+        }));
         lua.set_app_data(parking.clone());
         Ok(parking)
     }
 
     /// Where a call waits.
     pub fn place(&self) -> Place {
-        self.place.get()
+        self.0.place.get()
+    }
+
+    /// Hands a wait over. `is_known` says that the poller has watched this very descriptor before.
+    pub fn hand_over(&self, wait: Wait, is_known: bool) -> error::Result<Parked> {
+        let watch = || self.with_poller(|poller| poller.watch(wait, is_known));
+        let is_polled = self.place() == Place::Poller;
+        Ok(Parked { wait, ticket: is_polled.then(watch).transpose()? })
+    }
+
+    /// In how many seconds the poller's next turn is due, if that is sooner than the loop knows, which is
+    /// told so.
+    pub fn news(&self) -> Option<f64> {
+        let next = self.0.poller.borrow().as_ref().map_or(Deadline::NEVER, Poller::next);
+        if next < self.0.armed.get() {
+            self.0.armed.set(next);
+            return next.left().map(|left| left.as_secs_f64());
+        }
+        None
+    }
+
+    fn with_poller<T, E: From<Error>>(
+        &self,
+        act: impl FnOnce(&mut Poller) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let mut poller = self.0.poller.borrow_mut();
+        if poller.is_none() {
+            *poller = Some(Poller::new()?);
+        }
+        act(poller.as_mut().expect("made above"))
     }
 }
 
@@ -97,7 +120,7 @@ type Claim = i64;
 
 /// A claim for the coroutine that runs.
 fn admit(call: &Call<'_>) -> mlua::Result<Claim> {
-    let tickets = &call.parking.tickets;
+    let tickets = &call.parking.0.tickets;
     tickets.set(tickets.get() - 1);
     waiting(call.lua, tickets.get())?.raw_set(tickets.get(), call.lua.current_thread())?;
     Ok(tickets.get())
@@ -137,6 +160,19 @@ pub struct Owners {
 }
 
 impl Owners {
+    /// Whether these sides are free for a call to take, or go on with, without a look at who has them.
+    pub fn are_plain(&self, sides: Sides, is_first: bool) -> bool {
+        let is_plain = |owner: Option<Claim>| owner.is_none_or(|claim| !is_first && claim >= 0);
+        (!sides.reads || is_plain(self.reader)) && (!sides.writes || is_plain(self.writer))
+    }
+
+    /// The call with a plain claim is settled, or waits by way of the poller with this ticket.
+    pub fn set_plain(&mut self, sides: Sides, ticket: Option<Ticket>) {
+        for (owner, _) in self.of(sides) {
+            *owner = ticket.map(|ticket| ticket as Claim);
+        }
+    }
+
     /// Whether somebody waits to read, as far as is known.
     pub fn have_reader(&self) -> bool {
         self.reader.is_some()
@@ -200,7 +236,7 @@ pub const FUNCTIONS: [(&str, Body); 7] = [
 
 /// `native.park(in_use, polled)`: whether waits are handed over from now on, and whether to the poller.
 fn park(call: &mut Call<'_>) -> Result<Outcome> {
-    call.parking.place.set(match (call.argument(1).boolean()?, call.argument(2).boolean()?) {
+    call.parking.0.place.set(match (call.argument(1).boolean()?, call.argument(2).boolean()?) {
         (false, _) => Place::Here,
         (true, false) => Place::Loop,
         (true, true) => Place::Poller,
@@ -213,8 +249,9 @@ fn park(call: &mut Call<'_>) -> Result<Outcome> {
 fn wait(call: &mut Call<'_>) -> Result<Outcome> {
     let wait = if call.argument(2).is_absent() {
         // No loop has heard when a turn is due.
-        call.parking.armed.set(Deadline::NEVER);
-        with_poller(call, |poller| Ok(poller.unwatch(ticket(call)?)))?
+        call.parking.0.armed.set(Deadline::NEVER);
+        let ticket = ticket(call)?;
+        call.parking.with_poller(|poller| error::Result::Ok(poller.unwatch(ticket)))?
     } else {
         let want = if call.argument(2).boolean()? { Want::Write } else { Want::Read };
         let seconds = call.argument(3).patience_or(f64::INFINITY)?;
@@ -232,26 +269,18 @@ fn ticket(call: &Call<'_>) -> Result<Ticket> {
     Ok(call.argument(1).integer(0, 1 << 53)? as Ticket)
 }
 
-fn with_poller<T>(call: &Call<'_>, act: impl FnOnce(&mut Poller) -> Result<T>) -> Result<T> {
-    let mut poller = call.parking.poller.borrow_mut();
-    if poller.is_none() {
-        *poller = Some(Poller::new()?);
-    }
-    act(poller.as_mut().expect("made above"))
-}
-
 /// `native.poller()`: the descriptor that stands for all waits that have a ticket, and the table for the
 /// coroutines that wait, by ticket.
 fn poller(call: &mut Call<'_>) -> Result<Outcome> {
     let polled = call.lua.named_registry_value(POLLED)?;
-    with_poller(call, |poller| {
+    call.parking.with_poller(|poller| {
         Ok(Outcome::Pair(Value::Integer(poller.as_raw_fd().into()), Value::Table(polled)))
     })
 }
 
 /// `native.unwatch(ticket)`: that wait ends.
 fn unwatch(call: &mut Call<'_>) -> Result<Outcome> {
-    with_poller(call, |poller| {
+    call.parking.with_poller(|poller| {
         poller.unwatch(ticket(call)?);
         Ok(Outcome::Nothing)
     })
@@ -259,7 +288,7 @@ fn unwatch(call: &mut Call<'_>) -> Result<Outcome> {
 
 /// `native.forget(fd)`: the waits for this descriptor are over with the next turn.
 fn forget(call: &mut Call<'_>) -> Result<Outcome> {
-    with_poller(call, |poller| {
+    call.parking.with_poller(|poller| {
         poller.close(fd(call)?);
         Ok(Outcome::Nothing)
     })
@@ -268,15 +297,15 @@ fn forget(call: &mut Call<'_>) -> Result<Outcome> {
 /// `native.turn()`: the tickets of the waits that are over.
 fn turn(call: &mut Call<'_>) -> Result<Outcome> {
     // A finalizer that runs while the table is made may want the poller.
-    let tickets = with_poller(call, |poller| Ok(poller.turn()?))?;
+    let tickets = call.parking.with_poller(Poller::turn)?;
     Ok(Outcome::Value(Value::Table(call.lua.create_sequence_from(tickets)?)))
 }
 
 /// `native.due()`: how many waits there are, and in how many seconds a turn is due; nil is never. The
 /// loop sees to that.
 fn due(call: &mut Call<'_>) -> Result<Outcome> {
-    with_poller(call, |poller| {
-        call.parking.armed.set(poller.next());
+    call.parking.with_poller(|poller| {
+        call.parking.0.armed.set(poller.next());
         Ok(Outcome::Pair(Value::Integer(poller.len() as i64), seconds(poller.next())))
     })
 }

@@ -8,15 +8,17 @@ use crate::step::Want;
 use crate::wait::poll_all;
 
 use super::argument::Argument;
-use super::call::{Call, Outcome, Result, borrow};
+use super::call::{Call, Failure, Outcome, Result, with};
 use super::connection::Connection;
 use super::listener::Listener;
+use super::raw::object::Kind;
 
 /// One member of a list.
 struct Watched {
     value: Value,
     fd: RawFd,
     want: Want,
+    is_connection: bool,
     /// There is something to read that poll cannot see.
     buffered: bool,
 }
@@ -27,7 +29,7 @@ pub fn tcp_poll(call: &mut Call<'_>) -> Result<Outcome> {
         let list = call.argument(at);
         if at == 1 || !list.is_absent() {
             for value in list.table()?.sequence_values::<Value>() {
-                watched.push(watch(list, value?, want)?);
+                watched.push(watch(call, list, value?, want)?);
             }
         }
     }
@@ -40,7 +42,7 @@ pub fn tcp_poll(call: &mut Call<'_>) -> Result<Outcome> {
     let lists = (call.lua.create_table()?, call.lua.create_table()?);
     let mut found = false;
     for (each, ready) in watched.iter().zip(ready) {
-        if each.buffered || (ready && each.is_ready()?) {
+        if each.buffered || (ready && each.is_ready(call)?) {
             let list: &Table = if each.want == Want::Read { &lists.0 } else { &lists.1 };
             list.raw_push(&each.value)?;
             found = true;
@@ -54,29 +56,36 @@ pub fn tcp_poll(call: &mut Call<'_>) -> Result<Outcome> {
 
 impl Watched {
     /// Whether there is more to what poll saw than TLS talking to itself.
-    fn is_ready(&self) -> Result<bool> {
-        match (&self.value, self.want) {
-            (Value::UserData(object), Want::Read) if object.is::<Connection>() => {
-                object.borrow_mut::<Connection>()?.is_readable()
-            }
-            _ => Ok(true),
+    fn is_ready(&self, call: &Call<'_>) -> Result<bool> {
+        if !self.is_connection || self.want == Want::Write {
+            return Ok(true);
         }
+        // What it was when the list was read, it is now.
+        let wrong = || Failure::Argument(String::new());
+        with(call.lua, Some(&self.value), wrong, Connection::is_readable)
     }
 }
 
-fn watch(list: Argument<'_>, value: Value, want: Want) -> Result<Watched> {
+fn watch(call: &Call<'_>, list: Argument<'_>, value: Value, want: Want) -> Result<Watched> {
     let wrong = || list.wrong("connections, listeners and descriptors expected");
-    let mut buffered = false;
-    let fd = match &value {
-        Value::UserData(object) if object.is::<Listener>() => {
-            borrow::<Listener>(object, wrong)?.socket()?.as_fd().as_raw_fd()
-        }
-        Value::UserData(object) => {
-            let conn = &mut borrow::<Connection>(object, wrong)?.conn;
-            buffered = want == Want::Read && conn.has_input()?;
-            conn.fd()?.as_raw_fd()
-        }
-        number => list.with(number).integer(0, RawFd::MAX as usize).map_err(|_| wrong())? as RawFd,
+    let mut watched = Watched { value, fd: 0, want, is_connection: false, buffered: false };
+    let Value::UserData(object) = &watched.value else {
+        let fd = list.with(&watched.value).integer(0, RawFd::MAX as usize);
+        watched.fd = fd.map_err(|_| wrong())? as RawFd;
+        return Ok(watched);
     };
-    Ok(Watched { value, fd, want, buffered })
+    if Kind::<Listener>::of(call.lua)?.get(call.lua, object)?.is_some() {
+        watched.fd = with(call.lua, Some(&watched.value), wrong, |listener: &mut Listener| {
+            Ok(listener.socket()?.as_fd().as_raw_fd())
+        })?;
+        return Ok(watched);
+    }
+    (watched.fd, watched.buffered) =
+        with(call.lua, Some(&watched.value), wrong, |connection: &mut Connection| {
+            let conn = &mut connection.conn;
+            let buffered = want == Want::Read && conn.has_input()?;
+            Ok((conn.fd()?.as_raw_fd(), buffered))
+        })?;
+    watched.is_connection = true;
+    Ok(watched)
 }

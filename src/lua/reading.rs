@@ -11,7 +11,7 @@ use super::connection::{Connection, Method};
 use super::json;
 
 /// Bytes that `recv` gives at most unless told otherwise.
-const RECV: usize = 8192;
+pub const RECV: usize = 8192;
 
 /// Bytes of lines that are handed to the shim at once. No line in a block is over any limit that is.
 const BLOCK: usize = 64 * 1024;
@@ -112,11 +112,11 @@ fn read_until(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 }
 
 fn read_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    strings(call, this, packet(this), closed)
+    strings(call, this, this.conn.limits().packet(), closed)
 }
 
 fn next_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    strings(call, this, packet(this), nil)
+    strings(call, this, this.conn.limits().packet(), nil)
 }
 
 fn read_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
@@ -128,7 +128,7 @@ fn next_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcom
 }
 
 fn json_packets(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Outcome> {
-    items(call, this, packet(this), at_end, |call, this, item| {
+    items(call, this, this.conn.limits().packet(), at_end, |call, this, item| {
         let value =
             json::decode(call.lua, this.conn.text(item), this.manner.json).map_err(Failure::from);
         // The packet is whole, whatever is in it: the next one can be read. Only a failure of Lua's
@@ -138,12 +138,6 @@ fn json_packets(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Re
         }
         value
     })
-}
-
-fn packet(this: &Connection) -> Request<'static> {
-    let limits = this.conn.limits();
-    let max = limits.max_packet.min(limits.max_buffer);
-    Request::Packet { max, endian: limits.endian }
 }
 
 fn read_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {

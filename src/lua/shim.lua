@@ -131,56 +131,56 @@ local function iterator(name, operation)
   end
 end
 
--- The next line of a block of which `handed[1]` bytes are handed out, which then counts it, too; nil
--- where no line ends, or where the count is false: the block is no longer true. LuaJIT compiles this into
--- its loops, and calls no C function there.
-local cut = native.cut
-if type(jit) == "table" then
+-- An iterator over the lines of blocks, which `refill` gives until it gives nil; `handed[1]` bytes of a block
+-- are handed out, false where it is no longer true. Later Luas have it in C (raw/lines.rs).
+local function lines(refill, handed)
   local byte, find, sub = string.byte, string.find, string.sub
-  function cut(block, handed)
-    local taken = handed[1]
-    local newline = taken and find(block, "\n", taken + 1, true)
-    if newline then
+  local block = ""
+  return function()
+    while true do
+      local taken = handed[1]
+      local newline = taken and find(block, "\n", taken + 1, true)
+      if not newline then
+        block = refill()
+        if block == nil then
+          return nil
+        end
+        taken, newline = 0, find(block, "\n", 1, true)
+        if not newline then
+          handed[1] = #block
+          return block
+        end
+      end
       local to = newline - 1
       if to > taken and byte(block, to) == 13 then
         to = to - 1
       end
       local line = sub(block, taken + 1, to)
-      -- Not before the line is made: there may be no memory for it.
-      handed[1] = newline
-      return line
+      -- Memory may have been collected for it, and a finalizer may have read this connection.
+      if handed[1] == taken then
+        handed[1] = newline
+        return line
+      end
     end
   end
 end
+lines = native.lines or lines
 
--- The lines of a block at a time, cut here: a call of a native operation for each would cost more than
--- all the rest. The operation's next call, of whatever kind, takes what is handed out off the buffer.
+-- The lines of a block at a time: a call of a native operation for each would cost more than all the rest.
+-- The operation's next call, of whatever kind, takes what is handed out off the buffer.
 function methods.lines(self, max)
   check_self("lines", self)
-  local operation = operations.lines
-  local block, handed = "", { false }
-  return function()
-    local line = cut(block, handed)
-    if line then
-      return line
-    end
+  local operation, handed = operations.lines, { false }
+  return lines(function()
     local ok, a, b, c, d = operation(nil, self, max, handed)
     if ok == nil then
       ok, a, b = resume(operation, a, b, c, d, self, max, handed)
     end
     if not ok then
-      raise(a, b, 2)
-    elseif a == nil then
-      return nil
+      raise(a, b, 3)
     end
-    block = a
-    line = cut(block, handed)
-    if not line then
-      handed[1] = #block
-      return block
-    end
-    return line
-  end
+    return a
+  end, handed)
 end
 
 for _, name in pairs { "json_packets", "json_values", "packets" } do
@@ -240,39 +240,12 @@ function listener.connections(self)
   end
 end
 
--- A finalizer may come across a connection or a listener that was finalized before it: that is closed.
-if debug and debug.getmetatable then
-  local gone = debug.getmetatable(native.gone)
-  gone.__tostring = function()
-    return "tcp object (closed)"
-  end
-  gone.__index = setmetatable({
-    close = function() end,
-    is_open = function()
-      return false
-    end,
-  }, {
-    __index = function(_, name)
-      return function()
-        error(name .. ": closed: the collector has closed this object", 2)
-      end
-    end,
-  })
-end
-
 -- Modules -----------------------------------------------------------------------------------------
 
--- A codec tries its fast half, which is right or fails; the full one checks arguments and words the
--- failure.
-local function codec(fast, takes, full)
+-- A codec never waits, and takes options at most: no need for `public`.
+local function codec(operation)
   return function(value, options)
-    local ok, a, b, c
-    if options == nil and (takes == nil or type(value) == takes) then
-      ok, a = fast(value)
-    end
-    if not ok then
-      ok, a, b, c = full(nil, value, options)
-    end
+    local ok, a, b, c = operation(nil, value, options)
     if ok then
       return a
     elseif a ~= "return" then
@@ -294,8 +267,8 @@ local function module(title, functions, success)
   tcp.json = {
     null = native.null,
     array = public(json.array),
-    decode = codec(native.decode, "string", json.decode),
-    encode = codec(native.encode, nil, json.encode),
+    decode = codec(json.decode),
+    encode = codec(json.encode),
   }
   function tcp.use(which)
     local chosen, why

@@ -59,5 +59,5 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> 
     timings.tls = Some(tls);
     timings.total += tls;
     let connected = Connected { conn, ends: this.ends, timings };
-    call.object(Connection::new(connected, this.manner.clone(), true))
+    call.object(Connection::new(connected, this.manner.clone(), true, call.parking))
 }

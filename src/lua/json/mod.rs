@@ -7,12 +7,11 @@
 //!
 //! A Lua error (no memory, a hook, a finalizer) may leave a protected call by `longjmp`, so no frame
 //! inside one owns anything: tapes, buffers and messages belong to the frame outside. The walk reads raw,
-//! so no metamethod runs. This folder is the only place where the Lua API is called directly.
-//! May call: mlua, itoa, simdutf8, zmij.
+//! so no metamethod runs. May call: `raw`, mlua, itoa, simdutf8, zmij.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
-mod api;
+mod array;
 mod entry;
 mod parse;
 mod path;
@@ -23,10 +22,14 @@ mod tape;
 mod walk;
 mod write;
 
+use std::ffi::c_int;
+
 use mlua::{LightUserData, Lua, Table, Value};
 
 pub use entry::{decode_function, encode_function};
 pub use parse::BigInt;
+
+use super::raw::lua_State;
 
 /// Containers within containers, both ways; also how a cycle is caught.
 const MAX_DEPTH: usize = 128;
@@ -79,16 +82,46 @@ impl From<parse::Failure> for Error {
     }
 }
 
-/// The one JSON value that `text` holds, white space around it allowed.
+/// A text that was parsed, and what its value is to be made of.
+pub struct Document<'a> {
+    text: &'a [u8],
+    tape: tape::Lent,
+    null: Null,
+}
+
+impl<'a> Document<'a> {
+    /// The one JSON value that `text` holds, white space around it allowed.
+    pub fn parse(text: &'a [u8], options: Options) -> Result<Self, Error> {
+        let mut tape = tape::Lent::take();
+        parse::parse(text, options.bigint, &mut tape)?;
+        Ok(Self { text, tape, null: options.null })
+    }
+
+    /// Pushes the value.
+    ///
+    /// # Safety
+    /// In a protected call on `state`; the caller's frames up to that call own nothing.
+    pub unsafe fn push(&self, state: *mut lua_State) {
+        // SAFETY: the caller's; the tape is what `parse` made of the text.
+        unsafe { replay::replay(state, self.text, &self.tape, self.null) }
+    }
+}
+
 pub fn decode(lua: &Lua, text: &[u8], options: Options) -> Result<Value, Error> {
-    let mut tape = tape::Lent::take();
-    parse::parse(text, options.bigint, &mut tape)?;
-    let tape = &*tape;
-    // SAFETY: the closure captures references only, and the replay's frames own nothing.
-    let value = unsafe {
-        lua.exec_raw::<Value>((), |state| replay::replay(state, text, tape, options.null))
-    }?;
-    Ok(value)
+    let document = Document::parse(text, options)?;
+    let document = &document;
+    // SAFETY: the closure captures a reference only.
+    Ok(unsafe { lua.exec_raw::<Value>((), |state| document.push(state)) }?)
+}
+
+/// Appends the JSON text of the value in slot `root`, the top of the stack: whether it has one. If not, `out`
+/// holds a part of it.
+///
+/// # Safety
+/// As for [`Document::push`], with three free stack slots.
+pub unsafe fn append(state: *mut lua_State, root: c_int, out: &mut Vec<u8>) -> bool {
+    // SAFETY: the caller's.
+    unsafe { walk::walk(state, root, out) }.is_ok()
 }
 
 /// Appends the JSON text of `value`. On failure `out` is as long as it was.
@@ -128,5 +161,5 @@ pub fn null() -> Value {
 /// The metatable, one in each Lua state, of every decoded array: `setmetatable(t, it)` marks `t`.
 pub fn array_metatable(lua: &Lua) -> mlua::Result<Table> {
     // SAFETY: nothing is captured or owned.
-    unsafe { lua.exec_raw::<Table>((), |state| api::push_array_metatable(state)) }
+    unsafe { lua.exec_raw::<Table>((), |state| array::push_array_metatable(state)) }
 }

@@ -1,11 +1,11 @@
 //! What a value without a JSON form is called: `valores[3].x: a function has no JSON form`.
-//! The path is read from the stack as `walk` left it. May call: `api`, `write`'s names.
+//! The path is read from the stack as `walk` left it. May call: `raw`, `write`'s names.
 
 use std::ffi::c_int;
 use std::fmt::Write;
 
-use super::api::*;
 use super::write::Unwritable;
+use crate::lua::raw::*;
 
 /// A path in a message ends after so many steps, and a name in it after so many characters.
 const STEPS: usize = 16;

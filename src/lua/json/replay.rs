@@ -2,15 +2,16 @@
 //! long.
 //!
 //! Runs inside a protected call: any push may raise, so nothing here owns anything.
-//! May call: `api`, `tape`.
+//! May call: `raw`, `tape`.
 
 use std::ffi::c_int;
 use std::ptr;
 use std::slice;
 
 use super::Null;
-use super::api::*;
+use super::array::push_array_metatable;
 use super::tape::{Entry, Tape};
+use crate::lua::raw::*;
 
 /// Pushes the value that `tape` holds for `text`.
 ///

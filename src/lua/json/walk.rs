@@ -3,14 +3,15 @@
 //! The stack is the only state: the value at depth `d` sits in slot `root + 2d`; if it is a table, the
 //! key in hand is one slot above it and that key's value, at depth `d + 1`, two. So `path` can name the
 //! way to a fault from the stack alone. Runs inside a protected call: nothing here owns anything. Nothing
-//! allocates in Lua either, so no finalizer can change a table meanwhile. May call: `api`, `path`, `write`.
+//! allocates in Lua either, so no finalizer can change a table meanwhile. May call: `raw`, `path`, `write`.
 
 use std::ffi::{c_int, c_void};
 
 use super::MAX_DEPTH;
-use super::api::*;
+use super::array::array_metatable_pointer;
 use super::path::{Fault, Reason};
 use super::write::{self, Unwritable};
+use crate::lua::raw::*;
 
 /// Stack slots are made sure of for so many levels at a time.
 const LEVELS: usize = 8;

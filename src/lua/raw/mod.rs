@@ -1,18 +1,26 @@
-//! The Lua API as this folder uses it: one spelling for all Lua versions, and the array metatable.
-//! Every function here is as safe, and raises, as the `lua_` functions that it is made of.
-//! May call: mlua's `ffi`.
+//! Lua's own API, as the C functions of this module use it: one spelling for all Lua versions, and what makes
+//! fast halves of operations, with the protected call that lets one own something. This folder and `json`
+//! are where it is called directly. Every function here is as safe, and raises, as the
+//! `lua_` functions that it is made of. Uses mlua's `ffi`.
 
-use std::ffi::{CStr, c_int, c_void};
+#![deny(unsafe_op_in_unsafe_fn)]
 
-use mlua::ffi;
+pub mod fast;
+#[cfg(not(any(feature = "lua51", feature = "luajit")))]
+pub mod lines;
+pub mod object;
+
+use std::ffi::{CStr, c_int};
+
 pub use mlua::ffi::{
-    LUA_OK, LUA_TBOOLEAN, LUA_TLIGHTUSERDATA, LUA_TNIL, LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE,
-    lua_State, lua_checkstack, lua_createtable, lua_error, lua_getmetatable, lua_gettop, lua_next,
-    lua_pcall, lua_pop, lua_pushboolean, lua_pushcclosure, lua_pushlightuserdata, lua_pushnil,
-    lua_pushnumber, lua_pushvalue, lua_rawset, lua_remove, lua_setmetatable, lua_settop,
-    lua_toboolean, lua_topointer, lua_touserdata, lua_type, lua_upvalueindex, luaL_checklstring,
-    luaL_checkstack,
+    LUA_MULTRET, LUA_OK, LUA_REGISTRYINDEX, LUA_TBOOLEAN, LUA_TLIGHTUSERDATA, LUA_TNIL,
+    LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE, lua_State, lua_call, lua_checkstack, lua_createtable,
+    lua_error, lua_getmetatable, lua_gettop, lua_insert, lua_next, lua_pcall, lua_pop,
+    lua_pushboolean, lua_pushcclosure, lua_pushlightuserdata, lua_pushnil, lua_pushnumber,
+    lua_pushvalue, lua_rawget, lua_rawset, lua_remove, lua_setmetatable, lua_settop, lua_toboolean,
+    lua_topointer, lua_touserdata, lua_type, lua_upvalueindex, luaL_checkstack,
 };
+use mlua::{Function, IntoLuaMulti, Lua, Value, ffi};
 
 pub use version::{Index, number_at, push_integer, whole_at};
 
@@ -141,41 +149,96 @@ pub unsafe fn type_name<'a>(state: *mut lua_State, lua_type: c_int) -> &'a str {
     name.to_str().unwrap_or("value")
 }
 
-/// Its address is the registry key of the array metatable.
-static ARRAY_METATABLE: u8 = 0;
+// C functions of ours. One is the fast half of an operation, which it does or leaves to the full half.
 
-/// Pushes this state's array metatable, made when it is first wanted.
-pub unsafe fn push_array_metatable(state: *mut lua_State) {
-    // SAFETY: as the caller's; four stack slots are wanted.
+pub type CFunction = unsafe extern "C-unwind" fn(*mut lua_State) -> c_int;
+
+/// What a protected call does; it leaves values on the stack, and says how many. Owns nothing.
+type Body<'a> = &'a mut dyn FnMut(*mut lua_State) -> c_int;
+
+/// The upvalue through which `protected` calls: made once, so that a call allocates nothing in Lua.
+const RUN: c_int = 1;
+/// The full half.
+const FULL: c_int = 2;
+/// The first upvalue of the function's own.
+pub const OWN: c_int = 3;
+
+/// How a fast half ended. It owns nothing any more.
+pub enum Ended {
+    /// With so many values, which are on the stack.
+    Given(c_int),
+    /// With an error, which is on the stack.
+    Raised,
+    /// Undecided: the full half does it. The stack holds what the function was called with.
+    Declined,
+}
+
+/// A C function that is the fast half of `full`.
+pub fn fast_half(
+    lua: &Lua,
+    function: CFunction,
+    full: Function,
+    own: impl IntoLuaMulti,
+) -> mlua::Result<Function> {
+    let mut upvalues = own.into_lua_multi(lua)?;
+    upvalues.push_front(Value::Function(full));
+    // SAFETY: only `Copy` values are captured; the upvalues are as this file says.
     unsafe {
-        lua_pushlightuserdata(state, array_metatable_key());
-        ffi::lua_rawget(state, ffi::LUA_REGISTRYINDEX);
-        if lua_type(state, -1) == LUA_TTABLE {
-            return;
+        lua.exec_raw(upvalues, |state| {
+            let count = lua_gettop(state);
+            lua_pushcclosure(state, run, 0);
+            lua_insert(state, RUN);
+            lua_pushcclosure(state, function, count + 1);
+        })
+    }
+}
+
+/// Returns from a fast half.
+///
+/// # Safety
+/// In a C function that `fast_half` made, as its last act.
+pub unsafe fn end(state: *mut lua_State, ended: Ended) -> c_int {
+    // SAFETY: the caller's; it owns nothing that an error would leave behind.
+    unsafe {
+        match ended {
+            Ended::Given(count) => count,
+            Ended::Raised => lua_error(state),
+            Ended::Declined => {
+                lua_pushvalue(state, lua_upvalueindex(FULL));
+                lua_insert(state, 1);
+                lua_call(state, lua_gettop(state) - 1, LUA_MULTRET);
+                lua_gettop(state)
+            }
         }
-        lua_pop(state, 1);
-        lua_createtable(state, 0, 1);
-        push_bytes(state, b"__name");
-        push_bytes(state, b"tcp.json.array");
-        lua_rawset(state, -3);
-        lua_pushlightuserdata(state, array_metatable_key());
-        lua_pushvalue(state, -2);
-        lua_rawset(state, ffi::LUA_REGISTRYINDEX);
     }
 }
 
-/// What tells this state's array metatable from others; null if there is none yet.
-pub unsafe fn array_metatable_pointer(state: *mut lua_State) -> *const c_void {
-    // SAFETY: as the caller's; one stack slot is wanted.
+/// Runs `body` in a protected call, with the value at `argument` in slot 2, for so many results. True where
+/// they are on the stack; false where what was raised is, which is to be raised again once nothing is owned.
+///
+/// # Safety
+/// In a C function that `fast_half` made, with three free stack slots and a value at `argument`. `body` does
+/// not panic.
+pub unsafe fn protected(
+    state: *mut lua_State,
+    argument: c_int,
+    results: c_int,
+    mut body: impl FnMut(*mut lua_State) -> c_int,
+) -> bool {
+    let mut body: Body<'_> = &mut body;
+    // SAFETY: the caller's; `body` outlives the call, and is what `run` expects.
     unsafe {
-        lua_pushlightuserdata(state, array_metatable_key());
-        ffi::lua_rawget(state, ffi::LUA_REGISTRYINDEX);
-        let metatable = lua_topointer(state, -1);
-        lua_pop(state, 1);
-        metatable
+        lua_pushvalue(state, lua_upvalueindex(RUN));
+        lua_pushlightuserdata(state, (&raw mut body).cast());
+        lua_pushvalue(state, argument);
+        lua_pcall(state, 2, results, 0) == LUA_OK
     }
 }
 
-fn array_metatable_key() -> *mut c_void {
-    (&raw const ARRAY_METATABLE).cast_mut().cast()
+unsafe extern "C-unwind" fn run(state: *mut lua_State) -> c_int {
+    // SAFETY: called by `protected` alone, with its `body`.
+    unsafe {
+        let body = &mut *lua_touserdata(state, 1).cast::<Body<'_>>();
+        body(state)
+    }
 }
