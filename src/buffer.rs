@@ -72,10 +72,19 @@ impl Buffer {
     }
 }
 
-/// Makes room, twice what is there if that can be had. No room is an error: in Rust it would end the
+/// Memory of up to this is grown fourfold, in bytes, which copies a third of what twofold does; glibc grows
+/// what is larger without a copy. Room that is not filled costs no memory.
+const COPIED: usize = 32 << 20;
+
+/// Makes room, some times what is there if that can be had. No room is an error: in Rust it would end the
 /// process.
 pub fn reserve(bytes: &mut Vec<u8>, room: usize) -> Result<()> {
-    let reserved = bytes.try_reserve(room).or_else(|_| bytes.try_reserve_exact(room));
+    let length = bytes.len();
+    if bytes.capacity() - length >= room {
+        return Ok(());
+    }
+    let wanted = if length <= COPIED { room.max(3 * length) } else { room };
+    let reserved = bytes.try_reserve(wanted).or_else(|_| bytes.try_reserve_exact(room));
     reserved.map_err(|_| Errno::NOMEM.into())
 }
 
