@@ -244,7 +244,7 @@ impl Conn {
         let transport = self.transport.as_mut().expect("checked at the door of each step");
         let is_empty = self.input.is_empty() && transport.pending() == 0 && !transport.has_unseen();
         if mem::take(&mut self.has_asked) && is_empty {
-            let wait = Wait::untried(&transport.fd(), Want::Read);
+            let wait = Wait::new(&transport.fd(), Want::Read).untried(transport.is_drained());
             return Ok(Step::Wait(wait.pending(pending)));
         }
         let spare = self.input.spare(ROOM)?;

@@ -45,6 +45,8 @@ struct Slot {
     waits: Vec<(Ticket, Wait)>,
     can_read: bool,
     can_write: bool,
+    /// The end has come, maybe behind bytes: a wait to read is over from now on.
+    is_ended: bool,
     due: Option<Moment>,
 }
 
@@ -97,15 +99,15 @@ impl Poller {
                 }
                 result => result?,
             }
-            (slot.can_read, slot.can_write) = (false, false);
+            (slot.can_read, slot.can_write, slot.is_ended) = (false, false, false);
         }
         self.last = (self.last + 1) % NUMBERS;
         let ticket = self.last * DESCRIPTORS + index as u64;
         let can = match wait.want {
-            Want::Read => &mut slot.can_read,
-            Want::Write => &mut slot.can_write,
+            Want::Read => std::mem::take(&mut slot.can_read) || slot.is_ended,
+            Want::Write => std::mem::take(&mut slot.can_write),
         };
-        if std::mem::take(can) {
+        if can {
             self.over.push(ticket);
         }
         slot.waits.push((ticket, wait));
@@ -132,6 +134,14 @@ impl Poller {
         self.over.extend(slot.into_iter().flat_map(|slot| &slot.waits).map(|(ticket, _)| ticket));
     }
 
+    /// The same, where nobody is to be told.
+    pub fn forget(&mut self, fd: RawFd) {
+        if let Some(slot) = self.slots.get_mut(fd as usize) {
+            self.waits -= slot.waits.len();
+            slot.waits.clear();
+        }
+    }
+
     /// Ends the waits that are over, ready or out of time: their tickets, in any order.
     pub fn turn(&mut self) -> Result<Vec<Ticket>> {
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
@@ -146,6 +156,7 @@ impl Poller {
             // Who waits is told, and else who waits next.
             slot.can_read |= can_read;
             slot.can_write |= can_write;
+            slot.is_ended |= all;
             for (ticket, wait) in &slot.waits {
                 let can = match wait.want {
                     Want::Read => (&mut slot.can_read, can_read),
@@ -264,6 +275,22 @@ mod tests {
         // Once.
         poller.watch(wait(&reader), true).expect("watched");
         assert!(poller.turn().expect("a turn").is_empty());
+    }
+
+    /// Who has read the bytes before an end may not know of it, and nothing more happens.
+    #[test]
+    fn an_end_is_told_to_each_that_waits() {
+        let (reader, mut writer) = pipe();
+        let mut poller = Poller::new().expect("a poller");
+        let first = poller.watch(wait(&reader), false).expect("watched");
+        writer.write_all(b"x").expect("written");
+        drop(writer);
+        assert_eq!(poller.turn().expect("a turn"), [first]);
+        assert_eq!((&reader).read(&mut [0, 0]).expect("read"), 1);
+        for _ in 0..2 {
+            let ticket = poller.watch(wait(&reader), true).expect("watched");
+            assert_eq!(poller.turn().expect("a turn"), [ticket]);
+        }
     }
 
     #[test]

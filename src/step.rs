@@ -18,6 +18,17 @@ pub enum Want {
     Write,
 }
 
+/// What a step that waits knows of its descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// It has just looked, in vain.
+    Vain,
+    /// It has not, for an answer that cannot be there yet: it must before the time is up.
+    Owed,
+    /// The same; and when it looked last, it took all that there was.
+    Drained,
+}
+
 /// Wait until `fd` can be read from or written to, then step again.
 #[derive(Clone, Copy, Debug)]
 pub struct Wait {
@@ -25,9 +36,7 @@ pub struct Wait {
     pub want: Want,
     /// Step again by then even if nothing happened.
     pub wake: Deadline,
-    /// Whether the step has looked: where it has not, for an answer that cannot be there yet, it must
-    /// before the time is up.
-    pub tried: bool,
+    pub look: Look,
     /// What this waits for, should the time run out.
     pub pending: Pending,
 }
@@ -35,7 +44,7 @@ pub struct Wait {
 impl Wait {
     pub fn new(fd: &impl AsRawFd, want: Want) -> Self {
         let pending = Pending::More { have: 0 };
-        Self { fd: fd.as_raw_fd(), want, wake: Deadline::NEVER, tried: true, pending }
+        Self { fd: fd.as_raw_fd(), want, wake: Deadline::NEVER, look: Look::Vain, pending }
     }
 
     /// Not a wait, but a moment for the clock, the interpreter and other coroutines: a peer that
@@ -45,8 +54,8 @@ impl Wait {
     }
 
     /// A wait that comes before the first try.
-    pub fn untried(fd: &impl AsRawFd, want: Want) -> Self {
-        Self { tried: false, ..Self::new(fd, want) }
+    pub fn untried(self, is_drained: bool) -> Self {
+        Self { look: if is_drained { Look::Drained } else { Look::Owed }, ..self }
     }
 
     pub fn waking(self, wake: Deadline) -> Self {

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
-use crate::step::{Step, Wait, Want};
+use crate::step::{Look, Step, Wait, Want};
 
 /// Longest time in here at a stretch, in seconds. A signal that lands just before `poll` does not
 /// interrupt it: the interpreter's hook runs when the caller gets control back.
@@ -21,6 +21,8 @@ pub enum Place {
     Loop,
     /// In an event loop, by way of the poller.
     Poller,
+    /// The same, and the poller has watched the descriptor since before the last look at it.
+    Watched,
 }
 
 /// How a drive ended.
@@ -59,9 +61,14 @@ pub fn go_on<T>(
     let mut slice = None;
     loop {
         let is_late = deadline.has_passed();
-        // A turn of a loop costs more than a look, and the poller tells nobody twice. Before the time is
-        // up it is worth one, too.
-        if wait.tried || (place == Place::Here && !is_late) {
+        // A turn of a loop costs more than a look, and the poller tells nobody twice: what it has not seen
+        // come, it must be. Before the time is up it is worth one, too.
+        let may_wait = match wait.look {
+            Look::Vain => true,
+            Look::Owed => place == Place::Here && !is_late,
+            Look::Drained => matches!(place, Place::Here | Place::Watched) && !is_late,
+        };
+        if may_wait {
             if is_late {
                 return Err(Error::timeout(wait.pending));
             }

@@ -12,6 +12,7 @@ use crate::dial::Timings;
 use crate::error::{self, Code, Error};
 use crate::step::Wait;
 use crate::transport::tls::Report;
+use crate::wait::Place;
 
 use super::call::{Call, Failure, Object, Outcome, Result, method};
 use super::park::{Owners, Parked, Parking, Sides};
@@ -78,11 +79,29 @@ impl Connection {
         }
     }
 
+    /// Where a call waits for its descriptor.
+    pub fn place(&self) -> Place {
+        match self.parking.place() {
+            Place::Poller if self.is_known => Place::Watched,
+            place => place,
+        }
+    }
+
     /// Hands a wait for its descriptor over.
     pub fn park(&mut self, wait: Wait) -> error::Result<Parked> {
         let parked = self.parking.hand_over(wait, self.is_known)?;
         self.is_known |= parked.ticket.is_some();
         Ok(parked)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.is_known
+            && let Ok(fd) = self.conn.fd()
+        {
+            self.parking.forget(fd.as_raw_fd());
+        }
     }
 }
 

@@ -18,44 +18,15 @@ local function in_coroutine()
   return coroutine ~= nil and not is_main
 end
 
-function loops.cqueues()
-  local cqueues = require "cqueues"
-  local poll, cancel = cqueues.poll, cqueues.cancel
-  -- Who waits, by descriptor: `cancel` also ends the waits of others. Nothing stays with cqueues beyond a
-  -- wait: a connection that is collected is closed without a word, and the next one that gets its number
-  -- would be taken for it.
-  local waiting = {
-    r = setmetatable({}, { __mode = "v" }),
-    w = setmetatable({}, { __mode = "v" }),
-  }
-  return {
-    inside = function()
-      local _, is_its_own = cqueues.running()
-      return is_its_own
-    end,
-    wait = function(fd, mode, seconds)
-      local mine, this = waiting[mode], running()
-      mine[fd] = this
-      poll { pollfd = fd, events = mode, timeout = seconds }
-      if mine[fd] == this then
-        mine[fd] = nil
-        if not (waiting.r[fd] or waiting.w[fd]) then
-          cancel(fd)
-        end
-      end
-    end,
-    close = cancel,
-  }
-end
-
 -- A loop that watches one descriptor for all waits, the poller's: its `wait(ticket, seconds)` is told when
 -- a turn is due if that is sooner than it knew. `arm(seconds)` is to have the loop call `turn` when the
 -- poller can be read, and in so many seconds if given; `disarm()` ends that. `pause()` yields until
--- `go_on(coroutine)`.
+-- `go_on(coroutine)`; `is_owner` says that the loop itself keeps its coroutines, or has dropped them.
 local function polled(loop)
-  -- Who waits, by ticket; and whose wait is over but who has not gone on yet.
+  -- Who waits, by ticket, which keeps nobody; and whose wait is over but who has not gone on yet.
   local _, poller, waiting = native.poller()
   local over = setmetatable({}, { __mode = "k" })
+  local kept = {}
 
   local function settle()
     local _, count, seconds = native.due(nil)
@@ -78,7 +49,7 @@ local function polled(loop)
         over[this] = true
         loop.go_on(this)
       else
-        waiting[ticket] = nil
+        waiting[ticket], kept[ticket] = nil, nil
       end
     end
     settle()
@@ -87,9 +58,12 @@ local function polled(loop)
   function loop.wait(ticket, seconds)
     local this = running()
     waiting[ticket] = this
+    if not loop.is_owner then
+      kept[ticket] = this
+    end
     loop.arm(seconds)
     loop.pause()
-    waiting[ticket] = nil
+    waiting[ticket], kept[ticket] = nil, nil
     if over[this] then
       over[this] = nil
     else
@@ -106,6 +80,90 @@ local function polled(loop)
 
   loop.is_polled = true
   return poller
+end
+
+-- Of cqueues, each controller has a coroutine that watches the poller as long as any other of its waits there.
+function loops.cqueues()
+  local cqueues, condition = require "cqueues", require "cqueues.condition"
+  local monotime, poll = cqueues.monotime, cqueues.poll
+  local loop = { is_owner = true }
+  local readable = { pollfd = polled(loop), events = "r" }
+  -- How many wait, and whether it watches, by controller; what each waits for, by coroutine.
+  local controllers = setmetatable({}, { __mode = "k" })
+  local conditions = setmetatable({}, { __mode = "k" })
+  -- When a turn is due; and what tells those who watch that this, or their end, has come nearer.
+  local due, news = nil, condition.new()
+
+  function loop.inside()
+    local _, is_its_own = cqueues.running()
+    return is_its_own
+  end
+
+  local function watcher(controller)
+    return function()
+      while controller.count > 0 do
+        local left = due and due - monotime()
+        if not left then
+          poll(readable, news)
+        elseif left > 0 then
+          poll(readable, news, left)
+        else
+          due = nil
+        end
+        loop.turn()
+      end
+      controller.is_watching = false
+    end
+  end
+
+  function loop.pause()
+    local this, running_controller = running(), cqueues.running()
+    local controller = controllers[running_controller]
+    if not controller then
+      controller = { count = 0, is_watching = false }
+      controllers[running_controller] = controller
+    end
+    controller.count = controller.count + 1
+    if not controller.is_watching then
+      controller.is_watching = true
+      running_controller:wrap(watcher(controller))
+    end
+    local mine = conditions[this]
+    if not mine then
+      mine = condition.new()
+      conditions[this] = mine
+    end
+    mine:wait()
+    controller.count = controller.count - 1
+    if controller.count == 0 then
+      news:signal()
+    end
+  end
+
+  function loop.go_on(this)
+    conditions[this]:signal()
+  end
+
+  function loop.arm(seconds)
+    local at = seconds and monotime() + seconds
+    if at and (not due or at < due) then
+      due = at
+      news:signal()
+    end
+  end
+
+  function loop.disarm()
+    due = nil
+  end
+
+  -- Scripts may have cqueues wait for a connection itself.
+  local forget = loop.close
+  function loop.close(fd)
+    cqueues.cancel(fd)
+    forget(fd)
+  end
+
+  return loop
 end
 
 function loops.luv()

@@ -17,10 +17,9 @@ use crate::wait::{Place, rest};
 
 use super::call::{Call, Outcome, Result};
 
-/// The registry's name for the coroutines that wait. Weak: one that its loop has dropped is collected.
+/// The registry's name for the coroutines that wait, by claim. Weak: one that its loop has dropped is
+/// collected.
 const WAITING: &str = "tcp.waiting";
-/// That for those that wait by way of the poller, which nobody else may hold.
-const POLLED: &str = "tcp.polled";
 
 /// What the calls in one Lua state share. Holds nothing of Lua's, which it outlives.
 #[derive(Clone)]
@@ -69,7 +68,6 @@ impl Parking {
         weak.raw_set("__mode", "v")?;
         waiting.set_metatable(Some(weak))?;
         lua.set_named_registry_value(WAITING, waiting)?;
-        lua.set_named_registry_value(POLLED, lua.create_table()?)?;
         let parking = Self(Rc::new(Shared {
             place: Cell::new(Place::Here),
             tickets: Cell::default(),
@@ -103,6 +101,13 @@ impl Parking {
         None
     }
 
+    /// The waits for a descriptor that is closed are over, and nobody waits: who did is collected.
+    pub fn forget(&self, fd: RawFd) {
+        if let Ok(mut poller) = self.0.poller.try_borrow_mut() {
+            poller.iter_mut().for_each(|poller| poller.forget(fd));
+        }
+    }
+
     fn with_poller<T, E: From<Error>>(
         &self,
         act: impl FnOnce(&mut Poller) -> std::result::Result<T, E>,
@@ -115,25 +120,24 @@ impl Parking {
     }
 }
 
-/// A number for a coroutine that waits: the poller's, under which the shim keeps it, or one below 0.
+/// A number for a coroutine that waits: the poller's, under which its loop has put it, or one below 0.
 type Claim = i64;
 
 /// A claim for the coroutine that runs.
 fn admit(call: &Call<'_>) -> mlua::Result<Claim> {
     let tickets = &call.parking.0.tickets;
     tickets.set(tickets.get() - 1);
-    waiting(call.lua, tickets.get())?.raw_set(tickets.get(), call.lua.current_thread())?;
+    waiting(call.lua)?.raw_set(tickets.get(), call.lua.current_thread())?;
     Ok(tickets.get())
 }
 
-/// The table that a claim is in.
-fn waiting(lua: &Lua, claim: Claim) -> mlua::Result<Table> {
-    lua.named_registry_value(if claim < 0 { WAITING } else { POLLED })
+fn waiting(lua: &Lua) -> mlua::Result<Table> {
+    lua.named_registry_value(WAITING)
 }
 
 /// Whether a coroutine other than the one that runs waits with this claim. A dead one does not.
 fn has_other(lua: &Lua, claim: Claim) -> mlua::Result<bool> {
-    let owner: Option<Thread> = waiting(lua, claim)?.raw_get(claim)?;
+    let owner: Option<Thread> = waiting(lua)?.raw_get(claim)?;
     let is_dead = |status| matches!(status, ThreadStatus::Finished | ThreadStatus::Error);
     Ok(owner.is_some_and(|owner| owner != lua.current_thread() && !is_dead(owner.status())))
 }
@@ -208,7 +212,7 @@ impl Owners {
     pub fn release(&mut self, call: &Call<'_>, sides: Sides) -> Result<()> {
         for (owner, _) in self.of(sides) {
             if let Some(claim) = owner.take().filter(|claim| *claim < 0) {
-                waiting(call.lua, claim)?.raw_set(claim, Value::Nil)?;
+                waiting(call.lua)?.raw_set(claim, Value::Nil)?;
             }
         }
         Ok(())
@@ -272,9 +276,9 @@ fn ticket(call: &Call<'_>) -> Result<Ticket> {
 /// `native.poller()`: the descriptor that stands for all waits that have a ticket, and the table for the
 /// coroutines that wait, by ticket.
 fn poller(call: &mut Call<'_>) -> Result<Outcome> {
-    let polled = call.lua.named_registry_value(POLLED)?;
+    let waiting = waiting(call.lua)?;
     call.parking.with_poller(|poller| {
-        Ok(Outcome::Pair(Value::Integer(poller.as_raw_fd().into()), Value::Table(polled)))
+        Ok(Outcome::Pair(Value::Integer(poller.as_raw_fd().into()), Value::Table(waiting)))
     })
 }
 

@@ -34,6 +34,11 @@ pub trait Transport {
         false
     }
 
+    /// Whether the last read took all that had come, as far as this can be told.
+    fn is_drained(&self) -> bool {
+        false
+    }
+
     /// The bare socket, to be carried by another transport; none once something is on top of it.
     fn into_tcp(self: Box<Self>) -> Option<tcp::Tcp> {
         None

@@ -28,12 +28,13 @@ pub struct Tcp {
     /// What came for the TLS above and was not asked for yet.
     ahead: Buffer,
     reads_ahead: bool,
+    is_drained: bool,
 }
 
 impl Tcp {
     /// Takes a connected socket in nonblocking mode.
     pub fn new(socket: Socket) -> Self {
-        Self { socket, ahead: Buffer::default(), reads_ahead: true }
+        Self { socket, ahead: Buffer::default(), reads_ahead: true, is_drained: false }
     }
 
     /// Whether more than is asked for may be taken for the TLS above.
@@ -57,7 +58,12 @@ impl Tcp {
 
 impl Transport for Tcp {
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
+        let room = into.capacity() - into.len();
         let result = recv(self.fd(), spare_capacity(into), RecvFlags::empty());
+        self.is_drained = match &result {
+            Ok((_, count)) => *count < room,
+            Err(errno) => *errno == Errno::AGAIN,
+        };
         self.step(result.map(|(_, count)| count), Want::Read)
     }
 
@@ -78,6 +84,11 @@ impl Transport for Tcp {
 
     fn pending(&self) -> usize {
         0
+    }
+
+    /// But for an end, which the poller remembers.
+    fn is_drained(&self) -> bool {
+        self.is_drained
     }
 
     fn into_tcp(self: Box<Self>) -> Option<Tcp> {

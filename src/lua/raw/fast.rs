@@ -251,9 +251,14 @@ impl Call<'_> {
         let driven = match step(&mut this.conn) {
             Ok(Step::Done(value)) => Ok(Driven::Done(value)),
             Ok(Step::Wait(wait)) => {
+                // Who has waited is told of what came: to wait again, it must look.
+                let place = match deadline {
+                    None => this.place(),
+                    Some(_) => this.parking.place(),
+                };
                 let deadline =
                     *deadline.get_or_insert_with(|| Deadline::after(this.manner.timeout));
-                go_on(wait, deadline, this.parking.place(), || step(&mut this.conn))
+                go_on(wait, deadline, place, || step(&mut this.conn))
             }
             Err(error) => Err(error),
         };
