@@ -10,7 +10,7 @@
 --   nil, token, ticket, nil, seconds       the same, where the loop watches the poller (loops.lua)
 
 local native = ...
-local error, pairs, setmetatable, type = error, pairs, setmetatable, type
+local error, pairs, type = error, pairs, type
 
 -- The loop in use, if any, and what finds it; see loops.lua.
 local loop, choose
