@@ -26,7 +26,7 @@ local function polled(loop)
   -- Who waits, by ticket, which keeps nobody; and whose wait is over but who has not gone on yet.
   local _, poller, waiting = native.poller()
   local over = setmetatable({}, { __mode = "k" })
-  local kept = {}
+  local kept = {} -- luacheck: ignore 241
 
   local function settle()
     local _, count, seconds = native.due(nil)
