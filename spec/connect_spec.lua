@@ -129,6 +129,26 @@ describe("connect", function()
     end
   end)
 
+  it("says what to leave out of a host", function()
+    for host, words in pairs {
+      ["https://localhost"] = "not a name but a URL, give the host alone, without scheme and path",
+      ["http://127.0.0.1:80/"] = "not a name but a URL, give the host alone, without scheme and path",
+      ["localhost/status"] = "not a name but a URL, give the host alone, without scheme and path",
+      ["localhost:80"] = "not a name but a host with a port, give the port as an argument of its own",
+      ["127.0.0.1:80"] = "not a name but a host with a port, give the port as an argument of its own",
+      ["[::1]:80"] = "not a name but a host with a port, give the port as an argument of its own",
+      ["localhost\r"] = "not a name, there is a blank or a line end in it",
+      ["localhost\n"] = "not a name, there is a blank or a line end in it",
+    } do
+      local function ends(message) assert.equal(words, message:sub(-#words)) end
+      ends(helper.fails_safely("dns", "^connect ", safe.connect(host, 9, helper.timeout)))
+      ends(helper.fails_safely("dns", "^connect_tls ", safe.connect_tls(host, 9, helper.timeout)))
+      ends(helper.fails_safely("dns", "^listen ", safe.listen(host, 0)))
+      local _, message = safe.resolve(host)
+      ends(message)
+    end
+  end)
+
   it("does not take half of a host for the whole", function()
     -- C code sees a shorter string: 127.0.0.1, where our peer listens.
     local peer = helper.listen(greeting)

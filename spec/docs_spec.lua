@@ -447,6 +447,26 @@ describe("the table of messages", function()
   end)
 end)
 
+-- Tables --------------------------------------------------------------------------------------------
+
+describe("the tables of", function()
+  local function cells(row)
+    local _, count = row:gsub("\\|", ""):gsub("|", "")
+    return count - 1
+  end
+
+  for _, page in ipairs(pages) do
+    it(page .. " have a cell for each column", function()
+      local columns
+      for line in helper.contents(page):gmatch "([^\n]*)\n" do
+        local count = line:find "^|" and cells(line)
+        columns = count and (columns or count)
+        assert(count == columns, line)
+      end
+    end)
+  end
+end)
+
 -- Links ---------------------------------------------------------------------------------------------
 
 describe("the links", function()

@@ -94,11 +94,30 @@ pub fn ascii(host: &str) -> Result<String> {
     if host.is_empty() || host.contains('\0') {
         return Err(Error::new(Code::Dns, "not a name"));
     }
+    if let Some(why) = mistaken(host) {
+        return Err(Error::new(Code::Dns, why));
+    }
     if host.is_ascii() {
         let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         return Ok(inner.unwrap_or(host).to_owned());
     }
     idna::domain_to_ascii(host).map_err(|_| Error::new(Code::Dns, "not a valid international name"))
+}
+
+/// What is wrong with a host that people take from somewhere else, and what to do. A resolver would only
+/// say that it does not know it.
+fn mistaken(host: &str) -> Option<&'static str> {
+    if host.contains('/') {
+        return Some("not a name but a URL, give the host alone, without scheme and path");
+    }
+    if host.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
+        return Some("not a name, there is a blank or a line end in it");
+    }
+    // In an IPv6 address there is more than one colon.
+    let (name, port) = host.rsplit_once(':')?;
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    (is_port && !name.contains(':') || name.ends_with(']'))
+        .then_some("not a name but a host with a port, give the port as an argument of its own")
 }
 
 fn dns_error(error: &io::Error) -> Error {
@@ -221,6 +240,26 @@ mod tests {
     fn a_name_that_is_none_is_a_dns_error() {
         for host in ["", "a\0b", "\u{ad}"] {
             assert_eq!(resolve(host).unwrap_err().code(), Code::Dns, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_came_with_something_else_is_told_from_a_name() {
+        for (host, why) in [
+            ("https://example.com", "without scheme and path"),
+            ("example.com/status", "without scheme and path"),
+            ("example.com\r", "a line end"),
+            ("an example", "a blank"),
+            ("example.com:443", "an argument of its own"),
+            ("[::1]:443", "an argument of its own"),
+        ] {
+            let error = ascii(host).unwrap_err();
+            assert!(error.detail().contains(why), "{host}: {}", error.detail());
+        }
+        for host in
+            ["example.com", "example.com.", "_dmarc.example.com", "fe80::1%lo", "[fe80::1%lo]"]
+        {
+            assert!(ascii(host).is_ok(), "{host}");
         }
     }
 
