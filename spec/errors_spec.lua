@@ -246,8 +246,13 @@ describe("a programming error", function()
     { "bad argument #2 to 'connect_tls' (number expected, got nil)", "connect_tls", "127.0.0.1" },
     { "bad argument #3 to 'connect_tls' (unknown option 'verfy')", "connect_tls", "127.0.0.1", 80, { verfy = 1 } },
     -- An option of TLS alone, where there is no TLS: silence would be a hole.
-    { "bad argument #3 to 'connect' (unknown option 'verify')", "connect", "127.0.0.1", 80, { verify = true } },
-    { "bad argument #3 to 'connect' (unknown option 'ca_file')", "connect", "127.0.0.1", 80, { ca_file = "x" } },
+    { "bad argument #3 to 'connect' (option 'verify': one of connect_tls and start_tls)",
+      "connect", "127.0.0.1", 80, { verify = true } },
+    { "bad argument #3 to 'connect' (option 'ca_file': one of connect_tls and start_tls)",
+      "connect", "127.0.0.1", 80, { ca_file = true } },
+    { "bad argument #3 to 'listen' (option 'cert_file': it belongs into the table tls)",
+      "listen", "127.0.0.1", 0, { cert_file = "x" } },
+    { "bad argument #3 to 'listen' (unknown option 'session')", "listen", "127.0.0.1", 0, { session = "x" } },
   }
   for _, call in ipairs(calls) do
     local expected, name, n = call[1], call[2], call.n or #call - 2

@@ -145,7 +145,7 @@ describe("listen", function()
     { "no address to bind besides", { "127.0.0.1", 0, { bind = "127.0.0.1" } },
       "#3 to 'listen' (unknown option 'bind')" },
     { "the options of TLS under tls", { "127.0.0.1", 0, { verify = false } },
-      "#3 to 'listen' (unknown option 'verify')" },
+      "#3 to 'listen' (option 'verify': it belongs into the table tls)" },
     { "a whole backlog", { "127.0.0.1", 0, { backlog = 1.5 } }, "#3 to 'listen' (option 'backlog': " },
     { "reuse_addr to be a boolean", { "127.0.0.1", 0, { reuse_addr = 1 } },
       "#3 to 'listen' (option 'reuse_addr': boolean expected, got number)" },

@@ -82,6 +82,9 @@ impl Options {
             _ => {
                 let tls = match &mut self.tls {
                     Some(tls) => set_tls(tls, option)?,
+                    None if is_of_tls(option) => {
+                        return Err(option.wrong("one of connect_tls and start_tls"));
+                    }
                     None => false,
                 };
                 return Ok(tls || set_json(&mut self.json, option)?);
@@ -119,13 +122,13 @@ impl ListenOptions {
                 "tls" => {
                     let settings = self.tls.insert(tls::Settings::new(String::new()));
                     each(option, |option| match option.name() {
-                        // A client's.
                         "server_name" | "session" => Ok(false),
                         _ => set_tls(settings, option),
                     })?;
                 }
-                // It listens at its host.
-                "bind" => return Ok(false),
+                // It listens at its host, and these are a client's.
+                "bind" | "server_name" | "session" => return Ok(false),
+                _ if is_of_tls(option) => return Err(option.wrong("it belongs into the table tls")),
                 _ => return self.accepted.set(option),
             }
             Ok(true)
@@ -205,6 +208,11 @@ fn set_tls(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// Whether TLS has an option of this name, be its value right or wrong.
+fn is_of_tls(option: Argument<'_>) -> bool {
+    !matches!(set_tls(&mut tls::Settings::new(String::new()), option), Ok(false))
 }
 
 /// PEM text, or with `_file` in the option's name the path of a file of it.
