@@ -554,7 +554,8 @@ describe("TLS at the listening end", function()
   describe("says of a client that", function()
     for _, case in ipairs {
       { "speaks no TLS", [[ c.send(b"EHLO there\r\n"); c.recv_all() ]], "tls", "the peer does not speak TLS" },
-      { "speaks HTTP", [[ c.send(b"GET / HTTP/1.0\r\n\r\n"); c.recv_all() ]], "tls", "http request" },
+      { "speaks HTTP", [[ c.send(b"GET / HTTP/1.0\r\n\r\n"); c.recv_all() ]], "tls",
+        "the peer does not speak TLS %(http request%)$" },
       { "goes away", [[ c.close() ]], "closed", "in the TLS handshake" },
       { "resets", [[ c.reset() ]], "closed", "in the TLS handshake" },
       { "stops in its first record", [[ c.send(b"\x16\x03\x01\x02\x00\x01"); c.close() ]], "closed",
@@ -576,15 +577,28 @@ describe("TLS at the listening end", function()
       local listener = listen(serving "self_signed")
       local peer = helper.dial(listener:port(), "", { tls = true })
       local conn = accept(listener)
-      helper.fails("tls", "^read 127%.0%.0%.1:%d+: tls: .*unknown ca", function() conn:read(1) end)
+      helper.fails("tls", "^read 127%.0%.0%.1:%d+: tls: .*unknown ca "
+        .. "%(the client refuses our certificate; the chain belongs into cert_file, too%)$",
+        function() conn:read(1) end)
       assert.matches("CERTIFICATE_VERIFY_FAILED", trouble(peer))
+    end)
+
+    it("has no cipher in common with us", function()
+      local listener = listen(serving("good", { ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256" }))
+      local peer = helper.dial(listener:port(), "",
+        { tls = true, version = "1.2", ciphers = "ECDHE-RSA-AES128-GCM-SHA256" })
+      helper.fails("tls", "no shared cipher %(see ciphers, and the kind of key in key_file%)$", function()
+        local conn = accept(listener)
+        conn:read(1)
+      end)
+      assert.matches("HANDSHAKE.FAILURE", trouble(peer):upper())
     end)
 
     it("has no version in common with us", function()
       local options = serving("good", { min_version = "1.3" })
       local listener = listen(options)
       local peer = helper.dial(listener:port(), "", { tls = true, version = "1.2" })
-      helper.fails("tls", "unsupported protocol", function()
+      helper.fails("tls", "unsupported protocol %(no version in common, see min_version and max_version%)$", function()
         local conn = accept(listener)
         conn:read(1)
       end)
@@ -616,7 +630,8 @@ describe("TLS at the listening end", function()
       end)
 
       for _, case in ipairs {
-        { "without a certificate", nil, "tls", "peer did not return a certificate", "required" },
+        { "without a certificate", nil, "tls",
+          "peer did not return a certificate %(ca_file, ca_dir, ca or pin_sha256 demand one of each client%)", "required" },
         { "of another CA", "client_stranger", "certificate", "unknown issuer 'Stranger Root'", "UNKNOWN_CA" },
         { "whose certificate has expired", "client_expired", "certificate",
           "expired on Jun 30 12:00:00 2021 GMT %('client.example'%)", "EXPIRED" },
@@ -740,7 +755,7 @@ describe("TLS at the listening end", function()
     it("refuses a client that has none of its own", function()
       local listener = listen(serving("good", { alpn = { "h2" } }))
       local peer = helper.dial(listener:port(), "", { tls = true, alpn = "imap" })
-      helper.fails("tls", "no application protocol", function()
+      helper.fails("tls", "no application protocol %(the client speaks none of alpn%)$", function()
         local conn = accept(listener)
         conn:handshake()
       end)

@@ -158,6 +158,29 @@ for _, server in ipairs(servers) do
         .. "'Specs Intermediate', not in the system's CA store (ca_file or ca names others to trust)")
     end)
 
+    it("where there is no store at all", function()
+      local peer = server.start "good"
+      local said = helper.run(([[
+        local tcp = require "tcp.safe"
+        print((select(2, tcp.connect_tls("localhost", %d))))
+      ]]):format(peer.port), "SSL_CERT_FILE=/nonexistent/ca.pem SSL_CERT_DIR=/nonexistent:/proc/self/fd")
+      assert.equal(("connect_tls localhost:%d: certificate: unknown issuer 'Specs Root' of 'Specs Intermediate', and "
+        .. "the system's CA store is empty or missing (/nonexistent/ca.pem, /nonexistent, /proc/self/fd): install "
+        .. "ca-certificates, or name one with ca_file or SSL_CERT_FILE\n"):format(peer.port), said)
+      -- One certificate in a file or a folder is a store.
+      for _, store in ipairs {
+        "SSL_CERT_DIR=/nonexistent SSL_CERT_FILE=" .. helper.pem "stranger",
+        "SSL_CERT_FILE=/nonexistent SSL_CERT_DIR=/nonexistent:" .. helper.certificates .. "/hashed",
+      } do
+        said = helper.run(([[
+          local tcp = require "tcp.safe"
+          local conn, why = tcp.connect_tls("localhost", %d)
+          print(why)
+        ]]):format(peer.port), store)
+        assert.is_nil(said:find("empty", 1, true), said)
+      end
+    end)
+
     it("the first of two things wrong is told", function()
       is_refused("localhost", server.start "expired_other", trusting(), mismatch("localhost", "other.example"))
     end)
@@ -222,19 +245,24 @@ for _, server in ipairs(servers) do
       end)
 
       it("over TLS " .. version .. " is missing", function()
-        is_rejected({}, version == "1.2" and "handshake failure" or "certificate required")
+        is_rejected({}, version == "1.2"
+          and "handshake failure %(often no cipher in common, see ciphers, or a client certificate is wanted, "
+            .. "see cert_file%)$"
+          or "certificate required %(the server wants a client certificate, see cert_file%)$")
       end)
 
       it("over TLS " .. version .. " is from a CA that the server does not know", function()
-        is_rejected(own "client_stranger", "unknown ca")
+        is_rejected(own "client_stranger",
+          "unknown ca %(the server does not know the CA of our certificate, see cert_file%)$")
       end)
 
       it("over TLS " .. version .. " has expired", function()
-        is_rejected(own "client_expired", "certificate expired")
+        is_rejected(own "client_expired",
+          "certificate expired %(the server refuses our certificate, see cert_file%)$")
       end)
 
       it("over TLS " .. version .. " is for servers alone", function()
-        is_rejected(own "good", "")
+        is_rejected(own "good", "unsupported certificate %(the server refuses our certificate, see cert_file%)$")
       end)
     end
 
@@ -261,7 +289,8 @@ for _, server in ipairs(servers) do
       it("cannot be " .. case[1] .. " where the script does not want it", function()
         local peer = server.start("good", { version = case[1] })
         for _, host in ipairs { "localhost", "127.0.0.1" } do
-          helper.fails("tls", "^connect_tls " .. host .. ":%d+: tls: handshake failed: .*version",
+          helper.fails("tls", "^connect_tls " .. host .. ":%d+: tls: handshake failed: .*"
+            .. "%(no version in common, see min_version and max_version%)$",
             function() tcp.connect_tls(host, peer.port, trusting(case[2])) end)
         end
       end)
@@ -312,7 +341,8 @@ for _, server in ipairs(servers) do
       for _, host in ipairs { "localhost", "127.0.0.1" } do
         local options = trusting { alpn = { "smtp", "imap" } }
         if server.name:find "openssl" then -- which has it as RFC 7301 wants it
-          helper.fails("tls", "handshake failed: .*no application protocol",
+          helper.fails("tls", "handshake failed: .*no application protocol "
+            .. "%(the server speaks none of these protocols, see alpn%)$",
             function() tcp.connect_tls(host, peer.port, options) end)
         else -- which goes on without
           assert.is_nil(talks(host, peer, options).alpn)
@@ -321,6 +351,44 @@ for _, server in ipairs(servers) do
     end)
   end)
 end
+
+describe("what a server's alert asks for is said:", function()
+  after_each(helper.finish)
+
+  it("a cipher", function()
+    for host, options in pairs { localhost = {}, ["127.0.0.1"] = {
+      cert_file = helper.pem "client", key_file = helper.pem("client", "key") } } do
+      local peer = helper.s_server("good", "-tls1_2 -cipher AES128-SHA256")
+      local words = options.cert_file and "" or ", or a client certificate is wanted, see cert_file"
+      helper.fails("tls", "handshake failure %(often no cipher in common, see ciphers" .. words .. "%)$",
+        function() tcp.connect_tls(host, peer.port, trusting(options)) end)
+    end
+  end)
+
+  it("another name", function()
+    local peer = helper.s_server("good",
+      ("-servername other.example -servername_fatal -cert2 %s -key2 %s"):format(
+        helper.pem "other_host", helper.pem("other_host", "key")))
+    helper.fails("tls", "unrecognized name %(the server has no such name, see server_name%)$",
+      function() tcp.connect_tls("localhost", peer.port, trusting()) end)
+  end)
+
+  -- Each by its number, from a peer that only knows that much of TLS.
+  for number, words in pairs {
+    [42] = "bad certificate %(perhaps the server wants a client certificate, see cert_file%)",
+    [71] = "insufficient security %(the server wants stronger ciphers, see ciphers%)",
+    [80] = "internal error", -- nothing that an option could change
+  } do
+    it("alert " .. number, function()
+      local peer = helper.listen(([[
+        c.recv()
+        c.send(b"\x15\x03\x03\x00\x02\x02" + bytes([%d]))
+      ]]):format(number))
+      helper.fails("tls", ": handshake failed: [^(]*alert " .. words .. "$",
+        function() tcp.connect_tls("localhost", peer.port, trusting()) end)
+    end)
+  end
+end)
 
 describe("a certificate for an IPv6 address", function()
   after_each(helper.finish)

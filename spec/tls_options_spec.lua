@@ -209,12 +209,13 @@ for _, call in ipairs(calls) do
 
     it("a certificate without a key", function()
       if call.server then
-        helper.fails("tls", ": no PEM private key in cert_file '" .. good:gsub("%p", "%%%0") .. "'$",
+        helper.fails("tls", ": no PEM private key in cert_file '" .. good:gsub("%p", "%%%0")
+          .. "', and no key_file or key is given$",
           function() tcp.listen("127.0.0.1", 0, { tls = { cert_file = good } }) end)
         return
       end
       local act, untouched = call.prepare { cert_file = client }
-      helper.fails("tls", ": no PEM private key in cert_file '", act)
+      helper.fails("tls", ": no PEM private key in cert_file '[^']*', and no key_file or key is given$", act)
       untouched()
     end)
   end)

@@ -2,11 +2,13 @@
 //! in one place. OpenSSL is spoken to here and in the modules below, nowhere else. Uses
 //! `transport::tcp`, `step`, `error`.
 
+mod advice;
 mod certificate;
 mod context;
 mod profile;
 mod refusal;
 mod session;
+mod store;
 
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
@@ -30,8 +32,12 @@ use session::Session;
 /// Largest plaintext of one record (RFC 8446, section 5.1), and so of one read.
 const RECORD: usize = 16 * 1024;
 
-// Reasons of OpenSSL's SSL library, in sslerr.h.
+/// OpenSSL's number for its SSL library: other libraries have other reasons under the same numbers.
+const SSL_LIBRARY: i32 = 20;
+
+// Reasons of that library, in sslerr.h.
 const CERTIFICATE_VERIFY_FAILED: i32 = 134;
+const HTTP_REQUEST: i32 = 156;
 const UNEXPECTED_EOF_WHILE_READING: i32 = 294;
 const WRONG_VERSION_NUMBER: i32 = 267;
 
@@ -299,7 +305,8 @@ impl Tls {
         match error.code() {
             ErrorCode::WANT_READ => Ok(Step::Wait(Wait::new(&self.fd(), Want::Read))),
             ErrorCode::WANT_WRITE => Ok(Step::Wait(Wait::new(&self.fd(), Want::Write))),
-            _ if self.stream.ssl().is_init_finished() => Err(record_error(error)),
+            // Over TLS 1.3 a server refuses a client's certificate after the handshake.
+            _ if self.stream.ssl().is_init_finished() => Err(self.advised(error)),
             _ => Err(self.handshake_error(error)),
         }
     }
@@ -310,15 +317,15 @@ impl Tls {
             let why = self.end.refusal.why().unwrap_or("verification failed");
             return Error::new(Code::Certificate, why);
         }
-        let wrong_version = first_reason(&error) == Some(WRONG_VERSION_NUMBER);
+        let is_plain = matches!(first_reason(&error), Some(WRONG_VERSION_NUMBER | HTTP_REQUEST));
         let Profile { min_version, ciphers, .. } = &self.end.settings.profile;
         let old = *min_version < Version::Tls12 && ciphers.is_none();
-        let error = record_error(error);
+        let error = if is_plain || old { record_error(error) } else { self.advised(error) };
         let detail = error.detail();
         Error::new(
             error.code(),
             match error.code() {
-                Code::Tls if wrong_version => format!("the peer does not speak TLS ({detail})"),
+                Code::Tls if is_plain => format!("the peer does not speak TLS ({detail})"),
                 Code::Tls if old => format!(
                     "handshake failed: {detail} (OpenSSL wants ciphers = \
                      \"DEFAULT:@SECLEVEL=0\" besides for a version below 1.2)"
@@ -327,6 +334,20 @@ impl Tls {
                 _ => format!("{detail} in the TLS handshake"),
             },
         )
+    }
+
+    /// A failure, with the option that it may be about.
+    #[cold]
+    fn advised(&self, error: ssl::Error) -> Error {
+        let advice = first_reason(&error).and_then(|reason| match self.stream.ssl().is_server() {
+            true => advice::to_server(reason),
+            false => advice::to_client(reason, &self.end.settings),
+        });
+        let error = record_error(error);
+        match advice {
+            Some(advice) => Error::new(error.code(), format!("{} ({advice})", error.detail())),
+            None => error,
+        }
     }
 }
 
@@ -399,7 +420,8 @@ fn is_end(error: &ssl::Error) -> bool {
 }
 
 fn first_reason(error: &ssl::Error) -> Option<i32> {
-    Some(error.ssl_error()?.errors().first()?.reason_code())
+    let first = error.ssl_error()?.errors().first()?;
+    (first.library_code() == SSL_LIBRARY).then(|| first.reason_code())
 }
 
 /// A failure of what is carried, or of the carrier.

@@ -226,6 +226,9 @@ fn private_key(pem: &Pem, option: &str, password: Option<&[u8]>) -> Result<PKey<
             match (asked, password) {
                 (true, None) => format!("{source} is encrypted, and there is no key_password"),
                 (true, Some(_)) => format!("key_password does not open {source}"),
+                (false, _) if option == "cert" => {
+                    format!("no PEM private key in {source}, and no key_file or key is given")
+                }
                 (false, _) => format!("no PEM private key in {source}"),
             },
         )

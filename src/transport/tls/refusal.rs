@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use openssl::x509::{X509, X509Ref, X509StoreContextRef, X509VerifyResult};
 
 use super::certificate::{alternative_names, short};
+use super::store;
 use crate::error::printable;
 
 /// The first thing that verification found wrong, if anything.
@@ -61,11 +62,21 @@ impl Refusal {
     }
 }
 
-fn remedy(system: bool) -> &'static str {
-    if system {
-        "not in the system's CA store (ca_file or ca names others to trust)"
-    } else {
-        "not among the trusted certificates given"
+fn remedy(system: bool) -> String {
+    if !system {
+        return "not among the trusted certificates given".to_owned();
+    }
+    match store::places() {
+        Some((file, dirs)) if store::is_empty(&file, &dirs) => {
+            let places: Vec<_> =
+                [file].iter().chain(&dirs).map(|at| at.display().to_string()).collect();
+            format!(
+                "and the system's CA store is empty or missing ({}): install ca-certificates, or \
+                 name one with ca_file or SSL_CERT_FILE",
+                printable(&places.join(", "))
+            )
+        }
+        _ => "not in the system's CA store (ca_file or ca names others to trust)".to_owned(),
     }
 }
 
