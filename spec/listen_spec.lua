@@ -631,7 +631,8 @@ describe("TLS at the listening end", function()
 
       for _, case in ipairs {
         { "without a certificate", nil, "tls",
-          "peer did not return a certificate %(ca_file, ca_dir, ca or pin_sha256 demand one of each client%)", "required" },
+          "peer did not return a certificate %(ca_file, ca_dir, ca or pin_sha256 demand one of each client%)",
+          "required" },
         { "of another CA", "client_stranger", "certificate", "unknown issuer 'Stranger Root'", "UNKNOWN_CA" },
         { "whose certificate has expired", "client_expired", "certificate",
           "expired on Jun 30 12:00:00 2021 GMT %('client.example'%)", "EXPIRED" },

@@ -227,6 +227,18 @@ for _, over in ipairs(helper.kinds) do
       end)
     end)
 
+    it("says what the length may be instead", function()
+      local conn = connect [[ c.send(b"HTTP/1.1 400 Bad Request\r\n\r\n") ]]
+      helper.fails("too_large", "1213486160 bytes, .*, the bytes read 'HTTP', does the peer send packets%?$",
+        function() conn:read_json_packet() end)
+      -- Nothing is consumed.
+      assert.equal("HTTP/1.1 400 Bad Request", conn:read_line())
+
+      conn = connect [[ c.send(b"\x0d\0\0\0[1,2,3,4,5,6]") ]]
+      helper.fails("too_large", "218103808 bytes, .*, in the other byte order it has 13, see endian$",
+        function() conn:read_json_packet() end)
+    end)
+
     describe("with max_packet", function()
       it("refuses more, and takes as much", function()
         local conn = connect([[ c.send(packet(b'"12345678"') + packet(b'"123456789"')) ]], { max_packet = 10 })

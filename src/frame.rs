@@ -41,10 +41,46 @@ pub fn put_length(header: &mut [u8], length: usize, endian: Endian) -> Result<()
 /// Refuses a body over `limit` bytes.
 pub fn check(length: usize, limit: usize) -> Result<()> {
     if length > limit {
-        let detail = format!("a packet of {length} bytes, the limit (max_packet) is {limit}");
-        return Err(Error::new(Code::TooLarge, detail));
+        return Err(too_large(length, limit, ""));
     }
     Ok(())
+}
+
+/// Refuses a body over `limit` bytes that `header` announces, and says what else the header may be.
+pub fn check_announced(header: &[u8], endian: Endian, limit: usize) -> Result<()> {
+    match length(header, endian) {
+        Some(length) if length > limit => {
+            Err(too_large(length, limit, &likely(header, endian, limit)))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn too_large(length: usize, limit: usize, likely: &str) -> Error {
+    let detail = format!("a packet of {length} bytes, the limit (max_packet) is {limit}{likely}");
+    Error::new(Code::TooLarge, detail)
+}
+
+/// What a header may be that announces too much: text, or a length in the other byte order.
+fn likely(header: &[u8], endian: Endian, limit: usize) -> String {
+    let other = match endian {
+        Endian::Big => Endian::Little,
+        Endian::Little => Endian::Big,
+    };
+    let header = &header[..HEADER];
+    if header.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\r' | b'\n')) {
+        return format!(
+            ", the bytes read '{}', does the peer send packets?",
+            header.escape_ascii()
+        );
+    }
+    match length(header, other) {
+        Some(length) if length <= limit => {
+            format!(", in the other byte order it has {length}, see endian")
+        }
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -78,5 +114,22 @@ mod tests {
         let error = check(11, 10).unwrap_err();
         assert_eq!(error.code(), Code::TooLarge);
         assert!(error.detail().contains("11") && error.detail().contains("10"));
+    }
+
+    #[test]
+    fn what_announces_too_much_is_told_if_it_can_be() {
+        for (header, endian, words) in [
+            (*b"HTTP", Endian::Big, "the bytes read 'HTTP'"),
+            (*b"220 ", Endian::Little, "the bytes read '220 '"),
+            (*b"\x0d\0\0\0", Endian::Big, "it has 13, see endian"),
+            (*b"\0\0\0\x0d", Endian::Little, "it has 13, see endian"),
+        ] {
+            let error = check_announced(&header, endian, 100).unwrap_err();
+            assert!(error.detail().contains(words), "{}", error.detail());
+        }
+        let error = check_announced(b"\xff\0\0\xff", Endian::Big, 100).unwrap_err();
+        assert!(error.detail().ends_with("is 100"));
+        assert!(check_announced(b"\0\0\0\x64", Endian::Big, 100).is_ok());
+        assert!(check_announced(b"HTT", Endian::Big, 100).is_ok());
     }
 }
