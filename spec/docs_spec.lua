@@ -277,7 +277,7 @@ describe("the pages", function()
   local types = helper.contents "types/tcp.lua"
   local reference = ""
   for _, page in ipairs(pages) do
-    if page:find "^docs/" then reference = reference .. helper.contents(page) end
+    if page:find "^docs/" and not page:find "%.pt%-br%." then reference = reference .. helper.contents(page) end
   end
 
   local headings, rows = "\n", "\n"
