@@ -4,7 +4,8 @@
 
 local tcp = require "tcp"
 
-local conn = tcp.connect(arg[1], tonumber(arg[2]))
+local host, port = arg[1], tonumber(arg[2])
+local conn = tcp.connect(host, port)
 for i = 3, #arg do
   conn:write_packet(arg[i]) -- any bytes: here the Erlang side reverses them
   print(arg[i], conn:read_packet())

@@ -2,10 +2,8 @@
 -- usage: lua examples/json_api.lua [PORT]
 
 local tcp = require("tcp").export()
-
--- The example connects to api.exemplo.com, port 443, which nobody has. With PORT, a server on this machine stands in
--- for it, as a line in /etc/hosts would arrange it (which knows no ports). Only where the bytes go is changed: the
--- certificate is still verified, and for the name that the example asks for.
+-- The example connects to api.exemplo.com, port 443, which nobody has: with PORT, a server on this machine stands in
+-- for it. The certificate is still verified, and for the name that the example asks for.
 if arg[1] then
   function connect_tls(host, port)
     assert(host == "api.exemplo.com" and port == 443)

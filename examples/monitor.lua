@@ -36,9 +36,5 @@ end
 for i = 1, #arg, 2 do
   local estado = verificar_servico_tcp(arg[i], tonumber(arg[i + 1]))
   print(("%s:%s is %s"):format(arg[i], arg[i + 1], estado.status))
-  if estado.status == "online" then
-    print(("  version %s, connected in %d s"):format(estado.versao, estado.tempo_resposta))
-  else
-    print("  " .. tostring(estado.erro))
-  end
+  print(estado.erro or ("  version %s, connected in %d s"):format(estado.versao, estado.tempo_resposta))
 end

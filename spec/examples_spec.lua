@@ -272,7 +272,10 @@ describe("the example", function()
     end
 
     it("talks to Erlang", function()
-      if output "command -v escript" == "" then return pending "there is no Erlang here" end
+      if output "command -v escript" == "" then
+        helper.excuse "Erlang"
+        return pending "there is no Erlang here"
+      end
       talk(helper.program("escript examples/erlang_peer.escript", { ready = "^port ([0-9]+)" }).port)
     end)
 
@@ -301,6 +304,13 @@ describe("the examples", function()
       if not page:find("\n| `" .. name, 1, true) then missing[#missing + 1] = name end
     end
     assert.same({}, missing)
+  end)
+
+  it("have 15 to 40 lines, but for the one that does the most", function()
+    for name in output("ls examples/*.lua"):gmatch "[^\n]+" do
+      local _, lines = helper.contents(name):gsub("\n", "")
+      assert(lines >= 15 and lines <= 40 or name:find "check_many", name .. " has " .. lines)
+    end
   end)
 
   it("end with the status that a failure has", function()
