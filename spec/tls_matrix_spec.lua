@@ -7,9 +7,11 @@ local safe = require "tcp.safe"
 
 local root = helper.pem "root"
 
-local function trusting(options)
+local function trusting(...)
   local all = { ca_file = root, timeout = helper.timeout }
-  for name, value in pairs(options or {}) do all[name] = value end
+  for _, options in ipairs { ... } do
+    for name, value in pairs(options) do all[name] = value end
+  end
   return all
 end
 
@@ -88,6 +90,9 @@ local expired = "expired on Jun 30 12:00:00 2021 GMT ('localhost')"
 local future = "not yet valid, only from Jan  1 00:00:00 2048 GMT on ('localhost')"
 local self_signed = "self-signed certificate ('localhost'), " .. untrusted
 local stranger = "unknown issuer 'Stranger Root' of 'localhost', " .. untrusted
+local with_root = "unknown issuer: self-signed root 'Stranger Root', " .. untrusted
+local old_issuer = "expired on Jun 30 12:00:00 2021 GMT ('Old Intermediate')"
+local no_ca = "invalid CA certificate ('localhost')"
 local incomplete = "unknown issuer 'Specs Intermediate' of 'localhost', " .. untrusted
 local function mismatch(expected, names)
   return ("host name mismatch: expected %s, the certificate is for %s"):format(expected, names)
@@ -114,7 +119,10 @@ local matrix = {
     mismatch("localhost", nameless), mismatch("127.0.0.1", nameless) },
   { "self-signed", "self_signed", self_signed, self_signed },
   { "unknown root", "unknown_issuer", stranger, stranger },
+  { "unknown root, sent along", "with_root", with_root, with_root },
   { "missing intermediate", "incomplete", incomplete, incomplete },
+  { "expired intermediate", "old_issuer", old_issuer, old_issuer },
+  { "an intermediate that is no CA", "no_ca", no_ca, no_ca },
   { "for clients alone", "client_only",
     "unsuitable certificate purpose ('localhost')", "unsuitable certificate purpose ('localhost')" },
 }
@@ -152,10 +160,20 @@ for _, server in ipairs(servers) do
       end
     end)
 
+    it("a wildcard for a part of a label, for nobody", function()
+      local peer = server.start "partial"
+      for _, host in ipairs { "localhost", "127.0.0.1" } do
+        is_refused(host, peer, trusting { server_name = "www.wild.example" },
+          mismatch("www.wild.example", "w*.wild.example"))
+      end
+    end)
+
     it("not in the system's store", function()
       local peer = server.start "good"
-      is_refused("localhost", peer, { timeout = helper.timeout }, "unknown issuer 'Specs Root' of "
-        .. "'Specs Intermediate', not in the system's CA store (ca_file or ca names others to trust)")
+      for _, host in ipairs { "localhost", "127.0.0.1" } do
+        is_refused(host, peer, { timeout = helper.timeout }, "unknown issuer 'Specs Root' of "
+          .. "'Specs Intermediate', not in the system's CA store (ca_file or ca names others to trust)")
+      end
     end)
 
     it("where there is no store at all", function()
@@ -182,7 +200,10 @@ for _, server in ipairs(servers) do
     end)
 
     it("the first of two things wrong is told", function()
-      is_refused("localhost", server.start "expired_other", trusting(), mismatch("localhost", "other.example"))
+      local peer = server.start "expired_other"
+      for _, host in ipairs { "localhost", "127.0.0.1" } do
+        is_refused(host, peer, trusting(), mismatch(host, "other.example"))
+      end
     end)
 
     it("its key is pinned", function()
@@ -209,7 +230,9 @@ for _, server in ipairs(servers) do
       local peer = server.start "self_signed"
       local info = talks("localhost", peer, trusting { verify = false })
       local key = info.certificate.public_key_sha256
-      is_refused("localhost", peer, trusting { pin_sha256 = key }, self_signed)
+      for _, host in ipairs { "localhost", "127.0.0.1" } do
+        is_refused(host, peer, trusting { pin_sha256 = key }, self_signed)
+      end
     end)
   end)
 
@@ -267,7 +290,8 @@ for _, server in ipairs(servers) do
     end
 
     it("does no harm where the server does not ask", function()
-      talks("localhost", server.start "good", trusting(own "client"))
+      local peer = server.start "good"
+      for _, host in ipairs { "localhost", "127.0.0.1" } do talks(host, peer, trusting(own "client")) end
     end)
   end)
 
@@ -328,12 +352,14 @@ for _, server in ipairs(servers) do
 
     it("is left out by a script that does not ask for it", function()
       local peer = server.start("good", { alpn = "h2" })
-      assert.is_nil(talks("localhost", peer, trusting()).alpn)
+      for _, host in ipairs { "localhost", "127.0.0.1" } do assert.is_nil(talks(host, peer, trusting()).alpn) end
     end)
 
     it("is left out by a server that does not know it", function()
       local peer = server.start "good"
-      assert.is_nil(talks("localhost", peer, trusting { alpn = { "h2" } }).alpn)
+      for _, host in ipairs { "localhost", "127.0.0.1" } do
+        assert.is_nil(talks(host, peer, trusting { alpn = { "h2" } }).alpn)
+      end
     end)
 
     it("agrees on nothing where there is nothing in common", function()
@@ -351,6 +377,35 @@ for _, server in ipairs(servers) do
     end)
   end)
 end
+
+describe("a server without a certificate", function()
+  after_each(helper.finish)
+
+  -- Ciphers that do without: nobody has them by chance.
+  local function anonymous(options)
+    return trusting(options, { ciphers = "aNULL:@SECLEVEL=0", max_version = "1.2" })
+  end
+
+  it("is refused, unless nothing is asked of it", function()
+    local peer = helper.program("openssl s_server -rev -nocert -tls1_2 -cipher aNULL:@SECLEVEL=0 -accept 127.0.0.1:0",
+      { ready = "^ACCEPT .*:([0-9]+)" })
+    for _, host in ipairs { "localhost", "127.0.0.1" } do
+      for words, options in pairs {
+        ["the server showed no certificate"] = {},
+        ["pin mismatch: there is no certificate"] = { verify = false, pin_sha256 = ("00"):rep(32) },
+      } do
+        local message = helper.fails("certificate", "",
+          function() tcp.connect_tls(host, peer.port, anonymous(options)) end)
+        assert.equal(("connect_tls %s:%d: certificate: %s"):format(host, peer.port, words), message)
+      end
+      local info = talks(host, peer, anonymous { verify = false })
+      assert.is_false(info.verified)
+      assert.is_nil(info.certificate)
+      -- And who does not ask for such ciphers has none in common with it.
+      helper.fails("tls", "handshake failure", function() tcp.connect_tls(host, peer.port, trusting()) end)
+    end
+  end)
+end)
 
 describe("what a server's alert asks for is said:", function()
   after_each(helper.finish)

@@ -147,8 +147,9 @@ end
 
 -- OpenSSL's own server, with this certificate and more of its options. It sends back each line reversed.
 function helper.s_server(certificate, options)
-  local _, certificates = helper.contents(helper.pem(certificate)):gsub("BEGIN CERTIFICATE", "")
-  local chain = certificates > 1 and "-cert_chain " .. helper.pem "middle" or ""
+  local chain = io.open(helper.pem(certificate, "chain"))
+  if chain then chain:close() end
+  chain = chain and "-cert_chain " .. helper.pem(certificate, "chain") or ""
   local command = ("openssl s_server -rev -accept 127.0.0.1:0 -cert %s %s -key %s %s"):format(
     helper.pem(certificate), chain, helper.pem(certificate, "key"), options or "")
   return (helper.program(command, { ready = "^ACCEPT .*:([0-9]+)" }))

@@ -2,7 +2,7 @@
 # Makes the throw-away certificates of the specs: make_ca.sh FOLDER
 #
 # One line of the table below is one certificate: FOLDER/NAME.pem holds it and what its server
-# sends with it, FOLDER/NAME.key its key. FOLDER/hashed holds the root as OpenSSL's CA folders do.
+# sends with it, which is also in FOLDER/NAME.chain, FOLDER/NAME.key its key. FOLDER/hashed holds the root as OpenSSL's CA folders do.
 # The dates are fixed, so a folder made once stays good; it is made aside and moved into place
 # whole, so that runs may race for it.
 set -eu
@@ -21,6 +21,7 @@ table() { cat <<'TABLE'
 root               self         p256     always  leaf   /CN=Specs Root             ca
 middle             root         p256     always  leaf   /CN=Specs Intermediate     ca
 stranger           self         p256     always  leaf   /CN=Stranger Root          ca
+old_middle         root         p256     past    leaf   /CN=Old Intermediate       ca
 good               middle       p256     always  chain  /O=Specs/CN=localhost      DNS:localhost,IP:127.0.0.1,IP:::1
 direct             root         p256     always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1,IP:::1
 rsa                middle       rsa2048  always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1,IP:::1
@@ -38,6 +39,11 @@ not_yet            middle       p256     future  chain  /CN=localhost           
 expired_other      middle       p256     past    chain  /CN=other                  DNS:other.example
 self_signed        self         p256     always  leaf   /CN=localhost              DNS:localhost,IP:127.0.0.1
 unknown_issuer     stranger     p256     always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1
+with_root          stranger     p256     always  all    /CN=localhost              DNS:localhost,IP:127.0.0.1
+old_issuer         old_middle   p256     always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1
+no_ca              direct       p256     always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1
+partial            middle       p256     always  chain  /CN=wild                   DNS:w*.wild.example
+weak               middle       rsa1024  always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1
 client_only        middle       p256     always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1,clientAuth
 client             middle       p256     always  chain  /CN=client.example         DNS:client.example,clientAuth
 client_stranger    stranger     p256     always  chain  /CN=client.example         DNS:client.example,clientAuth
@@ -54,6 +60,7 @@ new_key() {
   case $1 in
     p256) openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 ;;
     p384) openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 ;;
+    rsa1024) openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 ;;
     rsa2048) openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 ;;
     pss2048) openssl genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 ;;
     ed25519) openssl genpkey -algorithm ED25519 ;;
@@ -126,8 +133,11 @@ table | while read -r name issuer key dates sent rest; do
     -startdate "${dates% *}" -enddate "${dates#* }" \
     -extfile "$work/$name.ext" -extensions extensions \
     -in "$work/$name.csr" -out "$work/$name.pem" >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
-  # A server sends all but the root.
-  if [ "$sent" = chain ] && [ "$issuer" = middle ]; then cat "$work/middle.pem" >>"$work/$name.pem"; fi
+  # A server sends all but the root, unless it sends `all`.
+  case $sent:$issuer in
+    leaf:* | chain:root | chain:stranger | *:self) ;;
+    *) cp "$work/$issuer.pem" "$work/$name.chain"; cat "$work/$name.chain" >>"$work/$name.pem" ;;
+  esac
   rm -f "$work/$name.csr" "$work/$name.ext"
 done
 
