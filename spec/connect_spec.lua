@@ -120,6 +120,25 @@ describe("connect", function()
       function() tcp.connect("224.0.0.1", 9, helper.timeout) end)
   end)
 
+  it("says that there is no network", function()
+    if not helper.has_namespaces() then return pending "this machine allows no network namespaces" end
+    -- A network of its own has not even a loopback interface that is up.
+    local said, status = helper.run([[
+      local tcp = require "tcp.safe"
+      for _, host in ipairs { "192.0.2.1", "2001:db8::1", "example.com" } do
+        local _, message, code = tcp.connect(host, 80, 3)
+        print(code, message)
+      end
+    ]], "unshare -rn")
+    assert.equal(0, status, said)
+    local lines = {}
+    for line in said:gmatch "[^\n]+" do lines[#lines + 1] = line end
+    assert.equal("unreachable\tconnect 192.0.2.1:80: unreachable: network is unreachable (tried 192.0.2.1)", lines[1])
+    -- Without any address of IPv6, the kernel has these words for it.
+    assert.matches("^unreachable\tconnect %[2001:db8::1%]:80: unreachable: [%a ]+ %(tried 2001:db8::1%)$", lines[2])
+    assert.equal("dns\tconnect example.com:80: dns: temporary failure in name resolution", lines[3])
+  end)
+
   it("says that a name is none", function()
     local long = ("a"):rep(64)
     for _, host in ipairs { long .. ".invalid", long, "a..invalid", "" } do
