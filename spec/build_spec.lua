@@ -165,3 +165,38 @@ describe("a library that was built for another Lua", function()
     end
   end
 end)
+
+describe("a build", function()
+  local folder
+
+  -- A folder with these programs alone, as on a system that has no more.
+  setup(function()
+    folder = os.tmpname()
+    os.remove(folder)
+    output("mkdir " .. folder)
+    for name in ("sh sed head cat cargo rustc cc dirname"):gmatch "%S+" do
+      output(('ln -s "$(command -v %s)" %s/'):format(name, folder))
+    end
+  end)
+
+  teardown(function() output("rm -r " .. folder) end)
+
+  local function missing(lua)
+    return output(("{ PATH=%s LUA=%s sh scripts/deps --check build lua 2>&1; echo $?; }"):format(folder, lua))
+  end
+
+  it("names what it misses, and the packages that bring it", function()
+    assert.equal([[
+missing: pkg-config, OpenSSL's headers
+  Fedora   dnf install pkgconf-pkg-config openssl-devel
+  Alpine   apk add pkgconf openssl-dev
+  macOS    brew install pkgconf openssl@3
+  Debian   apt-get install pkg-config libssl-dev
+1
+]], missing(helper.interpreter()))
+  end)
+
+  it("says that there is no such Lua", function()
+    assert.equal("there is no Lua interpreter 'lua9': name another one, as in 'make LUA=lua5.4'\n1\n", missing "lua9")
+  end)
+end)
