@@ -138,7 +138,7 @@ local wrong = {
   { "a max_version lower than min_version", { max_version = "1.2", min_version = "1.3" }, "tls",
     "max_version is lower than min_version" },
   { "a max_version lower than the default of min_version", { max_version = "1.1" }, "tls",
-    "max_version is lower than min_version" },
+    "max_version is lower than min_version, which is 1.2 unless it is given" },
 }
 
 -- {what, options, the words of the bad argument, without what every one begins with}
@@ -231,7 +231,7 @@ for _, call in ipairs(calls) do
         return
       end
       local act, untouched = call.prepare { key_file = client_key }
-      helper.fails("tls", ": a key without a certificate$", act)
+      helper.fails("tls", ": a key without a certificate, give cert_file or cert$", act)
       untouched()
     end)
 

@@ -317,6 +317,9 @@ impl Tls {
             let why = self.end.refusal.why().unwrap_or("verification failed");
             return Error::new(Code::Certificate, why);
         }
+        if is_end(&error) {
+            return Error::closed("end of stream in the TLS handshake");
+        }
         let is_plain = matches!(first_reason(&error), Some(WRONG_VERSION_NUMBER | HTTP_REQUEST));
         let Profile { min_version, ciphers, .. } = &self.end.settings.profile;
         let old = *min_version < Version::Tls12 && ciphers.is_none();

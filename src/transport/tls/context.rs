@@ -125,7 +125,8 @@ fn build(profile: &Profile, method: SslMethod) -> Result<SslContextBuilder> {
     );
     builder.set_options(SslOptions::NO_RENEGOTIATION);
     if profile.max_version.is_some_and(|max| max < profile.min_version) {
-        return Err(Error::new(Code::Tls, "max_version is lower than min_version"));
+        let detail = "max_version is lower than min_version, which is 1.2 unless it is given";
+        return Err(Error::new(Code::Tls, detail));
     }
     builder.set_min_proto_version(Some(version(profile.min_version))).map_err(failed)?;
     builder.set_max_proto_version(profile.max_version.map(version)).map_err(failed)?;
@@ -175,7 +176,9 @@ fn trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<()> {
 fn identify(builder: &mut SslContextBuilder, profile: &Profile) -> Result<()> {
     let Some(pem) = &profile.certificate else {
         return match profile.key {
-            Some(_) => Err(Error::new(Code::Tls, "a key without a certificate")),
+            Some(_) => {
+                Err(Error::new(Code::Tls, "a key without a certificate, give cert_file or cert"))
+            }
             None => Ok(()),
         };
     };
