@@ -18,7 +18,7 @@ pub fn places() -> Option<(PathBuf, Vec<PathBuf>)> {
 
 /// Whether no certificate is in any of them.
 pub fn is_empty(file: &Path, dirs: &[PathBuf]) -> bool {
-    !has_certificates(file) && !dirs.iter().any(|dir| is_hashed(dir))
+    !dirs.iter().any(|dir| is_hashed(dir)) && !has_certificates(file)
 }
 
 fn has_certificates(file: &Path) -> bool {
