@@ -152,7 +152,7 @@ local misused = {
   { "ca", { ca = {} }, "option 'ca': string expected, got table" },
   { "ca_dir", { ca_dir = {} }, "option 'ca_dir': string expected, got table" },
   { "ca_dir with a zero byte", { ca_dir = "a\0b" }, "option 'ca_dir': a path without a zero byte expected" },
-  { "cert", { cert = true, key = "x" }, "option 'cert': string expected, got boolean" },
+  { "cert", { cert = true }, "option 'cert': string expected, got boolean" },
   { "cert_file with a zero byte", { cert_file = "a\0b", key = "x" },
     "option 'cert_file': a path without a zero byte expected" },
   { "key_file", { key_file = print }, "option 'key_file': string expected, got function" },

@@ -175,7 +175,7 @@ fn packet(filled: &[u8], max: usize, endian: Endian) -> Result<Found> {
     let Some(length) = frame::length(filled, endian) else {
         return Ok(Found::NotYet(Pending::Header { have: filled.len() }));
     };
-    frame::check_announced(filled, endian, max)?;
+    frame::check_announced(length, max, filled, endian)?;
     let size = HEADER + length;
     Ok(if filled.len() >= size {
         Found::Item(Item { text: HEADER..size, size })
