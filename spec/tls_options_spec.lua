@@ -95,6 +95,8 @@ local wrong = {
   { "a ca_dir that is not there", { ca_dir = "/nonexistent" }, "io",
     "cannot read ca_dir '/nonexistent': no such file or directory" },
   { "a ca_dir that is a file", { ca_dir = root }, "io", "cannot read ca_dir '" .. root .. "': not a directory" },
+  { "a ca_dir where nothing has its hash for a name", { ca_dir = helper.certificates }, "tls",
+    "no certificate in ca_dir '" .. helper.certificates .. "' is named by its hash, openssl rehash does it" },
   { "a cert_file that is not there", { cert_file = "/nonexistent/own.pem", key_file = client_key }, "io",
     "cannot read cert_file '/nonexistent/own.pem': no such file or directory" },
   { "a cert_file without a certificate", { cert_file = client_key, key_file = client_key }, "tls",

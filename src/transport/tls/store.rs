@@ -1,5 +1,5 @@
-//! The system's trusted certificates: where OpenSSL looks for them, and whether there are any. Asked
-//! when an issuer is not known: where there is no store, none is.
+//! Where OpenSSL looks for trusted certificates, and whether there are any: in the system's store, asked
+//! when an issuer is not known (where there is no store, none is), and in a folder of the script's.
 
 use std::env;
 use std::fs;
@@ -27,7 +27,7 @@ fn has_certificates(file: &Path) -> bool {
 }
 
 /// Whether a folder has a file that OpenSSL would find: eight digits of a hash, a dot, a number.
-fn is_hashed(dir: &Path) -> bool {
+pub fn is_hashed(dir: &Path) -> bool {
     let Ok(entries) = fs::read_dir(dir) else { return false };
     entries.flatten().any(|entry| {
         let name = entry.file_name();
