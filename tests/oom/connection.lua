@@ -1,0 +1,55 @@
+-- Fails each allocation of reads and writes in turn: what was not read is still there, and what was not
+-- written was not sent. See sweep.lua; run by tests/oom/run.
+
+local tcp = require "tcp"
+
+local listener = tcp.listen("127.0.0.1", 0)
+local conn = tcp.connect("127.0.0.1", listener:port(), 5)
+local peer = listener:accept(5)
+
+-- In pieces: Lua 5.1 has each string but once, and what is there already needs no memory when it is read.
+local head, tail = ("text of some length "):rep(10), ("and some more of it "):rep(10)
+local size = #head + #tail
+local json_head, json_tail = '{"list":[1,2.5,[],"' .. head, tail .. '"],"name":"\\u00e9"}'
+local value = { list = { 1, 2.5, {}, head }, name = tail }
+
+local function sent(...)
+  local parts = { ... }
+  return function()
+    for _, part in ipairs(parts) do peer:send(part) end
+  end
+end
+
+local function packet(first, second)
+  local length = #first + #second
+  return sent(string.char(0, 0, math.floor(length / 256), length % 256), first, second)
+end
+
+local function members(result)
+  return result.name .. result.list[4] .. #result.list
+end
+
+-- What the other end has of all that was written.
+local function came()
+  conn:send "|"
+  return peer:read_until "|"
+end
+
+-- Iterators go on where they were.
+local lines, packets = conn:lines(), conn:json_packets()
+
+require "sweep" {
+  { "read", function() return conn:read(size) end, nil, sent(head, tail) },
+  { "read_line", function() return conn:read_line() end, nil, sent(head, tail, "\r\n") },
+  { "lines", function() return lines() end, nil, sent(head, tail, "\r\n") },
+  { "recv", function() return conn:recv() end, nil, sent(head, tail) },
+  { "read_packet", function() return conn:read_packet() end, nil, packet(head, tail) },
+  { "read_json_packet", function() return conn:read_json_packet() end, members, packet(json_head, json_tail) },
+  { "json_packets", function() return packets() end, members, packet(json_head, json_tail) },
+  { "read_json", function() return conn:read_json() end, members, sent(json_head, json_tail) },
+  { "read_until", function() return conn:read_until "--" end, nil, sent(head, tail, "--") },
+  { "send", function() conn:send(head, 12, tail) end, came },
+  { "write_packet", function() conn:write_packet(head) end, came },
+  { "write_json_packet", function() conn:write_json_packet(value) end, came },
+  { "write_json", function() conn:write_json(value) end, came },
+}
