@@ -412,13 +412,15 @@ for i = 1, 5 do silent["Lua 5." .. i] = true end
 
 describe("the table of messages", function()
   local errors = helper.contents "docs/errors.md"
+  -- The words of the trace stand on a page of their own.
+  local described = errors .. helper.contents "docs/debugging.md"
 
   -- The first part of a message that the page does not have: `{...}` and `%s` are filled in at run time.
   local function unknown(message)
     if silent[message] or message:find "^bad argument #%d to '%l+' %(" then return end
     for part in (message:gsub("%b{}", "\1"):gsub("%%[sd]", "\1") .. "\1"):gmatch "([^\1]*)\1" do
       local words = part:gsub("^[%s:,()']+", ""):gsub("[%s:,()]+$", ""):gsub(" '$", "")
-      if words:find "%a%a" and not errors:find(words, 1, true) then return words end
+      if words:find "%a%a" and not described:find(words, 1, true) then return words end
     end
   end
 

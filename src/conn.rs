@@ -13,6 +13,7 @@ use crate::error::{Code, Error, Pending, Result};
 use crate::find::{Found, Item, Request, Search};
 use crate::frame::{self, Endian, HEADER};
 use crate::step::{Step, Wait, Want, ready};
+use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
 
@@ -124,6 +125,15 @@ impl Conn {
 
     pub fn fd(&mut self) -> Result<BorrowedFd<'_>> {
         Ok(self.transport()?.fd())
+    }
+
+    pub fn is_traced(&self) -> bool {
+        self.transport.as_ref().is_some_and(|transport| transport.trace().is_some())
+    }
+
+    /// Where it is traced.
+    pub fn trace(&self) -> Option<Trace> {
+        self.transport.as_ref().and_then(|transport| transport.trace()).cloned()
     }
 
     /// Bytes that can be read without waiting; not those of a packet that is being skipped.

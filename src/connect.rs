@@ -1,5 +1,5 @@
 //! From a target to a connection: dial, then the TLS handshake where one is wanted, as one step
-//! under one deadline. Uses `dial`, `transport`, `conn`, `step`, `error`.
+//! under one deadline. Uses `dial`, `transport`, `conn`, `step`, `trace`, `error`.
 
 use std::net::SocketAddr;
 
@@ -8,9 +8,11 @@ use crate::deadline::now;
 use crate::dial::{Dial, Dialed, Target, Timings};
 use crate::error::Result;
 use crate::step::{Step, ready};
+use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
 use crate::transport::tls::{self, Handshake};
+use crate::transport::traced::traced;
 
 /// A connection and how it came to be.
 pub struct Connected {
@@ -34,6 +36,7 @@ pub struct Connect {
     /// What waits for the dial, if TLS is wanted.
     client: Option<tls::Client>,
     handshake: Option<(Handshake, Ends)>,
+    trace: Option<Trace>,
 }
 
 impl Connect {
@@ -41,18 +44,21 @@ impl Connect {
     pub fn start(target: Target, tls: Option<tls::Settings>, limits: Limits) -> Result<Self> {
         let begun = now();
         let client = tls.map(tls::Client::new).transpose()?;
-        Ok(Self { begun, dial: Dial::start(target)?, limits, client, handshake: None })
+        let trace = target.trace.clone();
+        Ok(Self { begun, dial: Dial::start(target)?, limits, client, handshake: None, trace })
     }
 
     pub fn step(&mut self) -> Result<Step<Connected>> {
         let (handshake, ends) = match &mut self.handshake {
             Some(handshake) => handshake,
             none => {
-                let Dialed { socket, peer } = ready!(self.dial.step()?);
+                let Dialed { socket, peer, .. } = ready!(self.dial.step()?);
                 let sock = socket.local_addr()?.as_socket().unwrap_or(peer);
                 let (tcp, ends) = (Tcp::new(socket), Ends { sock, peer });
                 match self.client.take() {
-                    Some(client) => none.insert((client.handshake(tcp)?, ends)),
+                    Some(client) => {
+                        none.insert((client.handshake(tcp, self.trace.as_ref())?, ends))
+                    }
                     None => return Ok(Step::Done(self.finish(Box::new(tcp), ends))),
                 }
             }
@@ -72,6 +78,7 @@ impl Connect {
         if self.handshake.is_some() {
             timings.tls = Some(timings.total - timings.dns - timings.connect);
         }
+        let transport = traced(transport, self.trace.take());
         Connected { conn: Conn::new(transport, self.limits), ends, timings }
     }
 }

@@ -1,15 +1,21 @@
 //! When a call must be over. Made once, at the door of a call, and passed by value to all that the
-//! call does. The only clock of the module: monotonic, so that setting the date changes nothing.
-//! May use nothing of ours.
+//! call does. The only clock of the module: monotonic, so that setting the date changes nothing. The
+//! time of day is for people to read. May use nothing of ours.
 
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Seconds on the module's clock, which starts when it is first looked at.
 pub fn now() -> f64 {
     START.elapsed().as_secs_f64()
+}
+
+/// How long this day has lasted, in UTC.
+pub fn time_of_day() -> Duration {
+    let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    Duration::new(since_1970.as_secs() % (24 * 60 * 60), since_1970.subsec_nanos())
 }
 
 /// A moment on the module's clock; infinity is never. A plain number, so that Lua can carry it.

@@ -1,6 +1,6 @@
 //! From a host and a port to a connected socket: every address is tried, families interleaved and
 //! staggered, and the first to connect wins (RFC 8305, sections 4 and 5). Racing connects sit behind
-//! one descriptor, so that a wait is always for one. Uses `resolve`, `step`, `deadline`, `error`.
+//! one descriptor, so that a wait is always for one. Uses `resolve`, `step`, `deadline`, `trace`, `error`.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,6 +17,7 @@ use crate::deadline::{Deadline, now};
 use crate::error::{Code, Error, Pending, Result, printable, system_text};
 use crate::resolve::{self, Resolve};
 use crate::step::{Step, Wait, Want, ready};
+use crate::trace::{Phase, Trace};
 
 /// Head start of an address over the next one, in seconds (RFC 8305, section 5).
 const STAGGER: f64 = 0.25;
@@ -37,6 +38,7 @@ pub struct Target {
     pub bind: Option<SocketAddr>,
     pub nodelay: bool,
     pub keepalive: Option<TcpKeepalive>,
+    pub trace: Option<Trace>,
 }
 
 /// Seconds that each phase took.
@@ -51,6 +53,7 @@ pub struct Timings {
 pub struct Dialed {
     pub socket: Socket,
     pub peer: SocketAddr,
+    phase: Option<Phase>,
 }
 
 pub struct Dial {
@@ -68,7 +71,7 @@ enum Stage {
 impl Dial {
     pub fn start(target: Target) -> Result<Self> {
         let begun = now();
-        let stage = Stage::Resolving(Resolve::start(&target.host)?);
+        let stage = Stage::Resolving(Resolve::start(&target.host, target.trace.as_ref())?);
         Ok(Self { target, stage, begun, timings: Timings::default() })
     }
 
@@ -117,7 +120,11 @@ impl Race {
 
     fn step(&mut self, target: &Target) -> Result<Step<Dialed>> {
         self.drain_events()?;
-        if let Some(winner) = self.take_winner() {
+        if let Some(mut winner) = self.take_winner() {
+            if let Some(phase) = winner.phase.take() {
+                let sock = winner.socket.local_addr().ok().and_then(|sock| sock.as_socket());
+                phase.end(format_args!("connected from {}", sock.unwrap_or(winner.peer)));
+            }
             // The others are given up at once (RFC 8305, section 5).
             self.running.clear();
             self.poll = None;
@@ -151,8 +158,8 @@ impl Race {
                 Ok(true) => return Some(self.running.swap_remove(at)),
                 Ok(false) => at += 1,
                 Err(error) => {
-                    let dialed = self.running.remove(at);
-                    self.failed.push((dialed.peer, error));
+                    let Dialed { peer, phase, .. } = self.running.remove(at);
+                    self.fail(peer, error, phase);
                     self.next = Deadline::at(0.0);
                 }
             }
@@ -162,6 +169,8 @@ impl Race {
 
     fn start_next(&mut self, target: &Target) -> Result<()> {
         let Some(peer) = self.waiting.pop_front() else { return Ok(()) };
+        let begin = |trace: &Trace| trace.begin(format!("connect {}", resolve::text(&peer)));
+        let phase = target.trace.as_ref().map(begin);
         let socket = match new_socket(peer) {
             Ok(socket) => socket,
             // A family that this machine does without is a dead address like any other, and so is one
@@ -170,7 +179,7 @@ impl Race {
                 if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
                     || !self.running.is_empty() =>
             {
-                self.failed.push((peer, error));
+                self.fail(peer, error, phase);
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
@@ -178,15 +187,22 @@ impl Race {
         prepare(&socket, target)?;
         match socket.connect(&SockAddr::from(peer)) {
             Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
-                self.failed.push((peer, error));
+                self.fail(peer, error, phase);
             }
             _ => {
-                self.running.push(Dialed { socket, peer });
+                self.running.push(Dialed { socket, peer, phase });
                 self.next = Deadline::after(STAGGER);
                 self.watch()?;
             }
         }
         Ok(())
+    }
+
+    fn fail(&mut self, peer: SocketAddr, error: io::Error, phase: Option<Phase>) {
+        if let Some(phase) = phase {
+            phase.fail(system_text(&error));
+        }
+        self.failed.push((peer, error));
     }
 
     /// One that runs alone is waited for by itself; from the second on, all are watched together.
@@ -334,7 +350,8 @@ mod tests {
 
     fn target(host: &str, port: u16) -> Target {
         let host = host.to_owned();
-        Target { host, port, family: None, bind: None, nodelay: true, keepalive: None }
+        let (nodelay, keepalive) = (true, None);
+        Target { host, port, family: None, bind: None, nodelay, keepalive, trace: None }
     }
 
     fn dial(target: Target, addresses: Vec<SocketAddr>) -> Result<Dialed> {

@@ -181,6 +181,18 @@ impl Error {
         &self.0.detail
     }
 
+    /// Code and detail, without what was done to whom.
+    pub fn reason(&self) -> String {
+        format!("{}: {}", self.0.code.name(), self.0.detail)
+    }
+
+    /// What was done to whom, and the code.
+    pub fn summary(&self) -> String {
+        let Parts { code, operation, peer, .. } = &*self.0;
+        let blank = if peer.is_empty() { "" } else { " " };
+        format!("{operation}{blank}{peer}: {}", code.name())
+    }
+
     /// For a timeout while connecting: `dns`, `connect` or `tls`.
     pub fn phase(&self) -> Option<&'static str> {
         self.0.phase

@@ -10,11 +10,12 @@
 //!        connect.rs -> conn.rs   step_* operations: Done | Wait
 //!               |   \
 //!               |    buffer.rs, find.rs, frame.rs, json_scan.rs     pure: bytes in, decision out
-//!         transport/  Tcp | Tls (trait Transport)
+//!         transport/  Tcp | Tls, Traced around one (trait Transport)
 //!               |
 //!         dial.rs, resolve.rs, listen.rs                   socket2, rustix, mio, openssl
 //!         wait.rs: the only poll(2)      deadline.rs: the only clock      error.rs: the only errors
 //!         poller.rs: many waits behind one descriptor, for loops that watch no more
+//!         trace.rs: the only lines for stderr, or for a function of the script's
 //! ```
 //!
 //! Every operation is a step that never blocks and can simply be made again, because all progress
@@ -39,6 +40,7 @@ pub mod listen;
 pub mod poller;
 pub mod resolve;
 pub mod step;
+pub mod trace;
 pub mod transport;
 pub mod wait;
 

@@ -1,5 +1,5 @@
 //! A listening socket: bound, and its clients taken as a step. Uses `resolve`,
-//! `dial` (its socket options), `transport`, `conn`, `connect`, `step`, `error`.
+//! `dial` (its socket options), `transport`, `conn`, `connect`, `step`, `trace`, `error`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,13 +9,15 @@ use socket2::{Socket, TcpKeepalive};
 
 use crate::conn::{Conn, Limits};
 use crate::connect::{Connected, Ends};
-use crate::dial::{Family, Timings, first, new_socket, set_keepalive};
+use crate::dial::{Family, Timings, first, label, new_socket, set_keepalive};
 use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::resolve::Resolve;
 use crate::step::{Step, Wait, Want, ready};
+use crate::trace::{Trace, Tracer};
 use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
 use crate::transport::tls;
+use crate::transport::traced::traced;
 
 /// Where and how to listen, and what the accepted connections are like.
 pub struct Settings {
@@ -31,6 +33,8 @@ pub struct Settings {
     pub keepalive: Option<TcpKeepalive>,
     pub limits: Limits,
     pub tls: Option<tls::Server>,
+    /// Asked anew for each connection.
+    pub tracer: Tracer,
 }
 
 /// A listener that its host is looked up for.
@@ -38,11 +42,14 @@ pub struct Bind {
     resolve: Resolve,
     /// Taken when the listener is bound.
     settings: Option<Settings>,
+    trace: Option<Trace>,
 }
 
 impl Bind {
     pub fn start(settings: Settings) -> Result<Self> {
-        Ok(Self { resolve: Resolve::start(&settings.host)?, settings: Some(settings) })
+        let trace = settings.tracer.of(label(&settings.host, settings.port));
+        let resolve = Resolve::start(&settings.host, trace.as_ref())?;
+        Ok(Self { resolve, settings: Some(settings), trace })
     }
 
     /// The listener, at the first address of the host.
@@ -51,7 +58,7 @@ impl Bind {
         let settings = self.settings.take().expect("a step after the last");
         let mut address = first(&addresses, settings.family)?;
         address.set_port(settings.port);
-        Ok(Step::Done(Listener::bind(address, settings)?))
+        Ok(Step::Done(Listener::bind(address, settings, self.trace.take())?))
     }
 }
 
@@ -59,10 +66,11 @@ pub struct Listener {
     socket: Socket,
     sock: SocketAddr,
     settings: Settings,
+    trace: Option<Trace>,
 }
 
 impl Listener {
-    fn bind(address: SocketAddr, settings: Settings) -> Result<Self> {
+    fn bind(address: SocketAddr, settings: Settings, trace: Option<Trace>) -> Result<Self> {
         let socket = new_socket(address)?;
         socket.set_reuse_address(settings.reuse_addr)?;
         if settings.reuse_port {
@@ -71,7 +79,10 @@ impl Listener {
         let bound = socket.bind(&address.into()).and_then(|()| socket.listen(settings.backlog));
         bound.map_err(|error| Error::new(Code::Address, system_text(&error)))?;
         let sock = socket.local_addr()?.as_socket().unwrap_or(address);
-        Ok(Self { socket, sock, settings })
+        if let Some(trace) = &trace {
+            trace.note(format_args!("listen: at {sock}"));
+        }
+        Ok(Self { socket, sock, settings, trace })
     }
 
     /// The address that it listens at.
@@ -106,13 +117,25 @@ impl Listener {
         }
         let sock = socket.local_addr()?.as_socket().unwrap_or(self.sock);
         let ends = Ends { sock, peer: peer.as_socket().unwrap_or(self.sock) };
+        let trace = self.settings.tracer.of(ends.peer);
+        if let Some(trace) = &trace {
+            trace.note(format_args!("accept: at {sock}"));
+        }
         let tcp = Tcp::new(socket);
         let transport: Box<dyn Transport> = match &self.settings.tls {
-            Some(server) => Box::new(server.accept(tcp)?),
+            Some(server) => Box::new(server.accept(tcp, trace.as_ref())?),
             None => Box::new(tcp),
         };
-        let conn = Conn::new(transport, self.settings.limits);
+        let conn = Conn::new(traced(transport, trace), self.settings.limits);
         Ok(Step::Done(Connected { conn, ends, timings: Timings::default() }))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(trace) = &self.trace {
+            trace.end("close");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Names to addresses, by the system's own resolver. `getaddrinfo` knows no timeout and cannot be
 //! stopped, so it runs on a thread that can be left behind; a descriptor tells when it is through.
-//! Uses `step`, `error`.
+//! Uses `step`, `trace`, `error`.
 
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, PipeWriter};
@@ -13,6 +13,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::step::{Step, Wait, Want};
+use crate::trace::{Phase, Trace};
 
 /// Threads at most; what comes beyond queues, and its deadline runs.
 const THREADS: usize = 256;
@@ -37,10 +38,10 @@ pub enum Resolve {
 }
 
 impl Resolve {
-    pub fn start(host: &str) -> Result<Self> {
+    pub fn start(host: &str, trace: Option<&Trace>) -> Result<Self> {
         match literal(host) {
             Some(ip) => Ok(Self::Literal(ip)),
-            None => Lookup::start(host).map(Self::Lookup),
+            None => Lookup::start(host, trace).map(Self::Lookup),
         }
     }
 
@@ -68,25 +69,34 @@ pub struct Lookup {
     answer: Answer,
     /// At its end once the answer is there.
     done: PipeReader,
+    phase: Option<Phase>,
 }
 
 impl Lookup {
-    fn start(host: &str) -> Result<Self> {
+    fn start(host: &str, trace: Option<&Trace>) -> Result<Self> {
         let host = ascii(host)?;
         let (done, signal) = io::pipe()?;
         let answer = Answer::default();
         submit(Job { host, answer: Arc::clone(&answer), _signal: signal })?;
-        Ok(Self { answer, done })
+        Ok(Self { answer, done, phase: trace.map(|trace| trace.begin("dns")) })
     }
 
     fn step(&mut self) -> Result<Step<Vec<SocketAddr>>> {
         let wait = Wait::new(&self.done, Want::Read).pending(Pending::Resolution);
-        match lock(&self.answer).take() {
-            None => Ok(Step::Wait(wait)),
-            Some(Ok(addresses)) => Ok(Step::Done(addresses)),
-            Some(Err(error)) => Err(dns_error(&error)),
+        let Some(answer) = lock(&self.answer).take() else { return Ok(Step::Wait(wait)) };
+        let answer = answer.map_err(|error| dns_error(&error));
+        if let Some(phase) = self.phase.take() {
+            match &answer {
+                Ok(addresses) => phase.end(texts(addresses)),
+                Err(error) => phase.fail(error.detail()),
+            }
         }
+        answer.map(Step::Done)
     }
+}
+
+fn texts(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 /// The name as DNS has it (RFC 5890): names with other than ASCII letters are converted.
@@ -220,7 +230,7 @@ mod tests {
     use crate::wait::{Driven, Place, drive};
 
     fn resolve(host: &str) -> Result<Vec<SocketAddr>> {
-        let mut lookup = Resolve::start(host)?;
+        let mut lookup = Resolve::start(host, None)?;
         let deadline = Deadline::after(10.0);
         loop {
             if let Driven::Done(addresses) = drive(deadline, Place::Here, || lookup.step())? {
@@ -278,7 +288,7 @@ mod tests {
 
     #[test]
     fn many_names_at_once_share_the_threads() {
-        let lookups: Vec<_> = (0..600).map(|_| Lookup::start("127.0.0.1")).collect();
+        let lookups: Vec<_> = (0..600).map(|_| Lookup::start("127.0.0.1", None)).collect();
         assert!(lookups.iter().all(Result::is_ok));
         assert!(lock(&POOL).as_ref().is_some_and(|pool| pool.threads <= THREADS));
     }

@@ -392,6 +392,12 @@ function tcp.poll(readers, writers, timeout) end
 ---@param loop "cqueues" | "copas" | "luv" | tcp.Loop | nil
 function tcp.use(loop) end
 
+---Traces what connections do: `true` on stderr, a function with each line, `false` or nil no longer. "payload", as the
+---first or second argument, also shows what is read and written. The environment variable TCP_DEBUG does the same.
+---@param to boolean | "payload" | fun(line: string) | nil
+---@param detail? "payload"
+function tcp.debug(to, detail) end
+
 ---Sends on the connection that `connect` opened last.
 ---@param data string | number
 function tcp.send(data) end

@@ -14,7 +14,7 @@ use crate::wait::{Driven, drive};
 use super::argument::{Argument, type_name};
 use super::park::{Parked, Parking};
 use super::raw::object::{Kind, Slot};
-use super::{info, json};
+use super::{debug, info, json};
 
 /// What the shim gets: whether it is done (nil: not yet), and up to four values with it.
 type Answer = (Option<bool>, Value, Value, Value, Value);
@@ -297,6 +297,7 @@ fn answer<'lua>(
             other => other,
         })
     }));
+    debug::deliver(call);
     match result.unwrap_or_else(|panic| Err(internal(&*panic))) {
         Ok(Outcome::Parked(token, parked)) => {
             let (what, writes, seconds) = parked.values(call.parking);
@@ -309,11 +310,14 @@ fn answer<'lua>(
             (Some(true), value, Value::Nil, Value::Nil, Value::Nil)
         }
         Ok(Outcome::Again(token, _)) => (None, token, nil, Value::Nil, Value::Nil),
-        Err(failure) => failed(lua, call.safe, failure)
-            // What came between, such as a signal, goes first.
-            .or_else(|error| failed(lua, call.safe, Failure::Lua(error)))
-            // Not even room for words: the shim has them.
-            .unwrap_or((Some(false), nil, Value::Nil, Value::Nil, Value::Nil)),
+        Err(failure) => {
+            debug::note(call, &failure);
+            failed(lua, call.safe, failure)
+                // What came between, such as a signal, goes first.
+                .or_else(|error| failed(lua, call.safe, Failure::Lua(error)))
+                // Not even room for words: the shim has them.
+                .unwrap_or((Some(false), nil, Value::Nil, Value::Nil, Value::Nil))
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use super::connection::{Connection, Manner, Method};
 use super::options::{self, Options, TIMEOUT};
 use super::park::Sides;
 use super::work::{Underway, Work};
-use super::{json, listener, poll, reading, writing};
+use super::{debug, json, listener, poll, reading, writing};
 
 /// The registry's name for the connection that `connect` made last.
 const LAST: &str = "tcp.last";
@@ -27,9 +27,10 @@ type Function = fn(&mut Call<'_>) -> Result<Outcome>;
 
 /// The functions, by name, as the shim calls them.
 pub fn functions(lua: &Lua, safe: bool) -> mlua::Result<Table> {
-    let functions: [(&'static str, Function); 7] = [
+    let functions: [(&'static str, Function); 8] = [
         ("connect", connect),
         ("connect_tls", connect_tls),
+        ("debug", debug::debug),
         ("listen", listener::listen),
         ("poll", poll::tcp_poll),
         ("recv", recv),
@@ -112,6 +113,7 @@ fn begin_connect(call: &Call<'_>, tls: bool) -> Result<Connecting> {
     let mut options =
         Options::new(host, port, tls).map_err(|error| error.during(call.name(), &label))?;
     options.apply(call.argument(3))?;
+    options.target.trace = call.parking.tracer().of(&label);
     let deadline = Deadline::after(options.connect_timeout.unwrap_or(options.timeout));
     let connect = Connect::start(options.target.clone(), options.tls.clone(), options.limits)
         .map_err(|error| error.during(call.name(), &label))?;
@@ -131,7 +133,9 @@ fn begin_resolve(call: &Call<'_>) -> Result<Underway<Resolve>> {
     let host = call.argument(1).string()?.to_string_lossy();
     let deadline = Deadline::after(call.argument(2).seconds_or(TIMEOUT)?);
     let label = printable(&host);
-    let work = Resolve::start(&host).map_err(|error| error.during(call.name(), &label))?;
+    let trace = call.parking.tracer().of(&label);
+    let work =
+        Resolve::start(&host, trace.as_ref()).map_err(|error| error.during(call.name(), &label))?;
     Ok(Underway { work, deadline, label })
 }
 

@@ -93,6 +93,7 @@ fn begin(call: &Call<'_>) -> Result<Underway<(Bind, Manner)>> {
             keepalive: target.keepalive,
             limits: accepted.limits,
             tls: tls.map(Server::new).transpose()?,
+            tracer: call.parking.tracer().clone(),
         })
     };
     let bind = start().map_err(|error| error.during(call.name(), &label))?;

@@ -4,6 +4,7 @@
 mod argument;
 mod call;
 mod connection;
+mod debug;
 mod functions;
 mod info;
 #[allow(unsafe_code)]

@@ -43,7 +43,15 @@ impl Options {
             connect_timeout: None,
             limits: Limits::default(),
             json: json::Options::default(),
-            target: Target { host, port, family: None, bind: None, nodelay: true, keepalive: None },
+            target: Target {
+                host,
+                port,
+                family: None,
+                bind: None,
+                nodelay: true,
+                keepalive: None,
+                trace: None,
+            },
             tls,
         })
     }

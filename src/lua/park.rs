@@ -13,6 +13,7 @@ use crate::deadline::Deadline;
 use crate::error::{self, Code, Error};
 use crate::poller::{Poller, Ticket};
 use crate::step::{Wait, Want};
+use crate::trace::Tracer;
 use crate::wait::{Place, rest};
 
 use super::call::{Call, Outcome, Result};
@@ -32,6 +33,7 @@ struct Shared {
     poller: RefCell<Option<Poller>>,
     /// When the loop will make the poller's next turn at the latest.
     armed: Cell<Deadline>,
+    tracer: Tracer,
 }
 
 /// A wait that is handed over.
@@ -73,6 +75,7 @@ impl Parking {
             tickets: Cell::default(),
             poller: RefCell::default(),
             armed: Cell::new(Deadline::NEVER),
+            tracer: Tracer::from_environment(),
         }));
         lua.set_app_data(parking.clone());
         Ok(parking)
@@ -117,6 +120,18 @@ impl Parking {
             *poller = Some(Poller::new()?);
         }
         act(poller.as_mut().expect("made above"))
+    }
+
+    pub fn tracer(&self) -> &Tracer {
+        &self.0.tracer
+    }
+
+    /// Does something that waits here, whatever loop is in use.
+    pub fn in_place<T>(&self, act: impl FnOnce() -> T) -> T {
+        let before = self.0.place.replace(Place::Here);
+        let value = act();
+        self.0.place.set(before);
+        value
     }
 }
 

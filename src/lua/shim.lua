@@ -76,11 +76,12 @@ end
 
 -- The loop hears of a descriptor before it is closed.
 local function announce(operations)
-  local close, fd = operations.close, operations.fd
+  local close, fd, is_open = operations.close, operations.fd, operations.is_open
   function operations.close(token, self)
     if loop and loop.close then
-      local ok, number = fd(nil, self)
-      if ok then
+      local ok, open = is_open(nil, self)
+      if ok and open then
+        local _, number = fd(nil, self)
         loop.close(number)
       end
     end

@@ -5,7 +5,9 @@ use crate::connect::Connected;
 use crate::deadline::now;
 use crate::error;
 use crate::step::{Step, ready};
+use crate::trace::Trace;
 use crate::transport::tls::{Client, Handshake, Report};
+use crate::transport::traced::traced;
 
 use super::call::{Call, Outcome, Result};
 use super::connection::Connection;
@@ -16,6 +18,7 @@ struct Upgrade {
     handshake: Handshake,
     limits: Limits,
     begun: f64,
+    trace: Option<Trace>,
 }
 
 impl Work for Upgrade {
@@ -23,7 +26,7 @@ impl Work for Upgrade {
 
     fn step(&mut self) -> error::Result<Step<Conn>> {
         let tls = ready!(self.handshake.step()?);
-        Ok(Step::Done(Conn::new(Box::new(tls), self.limits)))
+        Ok(Step::Done(Conn::new(traced(Box::new(tls), self.trace.take()), self.limits)))
     }
 
     fn report(&self) -> Option<Report> {
@@ -44,10 +47,11 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> 
         }
     }
     let limits = this.conn.limits();
-    let begin = |_: &Call<'_>| {
+    let begin = |call: &Call<'_>| {
         let client = client.expect("made where the work is not begun");
-        let handshake = client.handshake(this.conn.take_tcp()?)?;
-        let work = Upgrade { handshake, limits, begun: now() };
+        let trace = this.conn.trace().or_else(|| call.parking.tracer().of(&this.manner.label));
+        let handshake = client.handshake(this.conn.take_tcp()?, trace.as_ref())?;
+        let work = Upgrade { handshake, limits, begun: now(), trace };
         Ok(Underway { work, deadline, label: this.manner.label.clone() })
     };
     let (conn, Underway { work, .. }) = match Underway::drive(call, begin)? {

@@ -1,13 +1,15 @@
 //! What carries the bytes of a connection, plain or encrypted. A transport never blocks and keeps
-//! no time; all above it is written once. Uses `step`, `error`.
+//! no time; all above it is written once. Uses `step`, `trace`, `error`.
 
 pub mod tcp;
 pub mod tls;
+pub mod traced;
 
 use std::os::fd::BorrowedFd;
 
 use crate::error::Result;
 use crate::step::Step;
+use crate::trace::Trace;
 
 pub trait Transport {
     /// Appends to `into` what has come, at most its spare capacity: the number of bytes, 0 at the
@@ -46,6 +48,11 @@ pub trait Transport {
 
     /// What only TLS knows.
     fn as_tls(&mut self) -> Option<&mut tls::Tls> {
+        None
+    }
+
+    /// Where this connection is traced.
+    fn trace(&self) -> Option<&Trace> {
         None
     }
 }

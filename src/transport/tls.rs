@@ -1,6 +1,6 @@
 //! TLS over a TCP transport: the handshake and the records as steps, every outcome of OpenSSL mapped
 //! in one place. OpenSSL is spoken to here and in the modules below, nowhere else. Uses
-//! `transport::tcp`, `step`, `error`.
+//! `transport::tcp`, `step`, `trace`, `error`.
 
 mod advice;
 mod certificate;
@@ -10,6 +10,7 @@ mod refusal;
 mod session;
 mod store;
 
+use std::mem;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::Transport;
 use super::tcp::Tcp;
 use crate::error::{Code, Error, Pending, Result};
 use crate::step::{Step, Wait, Want, ready};
+use crate::trace::{Phase, Trace};
 
 pub use certificate::{Certificate, parse_pin};
 pub use profile::{Pem, Pin, Profile, Settings, Trust, Version};
@@ -71,10 +73,10 @@ impl Client {
         Ok(Self { ssl, end })
     }
 
-    pub fn handshake(mut self, tcp: Tcp) -> Result<Handshake> {
+    pub fn handshake(mut self, tcp: Tcp, trace: Option<&Trace>) -> Result<Handshake> {
         self.ssl.set_connect_state();
         let stream = SslStream::new(self.ssl, tcp).map_err(failed)?;
-        Ok(Handshake { tls: Some(Tls { stream, end: self.end, outcome: None }) })
+        Ok(Handshake { tls: Some(Tls::new(stream, self.end, trace)) })
     }
 }
 
@@ -128,7 +130,7 @@ impl Server {
 
     /// The server's side of a connection. Its handshake runs with the first read or write, so that a
     /// silent client holds up nobody.
-    pub fn accept(&self, mut tcp: Tcp) -> Result<Tls> {
+    pub fn accept(&self, mut tcp: Tcp, trace: Option<&Trace>) -> Result<Tls> {
         let mut ssl = Ssl::new(&self.context).map_err(failed)?;
         let refusal = Arc::new(Refusal::new("the client"));
         let (note, verify) = (Arc::clone(&refusal), self.settings.verify);
@@ -145,7 +147,7 @@ impl Server {
         tcp.set_reads_ahead(false);
         let stream = SslStream::new(ssl, tcp).map_err(failed)?;
         let end = End { settings: Arc::clone(&self.settings), refusal, offered: None };
-        Ok(Tls { stream, end, outcome: None })
+        Ok(Tls::new(stream, end, trace))
     }
 }
 
@@ -189,13 +191,29 @@ pub struct Tls {
     end: End,
     /// How the handshake ended; none before.
     outcome: Option<Result<()>>,
+    tracing: Tracing,
+}
+
+/// What is traced of a handshake.
+enum Tracing {
+    Off,
+    NotBegun(Trace),
+    Begun(Phase),
 }
 
 impl Tls {
+    fn new(stream: SslStream<Tcp>, end: End, trace: Option<&Trace>) -> Self {
+        let tracing = trace.map_or(Tracing::Off, |trace| Tracing::NotBegun(trace.clone()));
+        Self { stream, end, outcome: None, tracing }
+    }
+
     /// Finishes a handshake that is pending. Nothing is read or written before it has ended well.
     pub fn step_handshake(&mut self) -> Result<Step<()>> {
         if let Some(outcome) = &self.outcome {
             return outcome.clone().map(Step::Done);
+        }
+        if let Tracing::NotBegun(trace) = &self.tracing {
+            self.tracing = Tracing::Begun(trace.begin("tls"));
         }
         clear_errors();
         let result = self.stream.do_handshake();
@@ -205,7 +223,27 @@ impl Tls {
             Err(error) => Err(error),
         };
         self.stream.get_mut().set_reads_ahead(true);
+        if let Tracing::Begun(phase) = mem::replace(&mut self.tracing, Tracing::Off) {
+            match &outcome {
+                Ok(()) => phase.end(self.summary()),
+                Err(error) => phase.fail(error.reason()),
+            }
+        }
         self.outcome.insert(outcome).clone().map(Step::Done)
+    }
+
+    /// What the trace says of a handshake that ended well.
+    fn summary(&self) -> String {
+        let Report { version, cipher, alpn, resumed, verified, verify_error, .. } = self.report();
+        let cipher = cipher.unwrap_or("no cipher");
+        let session = if resumed { "resumed" } else { "new session" };
+        let verified = match (verified, verify_error) {
+            (true, _) => "verified".to_owned(),
+            (false, Some(why)) => format!("not verified: {why}"),
+            (false, None) => "no certificate".to_owned(),
+        };
+        let alpn = alpn.map(|name| format!(", ALPN {}", name.escape_ascii())).unwrap_or_default();
+        format!("{version}, {cipher}, {session}{alpn}, {verified}")
     }
 
     pub fn report(&self) -> Report {

@@ -154,6 +154,7 @@ impl Call<'_> {
     fn is_plain(&self) -> bool {
         self.this.lent.is_none()
             && self.this.failure.is_none()
+            && !self.this.conn.is_traced()
             && self.this.parking.place() != Place::Loop
             && self.this.owners.are_plain(self.sides, self.deadline.is_none())
     }

@@ -1,0 +1,103 @@
+//! Another transport, each of whose reads and writes is a line of the trace. A connection that is not
+//! traced has none of this around it. Uses `trace`, `step`, `error`.
+
+use std::os::fd::BorrowedFd;
+
+use super::{Transport, tcp, tls};
+use crate::error::Result;
+use crate::step::Step;
+use crate::trace::Trace;
+
+struct Traced {
+    inner: Box<dyn Transport>,
+    trace: Trace,
+    read: u64,
+    written: u64,
+}
+
+/// The transport itself where there is no trace.
+pub fn traced(inner: Box<dyn Transport>, trace: Option<Trace>) -> Box<dyn Transport> {
+    match trace {
+        Some(trace) => Box::new(Traced { inner, trace, read: 0, written: 0 }),
+        None => inner,
+    }
+}
+
+impl Traced {
+    fn failed<T>(&self, what: &str, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| {
+            self.trace.note(format_args!("{what}: failed: {}", error.reason()));
+        })
+    }
+}
+
+impl Transport for Traced {
+    fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
+        let filled = into.len();
+        let result = self.inner.read(into);
+        let step = self.failed("read", result)?;
+        match step {
+            Step::Done(0) => self.trace.note("read: end of stream"),
+            Step::Done(count) => {
+                self.read += count as u64;
+                self.trace.payload(format_args!("read: {count} bytes"), &into[filled..]);
+            }
+            Step::Wait(_) => {}
+        }
+        Ok(step)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>> {
+        let result = self.inner.write(bytes);
+        let step = self.failed("write", result)?;
+        if let Step::Done(count) = step {
+            self.written += count as u64;
+            let (size, taken) = (bytes.len(), &bytes[..count]);
+            if count == size {
+                self.trace.payload(format_args!("write: {count} bytes"), taken);
+            } else {
+                self.trace.payload(format_args!("write: {count} of {size} bytes"), taken);
+            }
+        }
+        Ok(step)
+    }
+
+    fn shutdown(&mut self) -> Result<Step<()>> {
+        let result = self.inner.shutdown();
+        let step = self.failed("shutdown", result)?;
+        if let Step::Done(()) = step {
+            self.trace.note("shutdown: nothing more is sent");
+        }
+        Ok(step)
+    }
+
+    fn part(&mut self) {
+        self.inner.part();
+        let Self { read, written, .. } = self;
+        self.trace.end(format_args!("close: {read} bytes read, {written} written"));
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.inner.fd()
+    }
+
+    fn pending(&self) -> usize {
+        self.inner.pending()
+    }
+
+    fn has_unseen(&self) -> bool {
+        self.inner.has_unseen()
+    }
+
+    fn into_tcp(self: Box<Self>) -> Option<tcp::Tcp> {
+        self.inner.into_tcp()
+    }
+
+    fn as_tls(&mut self) -> Option<&mut tls::Tls> {
+        self.inner.as_tls()
+    }
+
+    fn trace(&self) -> Option<&Trace> {
+        Some(&self.trace)
+    }
+}
