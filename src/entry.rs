@@ -37,7 +37,7 @@ pub unsafe extern "C-unwind" fn luaopen_tcp(state: *mut ffi::lua_State) -> c_int
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn luaopen_tcp_safe(state: *mut ffi::lua_State) -> c_int {
     // SAFETY: as the caller's.
-    unsafe { open(state, "safe") }
+    unsafe { open(state, crate::lua::SAFE) }
 }
 
 unsafe fn open(state: *mut ffi::lua_State, module: &'static str) -> c_int {

@@ -27,11 +27,14 @@ use connection::Connection;
 use listener::Listener;
 use raw::object::Kind;
 
+/// The module whose failures are returned and not thrown.
+pub const SAFE: &str = "tcp.safe";
+
 /// The registry's name for what the shim made, once for both modules: a connection has the same
-/// methods wherever it comes from.
+/// methods wherever it comes from. Each module is made when it is first wanted.
 const MODULES: &str = "tcp.modules";
 
-/// The table that `require "tcp"` gives, or `require "tcp.safe"`.
+/// The table that `require` gives for this name.
 pub fn open(lua: &Lua, name: &str) -> mlua::Result<Table> {
     let modules = match lua.named_registry_value::<Option<Table>>(MODULES)? {
         Some(modules) => modules,
@@ -41,7 +44,15 @@ pub fn open(lua: &Lua, name: &str) -> mlua::Result<Table> {
             modules
         }
     };
-    modules.raw_get(name)
+    if let Some(module) = modules.raw_get::<Option<Table>>(name)? {
+        return Ok(module);
+    }
+    let safe = name == SAFE;
+    let make: Function = modules.raw_get("module")?;
+    let module: Table =
+        make.call((name, functions::functions(lua, safe)?, safe.then_some(true)))?;
+    modules.raw_set(name, &module)?;
+    Ok(module)
 }
 
 fn load(lua: &Lua) -> mlua::Result<Table> {
@@ -53,8 +64,6 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     native.raw_set("null", json::null())?;
     #[cfg(not(any(feature = "lua51", feature = "luajit")))]
     native.raw_set("lines", raw::lines::function(lua)?)?;
-    native.raw_set("tcp", functions::functions(lua, false)?)?;
-    native.raw_set("safe", functions::functions(lua, true)?)?;
     native.raw_set("connection", connection::methods(lua)?)?;
     native.raw_set("checks", connection::checks(lua)?)?;
     native.raw_set("listener", listener::methods(lua)?)?;

@@ -259,6 +259,7 @@ end
 -- The names that the module's first scripts call without saying where they are from.
 local globals = { "connect", "connect_tls", "send", "recv" }
 
+-- What `require` gives, made of native functions; `success` is what one without a value gives.
 local function module(title, functions, success)
   local json = functions.json
   functions.json = nil
@@ -299,8 +300,7 @@ local function module(title, functions, success)
 end
 
 return {
-  tcp = module("tcp", native.tcp),
-  safe = module("tcp.safe", native.safe, true),
   connection = methods,
   listener = listener,
+  module = module,
 }
