@@ -16,7 +16,7 @@ unexport CC CFLAGS
 
 LIBRARY = target/$(FLAVOR)/release/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build module install deps demo test spec lint check bench bench-json bench-loops bench-tls docs deb reliability soak faults hostile oom fuzz valgrind asan supply clean help
+.PHONY: build module install deps demo test spec lint check bench bench-json bench-profile bench-loops bench-tls docs deb reliability soak faults hostile oom fuzz valgrind asan supply clean help
 
 build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
@@ -55,6 +55,9 @@ bench: ## all beside LuaSocket, LuaSec and lua-cjson, cqueues, luv and C; BENCH=
 
 bench-json: module ## decode and encode against lua-cjson: ratios, paired in one run
 	@LUA_CPATH='.build/$(FLAVOR)/?.so;;' '$(LUA)' bench/json/compare.lua
+
+bench-profile: module ## who copies bytes while JSON packets are read and written, by valgrind
+	@bench/json/profile '$(LUA)' $(FLAVOR)
 
 bench-loops: module ## ten thousand connections in a loop, beside cqueues' and luv's own sockets
 	@bench/loops/compare.py '$(LUA)' .build/$(FLAVOR) $(BENCH)
