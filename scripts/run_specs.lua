@@ -7,6 +7,10 @@
 -- the environment chooses the small one anywhere. With TCP_SPEC_LOOP each test runs in an event loop
 -- (spec/support/in_loop.lua).
 
+-- Each file gets modules of its own, but libuv's loop is one for the state: a second luv would take it from
+-- the first.
+pcall(require, "luv")
+
 local found, busted = pcall(require, "busted.runner")
 local in_loop = os.getenv "TCP_SPEC_LOOP"
 if found and not os.getenv "SMALL_RUNNER" then
