@@ -37,6 +37,8 @@ pub struct Poller {
     over: Vec<Ticket>,
     waits: usize,
     last: u64,
+    /// The last turn has failed.
+    has_failed: bool,
 }
 
 #[derive(Default)]
@@ -78,12 +80,16 @@ impl Poller {
             over: Vec::new(),
             waits: 0,
             last: 0,
+            has_failed: false,
         })
     }
 
     /// Begins a wait. `is_known` says that this very descriptor, and not an earlier one of its number,
     /// has been waited for before.
     pub fn watch(&mut self, wait: Wait, is_known: bool) -> Result<Ticket> {
+        if self.has_failed {
+            self.turn()?;
+        }
         let index = wait.fd as usize;
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, Slot::default);
@@ -142,10 +148,15 @@ impl Poller {
         }
     }
 
-    /// Ends the waits that are over, ready or out of time: their tickets, in any order.
+    /// Ends the waits that are over, ready or out of time: their tickets, in any order. Where that fails,
+    /// everybody is to look for himself, and a wait begins with another turn.
     pub fn turn(&mut self) -> Result<Vec<Ticket>> {
+        self.has_failed = false;
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                self.has_failed = true;
+                return Err(error.into());
+            }
             _ => {}
         }
         let mut over = std::mem::take(&mut self.over);

@@ -18,15 +18,18 @@ local function in_coroutine()
   return coroutine ~= nil and not is_main
 end
 
+-- In which loop a coroutine waits by way of the poller, until a turn ends its wait, which may be another's;
+-- and those whom nobody else keeps, by ticket.
+local home = setmetatable({}, { __mode = "k" })
+local kept = {} -- luacheck: ignore 241
+
 -- A loop that watches one descriptor for all waits, the poller's: its `wait(ticket, seconds)` is told when
 -- a turn is due if that is sooner than it knew. `arm(seconds)` is to have the loop call `turn` when the
 -- poller can be read, and in so many seconds if given; `disarm()` ends that. `pause()` yields until
 -- `go_on(coroutine)`; `is_owner` says that the loop itself keeps its coroutines, or has dropped them.
 local function polled(loop)
-  -- Who waits, by ticket, which keeps nobody; and whose wait is over but who has not gone on yet.
+  -- Who waits, by ticket, which keeps nobody.
   local _, poller, waiting = native.poller()
-  local over = setmetatable({}, { __mode = "k" })
-  local kept = {} -- luacheck: ignore 241
 
   local function settle()
     local _, count, seconds = native.due(nil)
@@ -37,17 +40,32 @@ local function polled(loop)
     end
   end
 
+  -- Has all look for themselves: who has to wait again hears what is wrong with the poller, if it still is.
+  local function wake()
+    local all = {}
+    for _, this in pairs(waiting) do
+      all[#all + 1] = this
+    end
+    for i = 1, #all do
+      local its = home[all[i]]
+      if its and status(all[i]) == "suspended" then
+        its.go_on(all[i])
+      end
+    end
+  end
+
   function loop.turn()
-    local ok, tickets, message = native.turn(nil)
+    local ok, tickets = native.turn(nil)
     if not ok then
-      error(message, 0)
+      return wake()
     end
     for i = 1, #tickets do
       local ticket = tickets[i]
       local this = waiting[ticket]
-      if this and status(this) == "suspended" then
-        over[this] = true
-        loop.go_on(this)
+      local its = this and home[this]
+      if its and status(this) == "suspended" then
+        home[this] = nil
+        its.go_on(this)
       else
         waiting[ticket], kept[ticket] = nil, nil
       end
@@ -57,17 +75,16 @@ local function polled(loop)
 
   function loop.wait(ticket, seconds)
     local this = running()
-    waiting[ticket] = this
+    waiting[ticket], home[this] = this, loop
     if not loop.is_owner then
       kept[ticket] = this
     end
     loop.arm(seconds)
     loop.pause()
     waiting[ticket], kept[ticket] = nil, nil
-    if over[this] then
-      over[this] = nil
-    else
-      -- Someone else has resumed this coroutine.
+    if home[this] then
+      -- Resumed, but not for a turn's sake.
+      home[this] = nil
       native.unwatch(nil, ticket)
       settle()
     end
@@ -264,10 +281,11 @@ function loops.copas()
       copas.receive(socket)
       loop.turn()
     end
-    reader = nil
   end
 
+  -- A turn is never made within `arm`, whose caller does not wait yet: copas 2 starts a coroutine at once.
   local function sleep()
+    copas.sleep(0)
     while not socket.over do
       local left = due and due - gettime()
       if left and left <= 0 then
@@ -277,19 +295,23 @@ function loops.copas()
         copas.sleep(left or -1)
       end
     end
-    sleeper = nil
+  end
+
+  -- One that runs, which may have ended, or died of an error.
+  local function started(helper, body)
+    if helper and status(helper) ~= "dead" then
+      return helper
+    end
+    return copas.addthread(body)
   end
 
   function loop.arm(seconds)
     socket.over = false
-    reader = reader or copas.addthread(read)
+    due = seconds and gettime() + seconds or due
+    reader, sleeper = started(reader, read), started(sleeper, sleep)
     if seconds then
-      due = gettime() + seconds
-      if sleeper then
-        copas.wakeup(sleeper)
-      end
+      copas.wakeup(sleeper)
     end
-    sleeper = sleeper or copas.addthread(sleep)
   end
 
   function loop.disarm()

@@ -10,7 +10,7 @@
  *   fault:fds                  how many descriptors are open
  *   fault:race HOST            from now on HOST is 127.0.0.2 and 127.0.0.1, in this order
  *
- * What the module calls through libc is replaced here. recv, send and poll it calls without libc: a seccomp
+ * What the module calls through libc is replaced here; what others do, such as libuv, is left alone. recv, send and poll it calls without libc: a seccomp
  * filter turns these into SIGSYS, whose handler decides, and makes the real call from the one place that the
  * filter lets through. x86-64 Linux only. */
 
@@ -64,6 +64,12 @@ static int fault(int index) {
   return what;
 }
 
+/* Whether this is a return address in the module. */
+static int is_ours(void *caller) {
+  Dl_info info;
+  return dladdr(caller, &info) != 0 && strstr(info.dli_fname, "tcp.so") != NULL;
+}
+
 static int named(const char *name) {
   for (int i = 0; i < COUNT; i++)
     if (strcmp(name, names[i]) == 0) return i;
@@ -82,7 +88,7 @@ static void *real(const char *name) {
   result name parameters {                                                                      \
     static result(*next) parameters;                                                            \
     if (next == NULL) next = (result(*) parameters)real(#name);                                 \
-    int error = fault(named(#name));                                                            \
+    int error = is_ours(__builtin_return_address(0)) ? fault(named(#name)) : 0;                 \
     if (error > 0) {                                                                            \
       errno = error;                                                                            \
       return -1;                                                                                \

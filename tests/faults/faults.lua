@@ -7,6 +7,9 @@
 local helper = require "spec.support.helper"
 local tcp = require "tcp.safe"
 
+local found_uv, uv = pcall(require, "luv")
+-- PUC Lua 5.1 cannot, and scenarios fail by raising.
+local yields_across_pcall = coroutine.wrap(function() return pcall(coroutine.yield, true) end)() == true
 local timeout = 3
 local getenv = os.getenv
 
@@ -17,7 +20,7 @@ local io_only, closed = { io = true }, { closed = true }
 local noway = { timeout = true, unreachable = true, refused = true, address = true, io = true }
 -- The first socket of a race is an error; without the second one the first goes on.
 local no_other = { io = true, timeout = true }
-local EINTR, EAGAIN, ENOMEM, EACCES, EINVAL, ENFILE, EMFILE, ENOSPC, EPIPE = 4, 11, 12, 13, 22, 23, 24, 28, 32
+local EINTR, EBADF, EAGAIN, ENOMEM, EACCES, EINVAL, ENFILE, EMFILE, ENOSPC, EPIPE = 4, 9, 11, 12, 13, 22, 23, 24, 28, 32
 local EPROTO, EAFNOSUPPORT, EADDRINUSE, ENETUNREACH, ECONNABORTED, ECONNRESET = 71, 97, 98, 101, 103, 104
 local ENOBUFS, ENOTCONN, ETIMEDOUT, ECONNREFUSED, EHOSTUNREACH = 105, 107, 110, 111, 113
 
@@ -34,7 +37,7 @@ local faults = {
     [ETIMEDOUT] = noway, [EACCES] = noway, [EAGAIN] = noway, [ENOBUFS] = noway, [EINTR] = noway },
   epoll_create1 = { [EMFILE] = io_only, [ENFILE] = io_only, [ENOMEM] = io_only },
   epoll_ctl = { [ENOMEM] = io_only, [ENOSPC] = io_only },
-  epoll_wait = { [EINTR] = same },
+  epoll_wait = { [EINTR] = same, [EBADF] = io_only },
   fcntl = { [EINVAL] = io_only, [EMFILE] = io_only },
   -- From 1000 on: EAI_AGAIN, EAI_FAIL, EAI_NONAME, EAI_MEMORY.
   getaddrinfo = { [1003] = { dns = true }, [1004] = { dns = true }, [1002] = { dns = true }, [1010] = { dns = true },
@@ -216,6 +219,20 @@ local scenarios = {
       local conn = open(tcp.connect("two.test", port, { timeout = timeout, connect_timeout = 0.6 }))
       return try(conn:read(5))
     end },
+  -- In a coroutine, whose waits are the poller's.
+  { name = "loop", found = found_uv and yields_across_pcall, only = { "recv", "send", "epoll_ctl", "epoll_wait", "getsockopt" },
+    peers = function() return helper.listen(both_ways).port end,
+    run = function(port)
+      tcp.use "luv"
+      local ok, result
+      coroutine.wrap(function()
+        ok, result = pcall(function() return use_all(open(tcp.connect("127.0.0.1", port, timeout))) end)
+      end)()
+      uv.run()
+      tcp.use(nil)
+      if not ok then error(result, 0) end
+      return result
+    end },
 }
 
 -- Running -----------------------------------------------------------------------------------------
@@ -312,7 +329,7 @@ assert(case(first, nil, "127.0.0.1", "pthread_create", 1, EAGAIN, faults.pthread
 local chosen = {}
 for _, name in ipairs(arg) do chosen[name] = true end
 for _, scenario in ipairs(scenarios) do
-  if not next(chosen) or chosen[scenario.name] then sweep(scenario) end
+  if scenario.found ~= false and (not next(chosen) or chosen[scenario.name]) then sweep(scenario) end
 end
 
 local words = {}
