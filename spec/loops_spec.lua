@@ -114,6 +114,33 @@ describe("use", function()
     conn:set_timeout(0.01)
     helper.fails("timeout", "", function() conn:read_line() end)
   end)
+
+  it("leaves a connection free whose wait was raised out of, whatever the coroutine does then", function()
+    if not loops.has_yielding_pcall then return end
+    local conn = helper.connect([[ c.send(b"one\ntwo\n"); c.hold() ]], nil, nil, safe)
+    local other = helper.connect [[ c.hold() ]]
+    -- A wait may make calls of its own, which wait within it.
+    local outer
+    tcp.use(function(fd)
+      if fd == other:fd() then error "not this one" end
+      if coroutine.running() == outer then pcall(other.recv, other) end
+      if coroutine.yield() then error "no more" end
+      return true
+    end)
+    helper.fails("timeout", "", function() other:set_timeout(0.01) other:recv() end)
+    other:set_timeout(3)
+    outer = coroutine.create(function()
+      local ok = pcall(conn.read, conn, 100)
+      coroutine.yield(ok)
+    end)
+    assert.is_true(coroutine.resume(outer))
+    assert.equal("busy", select(3, conn:read_line()))
+    assert.same({ true, false }, { coroutine.resume(outer, true) })
+    assert.equal("suspended", coroutine.status(outer))
+    assert.equal("one", conn:read_line())
+    other:set_timeout(0.01)
+    helper.fails("timeout", "", function() other:recv() end)
+  end)
 end)
 
 for _, loop in ipairs(loops) do
@@ -407,6 +434,44 @@ for _, loop in ipairs(loops) do
       assert.same({ "closed", "closed" }, { code, accepted })
       assert.is_true(helper.clock() - before < 2)
     end)
+
+    if loop.name ~= "own" then
+      it_runs("a close ends a wait also when another loop or none is in use", function()
+        for _, other in ipairs { function() end, false } do
+          tcp.use(loop.use)
+          local conn = helper.connect([[ c.hold() ]], 5, nil, safe)
+          local code
+          local before = helper.clock()
+          loop.run(function()
+            code = select(3, conn:read_line())
+          end, function()
+            others()
+            tcp.use(other or nil)
+            conn:close()
+          end)
+          assert.equal("closed", code)
+          assert.is_true(helper.clock() - before < 2)
+        end
+      end)
+    end
+
+    if loop.name == "luv" then
+      it_runs("a wait goes on in whichever loop the time comes", function()
+        local copas = loops.copas
+        if not copas.found then return pending "no copas for this Lua" end
+        local codes = {}
+        local function wait_for(name)
+          local conn = helper.connect([[ c.hold() ]], 0.2, nil, safe)
+          return function() codes[name] = select(3, conn:recv()) end
+        end
+        local here = coroutine.create(wait_for "luv")
+        assert(coroutine.resume(here))
+        tcp.use "copas"
+        copas.run(wait_for "copas")
+        loop.run()
+        assert.same({ luv = "timeout", copas = "timeout" }, codes)
+      end)
+    end
 
     it_runs("a descriptor's number is used again without harm", function()
       local peer = helper.listen [[

@@ -324,9 +324,28 @@ function loops.copas()
   return loop
 end
 
+-- PUC Lua 5.1 cannot yield across pcall.
+local has_yielding_pcall = coroutine.wrap(function()
+  return pcall(yield, true)
+end)() == true
+
+-- The same wait; where it raises, the coroutine no longer owns what it has waited for.
+local function leaving(wait)
+  if not has_yielding_pcall then
+    return wait
+  end
+  return function(fd, mode, seconds)
+    local ok, message = pcall(wait, fd, mode, seconds)
+    if not ok then
+      native.leave(nil)
+      error(message, 0)
+    end
+  end
+end
+
 -- A loop of the script's own: its `wait`, and `close` where it has one.
 local function own(wait, close)
-  return { inside = in_coroutine, wait = wait, close = close }
+  return { inside = in_coroutine, wait = leaving(wait), close = close }
 end
 
 -- Coroutines may still wait in one that was in use before.

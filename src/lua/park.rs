@@ -213,13 +213,13 @@ impl Owners {
 
     /// The call is going to wait elsewhere: its coroutine owns these sides.
     pub fn claim(&mut self, call: &Call<'_>, sides: Sides, parked: &Parked) -> Result<()> {
-        for (owner, _) in self.of(sides) {
-            match parked.ticket {
-                Some(ticket) => *owner = Some(ticket as Claim),
-                None if owner.is_none() => *owner = Some(admit(call)?),
-                None => {}
-            }
-        }
+        let is_held = self.of(sides).all(|(owner, _)| owner.is_some());
+        let claim = match parked.ticket {
+            Some(ticket) => ticket as Claim,
+            None if is_held => return Ok(()),
+            None => admit(call)?,
+        };
+        self.of(sides).for_each(|(owner, _)| *owner = Some(claim));
         Ok(())
     }
 
@@ -243,9 +243,10 @@ impl Owners {
 type Body = fn(&mut Call<'_>) -> Result<Outcome>;
 
 /// What the shim and its loops use.
-pub const FUNCTIONS: [(&str, Body); 7] = [
+pub const FUNCTIONS: [(&str, Body); 8] = [
     ("due", due),
     ("forget", forget),
+    ("leave", leave),
     ("park", park),
     ("poller", poller),
     ("turn", turn),
@@ -311,6 +312,23 @@ fn forget(call: &mut Call<'_>) -> Result<Outcome> {
         poller.close(fd(call)?);
         Ok(Outcome::Nothing)
     })
+}
+
+/// `native.leave()`: the wait of the coroutine that runs, the inner one if it waits within another, has
+/// failed: it owns nothing by it.
+fn leave(call: &mut Call<'_>) -> Result<Outcome> {
+    let (waiting, this) = (waiting(call.lua)?, call.lua.current_thread());
+    let mut last = None;
+    for pair in waiting.pairs::<Claim, Thread>() {
+        let (claim, thread) = pair?;
+        if thread == this {
+            last = Some(last.map_or(claim, |last: Claim| last.min(claim)));
+        }
+    }
+    if let Some(claim) = last {
+        waiting.raw_set(claim, Value::Nil)?;
+    }
+    Ok(Outcome::Nothing)
 }
 
 /// `native.turn()`: the tickets of the waits that are over.

@@ -10,10 +10,12 @@
 --   nil, token, ticket, nil, seconds       the same, where the loop watches the poller (loops.lua)
 
 local native = ...
-local error, pairs, type = error, pairs, type
+local error, next, pairs, type = error, next, pairs, type
 
--- The loop in use, if any, and what finds it; see loops.lua.
+-- The loop in use, if any, and what finds it; see loops.lua. Coroutines may still wait in those that were
+-- in use: by name, the script's own as "own".
 local loop, choose
+local loops = {}
 
 -- Waits as an operation asked for: in a coroutine of the loop by yielding to it, else here.
 local function wait(token, fd, writes, seconds)
@@ -74,15 +76,19 @@ local function public(operation, has_two)
   end
 end
 
--- The loop hears of a descriptor before it is closed.
+-- The loops hear of a descriptor before it is closed.
 local function announce(operations)
   local close, fd, is_open = operations.close, operations.fd, operations.is_open
   function operations.close(token, self)
-    if loop and loop.close then
+    if next(loops) then
       local ok, open = is_open(nil, self)
       if ok and open then
         local _, number = fd(nil, self)
-        loop.close(number)
+        for _, each in pairs(loops) do
+          if each.close then
+            each.close(number)
+          end
+        end
       end
     end
     return close(token, self)
@@ -281,7 +287,10 @@ local function module(title, functions, success)
         error("bad argument #1 to 'use' (" .. why .. ")", 2)
       end
     end
-    loop = chosen
+    loop, loops.own = chosen, nil
+    if chosen then
+      loops[type(which) == "string" and which or "own"] = chosen
+    end
     native.park(nil, loop ~= nil, loop ~= nil and loop.is_polled or false)
     return success
   end
