@@ -57,6 +57,28 @@ impl Buffer {
         }
     }
 
+    /// Has `read` append to a vector with room for at least `room` bytes. A large buffer that is full does not
+    /// grow before more has come: at the end of a stream that would be a copy of all for nothing.
+    pub fn fill<T>(
+        &mut self,
+        room: usize,
+        read: impl FnOnce(&mut Vec<u8>) -> Result<T>,
+    ) -> Result<Result<T>> {
+        let is_full = self.bytes.capacity() - self.bytes.len() < room;
+        if !is_full || self.len() <= IDLE {
+            let result = read(self.spare(room)?);
+            self.settle();
+            return Ok(result);
+        }
+        let mut more = SPARE.take();
+        reserve(&mut more, room)?;
+        let result = read(&mut more);
+        self.spare(more.len())?.extend_from_slice(&more);
+        more.clear();
+        SPARE.set(more);
+        Ok(result)
+    }
+
     /// The vector to append to, with room for at least `room` bytes more. What was consumed is
     /// given up first, where that moves less than it frees.
     pub fn spare(&mut self, room: usize) -> Result<&mut Vec<u8>> {
@@ -72,19 +94,10 @@ impl Buffer {
     }
 }
 
-/// Memory of up to this is grown fourfold, in bytes, which copies a third of what twofold does; glibc grows
-/// what is larger without a copy. Room that is not filled costs no memory.
-const COPIED: usize = 32 << 20;
-
-/// Makes room, some times what is there if that can be had. No room is an error: in Rust it would end the
+/// Makes room, twice what is there if that can be had. No room is an error: in Rust it would end the
 /// process.
 pub fn reserve(bytes: &mut Vec<u8>, room: usize) -> Result<()> {
-    let length = bytes.len();
-    if bytes.capacity() - length >= room {
-        return Ok(());
-    }
-    let wanted = if length <= COPIED { room.max(3 * length) } else { room };
-    let reserved = bytes.try_reserve(wanted).or_else(|_| bytes.try_reserve_exact(room));
+    let reserved = bytes.try_reserve(room).or_else(|_| bytes.try_reserve_exact(room));
     reserved.map_err(|_| Errno::NOMEM.into())
 }
 
@@ -114,6 +127,22 @@ mod tests {
         }
         assert_eq!(buffer.len(), 1024);
         assert!(buffer.bytes.capacity() < 8 * 1024);
+    }
+
+    #[test]
+    fn a_full_buffer_grows_when_more_has_come() {
+        let mut buffer = Buffer::default();
+        let full = buffer.spare(2 * IDLE).expect("memory");
+        full.resize(full.capacity(), 7);
+        let size = full.len();
+        buffer.fill(1024, |more| Ok(assert!(more.is_empty()))).expect("memory").expect("read");
+        assert_eq!((buffer.len(), buffer.bytes.capacity()), (size, size));
+        buffer
+            .fill(1024, |more| Ok(more.extend_from_slice(b"more")))
+            .expect("memory")
+            .expect("read");
+        assert!(buffer.filled().ends_with(b"\x07more"));
+        assert_eq!(buffer.len(), size + 4);
     }
 
     #[test]

@@ -257,10 +257,7 @@ impl Conn {
             let wait = Wait::new(&transport.fd(), Want::Read).untried(transport.is_drained());
             return Ok(Step::Wait(wait.pending(pending)));
         }
-        let spare = self.input.spare(ROOM)?;
-        let result = transport.read(spare);
-        self.input.settle();
-        match result {
+        match self.input.fill(ROOM, |into| transport.read(into))? {
             Ok(step) => {
                 let count = ready!(step.pending(pending));
                 self.traffic.read += count as u64;
