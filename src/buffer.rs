@@ -135,14 +135,16 @@ mod tests {
         let full = buffer.spare(2 * IDLE).expect("memory");
         full.resize(full.capacity(), 7);
         let size = full.len();
-        buffer.fill(1024, |more| Ok(assert!(more.is_empty()))).expect("memory").expect("read");
-        assert_eq!((buffer.len(), buffer.bytes.capacity()), (size, size));
-        buffer
-            .fill(1024, |more| Ok(more.extend_from_slice(b"more")))
-            .expect("memory")
-            .expect("read");
-        assert!(buffer.filled().ends_with(b"\x07more"));
-        assert_eq!(buffer.len(), size + 4);
+        for text in ["", "more"] {
+            let append = |more: &mut Vec<u8>| {
+                more.extend_from_slice(text.as_bytes());
+                Ok(more.len())
+            };
+            let read = buffer.fill(1024, append).expect("memory").expect("read");
+            assert_eq!((read, buffer.len()), (text.len(), size + text.len()));
+            assert_eq!(buffer.bytes.capacity() == size, text.is_empty());
+            assert!(buffer.filled().ends_with(text.as_bytes()));
+        }
     }
 
     #[test]
