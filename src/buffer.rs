@@ -12,6 +12,10 @@ use crate::error::Result;
 /// Memory of more than this is not kept for the next buffer, in bytes.
 const IDLE: usize = 256 * 1024;
 
+/// Where the first byte stands in its memory. In a string of Lua's it stands there, too; where both are alike,
+/// glibc copies a gigabyte in two thirds of the time.
+const HEAD: usize = 24;
+
 thread_local! {
     /// The memory of the buffer that was emptied last, for the next to be filled: thousands of idle
     /// connections need none, and a busy one does not have it allocated for each packet.
@@ -82,14 +86,19 @@ impl Buffer {
     /// The vector to append to, with room for at least `room` bytes more. What was consumed is
     /// given up first, where that moves less than it frees.
     pub fn spare(&mut self, room: usize) -> Result<&mut Vec<u8>> {
-        if self.start > self.len() {
-            self.bytes.drain(..self.start);
-            self.start = 0;
+        if self.start > self.len() + HEAD {
+            self.bytes.drain(HEAD..self.start);
+            self.start = HEAD;
         }
         if self.bytes.capacity() == 0 {
             self.bytes = SPARE.take();
         }
-        reserve(&mut self.bytes, room)?;
+        let is_new = self.bytes.is_empty();
+        reserve(&mut self.bytes, if is_new { HEAD + room } else { room })?;
+        if is_new {
+            self.bytes.resize(HEAD, 0);
+            self.start = HEAD;
+        }
         Ok(&mut self.bytes)
     }
 }
@@ -134,7 +143,7 @@ mod tests {
         let mut buffer = Buffer::default();
         let full = buffer.spare(2 * IDLE).expect("memory");
         full.resize(full.capacity(), 7);
-        let size = full.len();
+        let (size, capacity) = (buffer.len(), buffer.bytes.capacity());
         for text in ["", "more"] {
             let append = |more: &mut Vec<u8>| {
                 more.extend_from_slice(text.as_bytes());
@@ -142,7 +151,7 @@ mod tests {
             };
             let read = buffer.fill(1024, append).expect("memory").expect("read");
             assert_eq!((read, buffer.len()), (text.len(), size + text.len()));
-            assert_eq!(buffer.bytes.capacity() == size, text.is_empty());
+            assert_eq!(buffer.bytes.capacity() == capacity, text.is_empty());
             assert!(buffer.filled().ends_with(text.as_bytes()));
         }
     }
@@ -169,7 +178,7 @@ mod tests {
     #[test]
     fn large_idle_memory_is_given_back() {
         let mut buffer = Buffer::default();
-        buffer.spare(2 * IDLE).expect("memory").resize(2 * IDLE, 0);
+        buffer.spare(2 * IDLE).expect("memory").resize(HEAD + 2 * IDLE, 0);
         buffer.consume(2 * IDLE - 1);
         assert!(buffer.bytes.capacity() >= 2 * IDLE);
         buffer.consume(1);
