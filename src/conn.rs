@@ -142,7 +142,7 @@ impl Conn {
             if self.end.is_some() || !self.transport()?.has_unseen() {
                 break;
             }
-            let Step::Done(()) = self.step_fill(Pending::More { have: 0 })? else { break };
+            let Ok(Step::Done(())) = self.step_fill(Pending::More { have: 0 }) else { break };
         }
         let inside = self.transport()?.pending();
         Ok((self.input.len() + inside).saturating_sub(self.skip))
@@ -160,15 +160,13 @@ impl Conn {
     /// came need not be payload.
     pub fn is_readable(&mut self) -> Result<bool> {
         self.has_asked = false;
-        // What fails is remembered, and is news for a reader.
-        if !self.has_input()?
+        // What fails is news for a reader, also where it is not remembered.
+        let has_failed = !self.has_input()?
             && self.step_skipped().is_ok()
             && self.skip == 0
             && !self.has_input()?
-        {
-            self.step_fill(Pending::More { have: 0 })?;
-        }
-        self.has_input()
+            && self.step_fill(Pending::More { have: 0 }).is_err();
+        Ok(has_failed || self.has_input()?)
     }
 
     /// The item at the front of what has come, whole; `None` where the stream ended before it
@@ -265,6 +263,7 @@ impl Conn {
                     self.end = Some(End::Clean);
                 }
             }
+            Err(error) if error.is_passing() => return Err(error),
             Err(error) => self.end = Some(End::Failed(error)),
         }
         Ok(Step::Done(()))
@@ -351,6 +350,7 @@ impl Conn {
                     self.sent += count;
                     self.has_asked = true;
                 }
+                Err(error) if error.is_passing() => return Err(error),
                 Err(error) => self.broken = Some(error),
             }
         }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use rustix::io::Errno;
+
 /// What a failure is, in one word. The list is closed and part of the module's promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -137,6 +139,13 @@ struct Parts {
     peer: String,
     detail: String,
     phase: Option<&'static str>,
+    passing: bool,
+}
+
+/// Whether a call that failed so would have gone well at another moment, and has done nothing: the system
+/// had no memory.
+pub fn is_passing(errno: Errno) -> bool {
+    matches!(errno, Errno::NOBUFS | Errno::NOMEM)
 }
 
 impl Error {
@@ -148,6 +157,7 @@ impl Error {
             peer: String::new(),
             detail: detail.into(),
             phase: None,
+            passing: false,
         }))
     }
 
@@ -193,6 +203,11 @@ impl Error {
         format!("{operation}{blank}{peer}: {}", code.name())
     }
 
+    /// Whether nothing has happened, so that the same may be tried again.
+    pub fn is_passing(&self) -> bool {
+        self.0.passing
+    }
+
     /// For a timeout while connecting: `dns`, `connect` or `tls`.
     pub fn phase(&self) -> Option<&'static str> {
         self.0.phase
@@ -206,10 +221,12 @@ impl From<io::Error> for Error {
     }
 }
 
-impl From<rustix::io::Errno> for Error {
+impl From<Errno> for Error {
     #[cold]
-    fn from(errno: rustix::io::Errno) -> Self {
-        io::Error::from(errno).into()
+    fn from(errno: Errno) -> Self {
+        let mut error = Self::from(io::Error::from(errno));
+        error.0.passing = is_passing(errno);
+        error
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::Event::{Bytes, End, Fail, Take, Wait};
+use support::Event::{Bytes, End, Fail, Lapse, Take, Wait};
 use support::{Event, conn, cut, finish};
 use tcp::conn::{Conn, Limits};
 use tcp::error::{Code, Error, Result};
@@ -224,6 +224,13 @@ fn a_queue_over_its_limit_takes_nothing() {
     assert_eq!(conn.queue_bytes(&[b"abc"]).expect_err("is over").code(), Code::TooLarge);
     finish(|| conn.step_flush()).expect("is sent");
     assert_eq!(record.borrow().written, b"12345678");
+}
+
+#[test]
+fn what_fails_for_a_moment_is_news_for_a_reader() {
+    let (mut conn, _) = conn(&[Lapse, Wait], &[], Limits::default());
+    assert!(conn.is_readable().expect("looks"));
+    assert!(!conn.is_readable().expect("looks"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::Event::{Bytes, End, Fail, Take, Wait};
+use support::Event::{Bytes, End, Fail, Lapse, Take, Wait};
 use support::{Event, conn, cut, finish};
 use tcp::conn::{Conn, Limits};
 use tcp::error::{Code, Error, Result};
@@ -81,6 +81,26 @@ fn a_read_that_fails_at_any_byte_loses_none() {
 }
 
 #[test]
+fn a_read_that_fails_for_a_moment_at_any_byte_goes_on_there() {
+    let stream = stream();
+    for at in 0..=stream.len() {
+        let mut events = dripping(&stream[..at], Lapse);
+        events.extend(dripping(&stream[at..], End));
+        let (mut conn, _) = conn(&events, &[], Limits::default());
+        let (mut taken, mut failures) = (Vec::new(), 0);
+        for request in REQUESTS {
+            let bytes = take(&mut conn, request).or_else(|error| {
+                assert_eq!((error.code(), error.detail()), (Code::Io, "no buffer space available"));
+                failures += 1;
+                take(&mut conn, request)
+            });
+            taken.extend(bytes.expect("reads"));
+        }
+        assert_eq!((taken, failures), (stream.clone(), 1), "at {at}");
+    }
+}
+
+#[test]
 fn reads_of_one_byte_give_what_one_read_gives() {
     let stream = stream();
     for events in [dripping(&stream, End), vec![Bytes(stream.clone())]] {
@@ -133,6 +153,20 @@ fn a_write_that_fails_at_any_byte_has_sent_those_before() {
         assert_eq!(conn.queue_bytes(&[b"more"]).expect_err("stays so").code(), Code::Closed);
         // Reading goes on.
         assert!(finish(|| conn.step_find(Request::Line { max: MAX })).expect("reads").is_some());
+    }
+}
+
+#[test]
+fn a_write_that_fails_for_a_moment_at_any_byte_goes_on_there() {
+    for at in 0..19 {
+        let mut events = vec![Take(1); at];
+        events.push(Lapse);
+        let (mut conn, record) = conn(&[], &events, Limits::default());
+        let whole = queue(&mut conn);
+        assert_eq!(finish(|| conn.step_flush()).expect_err("fails once").code(), Code::Io);
+        assert_eq!(record.borrow().written, whole[..at]);
+        finish(|| conn.step_shutdown()).expect("is sent");
+        assert_eq!(record.borrow().written, whole);
     }
 }
 

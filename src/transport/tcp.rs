@@ -11,7 +11,7 @@ use socket2::Socket;
 
 use super::Transport;
 use crate::buffer::Buffer;
-use crate::error::Result;
+use crate::error::{Result, is_passing};
 use crate::step::{Step, Wait, Want};
 
 /// Apple's systems have a socket option instead, which socket2 sets.
@@ -29,12 +29,14 @@ pub struct Tcp {
     ahead: Buffer,
     reads_ahead: bool,
     is_drained: bool,
+    /// What the TLS above was told is a wait.
+    lapse: Option<Errno>,
 }
 
 impl Tcp {
     /// Takes a connected socket in nonblocking mode.
     pub fn new(socket: Socket) -> Self {
-        Self { socket, ahead: Buffer::default(), reads_ahead: true, is_drained: false }
+        Self { socket, ahead: Buffer::default(), reads_ahead: true, is_drained: false, lapse: None }
     }
 
     /// Whether more than is asked for may be taken for the TLS above.
@@ -44,6 +46,23 @@ impl Tcp {
 
     pub fn has_ahead(&self) -> bool {
         !self.ahead.is_empty()
+    }
+
+    /// Why the last read or write of the TLS above was no wait, though it was told so.
+    pub fn take_lapse(&mut self) -> Option<Errno> {
+        self.lapse.take()
+    }
+
+    /// A failed call as the TLS above is told: what passes it takes for a wait, all else for the end.
+    fn carried(&mut self, errno: Errno) -> io::Error {
+        if is_passing(errno) {
+            self.lapse = Some(errno);
+            return io::ErrorKind::WouldBlock.into();
+        }
+        // OpenSSL looks there: a server forgives a client that is gone before its tickets come, whose data
+        // may have come already.
+        nix::errno::Errno::set_raw(errno.raw_os_error());
+        errno.into()
     }
 
     fn step(&self, result: rustix::io::Result<usize>, want: Want) -> Result<Step<usize>> {
@@ -101,14 +120,15 @@ impl Transport for Tcp {
 impl io::Read for Tcp {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if !self.reads_ahead {
-            return Ok(retry_on_intr(|| recv(&self.socket, &mut *into, RecvFlags::empty()))?.0);
+            let result = retry_on_intr(|| recv(&self.socket, &mut *into, RecvFlags::empty()));
+            return result.map(|(_, count)| count).map_err(|errno| self.carried(errno));
         }
         if self.ahead.is_empty() {
             let spare = self.ahead.spare(AHEAD).map_err(|_| io::ErrorKind::OutOfMemory)?;
             let result =
                 retry_on_intr(|| recv(&self.socket, spare_capacity(spare), RecvFlags::empty()));
             self.ahead.settle();
-            result?;
+            result.map_err(|errno| self.carried(errno))?;
         }
         let count = into.len().min(self.ahead.len());
         into[..count].copy_from_slice(&self.ahead.filled()[..count]);
@@ -119,12 +139,8 @@ impl io::Read for Tcp {
 
 impl io::Write for Tcp {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        retry_on_intr(|| send(self.fd(), bytes, QUIET)).map_err(|errno| {
-            // OpenSSL looks there: a server forgives a client that is gone before its tickets come,
-            // whose data may have come already.
-            nix::errno::Errno::set_raw(errno.raw_os_error());
-            errno.into()
-        })
+        let result = retry_on_intr(|| send(&self.socket, bytes, QUIET));
+        result.map_err(|errno| self.carried(errno))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -220,6 +220,7 @@ impl Tls {
         let outcome = match self.step(result) {
             Ok(Step::Wait(wait)) => return Ok(Step::Wait(wait.pending(Pending::Handshake))),
             Ok(Step::Done(())) => self.check_certificate().and_then(|()| self.check_pin()),
+            Err(error) if error.is_passing() => return Err(error),
             Err(error) => Err(error),
         };
         self.stream.get_mut().set_reads_ahead(true);
@@ -335,14 +336,19 @@ impl Tls {
 
     /// What an outcome of OpenSSL means: done, a wait in the direction that it asks for (which need
     /// not be the operation's own), or an error.
-    fn step<T>(&self, result: std::result::Result<T, ssl::Error>) -> Result<Step<T>> {
+    fn step<T>(&mut self, result: std::result::Result<T, ssl::Error>) -> Result<Step<T>> {
+        let lapse = self.stream.get_mut().take_lapse();
         let error = match result {
             Ok(value) => return Ok(Step::Done(value)),
             Err(error) => error,
         };
+        let wait = |want| match lapse {
+            Some(errno) => Err(errno.into()),
+            None => Ok(Step::Wait(Wait::new(&self.fd(), want))),
+        };
         match error.code() {
-            ErrorCode::WANT_READ => Ok(Step::Wait(Wait::new(&self.fd(), Want::Read))),
-            ErrorCode::WANT_WRITE => Ok(Step::Wait(Wait::new(&self.fd(), Want::Write))),
+            ErrorCode::WANT_READ => wait(Want::Read),
+            ErrorCode::WANT_WRITE => wait(Want::Write),
             // Over TLS 1.3 a server refuses a client's certificate after the handshake.
             _ if self.stream.ssl().is_init_finished() => Err(self.advised(error)),
             _ => Err(self.handshake_error(error)),

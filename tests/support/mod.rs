@@ -6,6 +6,7 @@ use std::io::PipeReader;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
+use rustix::io::Errno;
 use tcp::conn::{Conn, Limits};
 use tcp::error::{Error, Result};
 use tcp::step::{Step, Wait, Want};
@@ -21,6 +22,8 @@ pub enum Event {
     Wait,
     End,
     Fail(&'static str),
+    /// Fails for this once.
+    Lapse,
 }
 
 #[derive(Default)]
@@ -91,6 +94,7 @@ impl Transport for Script {
             }
             Some(Event::Wait) => Ok(Step::Wait(Wait::new(&self.fd, Want::Read))),
             Some(Event::Fail(why)) => Err(Error::closed(why)),
+            Some(Event::Lapse) => Err(Errno::NOBUFS.into()),
             Some(Event::Take(_)) => panic!("a read is no write"),
             Some(Event::End) | None => Ok(Step::Done(0)),
         }
@@ -103,6 +107,7 @@ impl Transport for Script {
             Some(Event::Take(count)) => count.min(bytes.len()),
             Some(Event::Wait) => return Ok(Step::Wait(Wait::new(&self.fd, Want::Write))),
             Some(Event::Fail(why)) => return Err(Error::closed(why)),
+            Some(Event::Lapse) => return Err(Errno::NOBUFS.into()),
             Some(_) => panic!("a write is no read"),
             None => bytes.len(),
         };
