@@ -2,13 +2,15 @@
 -- usage: lua examples/check_many.lua [AT ONCE (100)] < LIST
 -- A line of the list is HOST PORT, then what else to check: "tls" (the certificate holds, and for how
 -- long), "ping" (a JSON packet is answered by one with status = "ok"), or both. CA_FILE in the
--- environment names certificates to trust in place of the system's.
+-- environment names certificates to trust in place of the system's. A line that is none of this is UNKNOWN,
+-- before anything is checked: a host that is left out by mistake would seem to be well.
 local cqueues, tcp = require "cqueues", require "tcp.safe"
 tcp.use "cqueues"
 
 local OK, WARNING, CRITICAL = 0, 1, 2
 local names = { [0] = "OK", "WARNING", "CRITICAL", "UNKNOWN" }
-local DAYS, TIMEOUT = 14, 5 -- a certificate that ends sooner is a warning; seconds for each host
+local DAYS, TIMEOUT = 14, 5 -- a certificate that ends sooner is a warning; seconds to connect, and for an answer
+local checks = { [""] = true, tls = true, ping = true, ["tls ping"] = true, ["ping tls"] = true }
 
 local function finish(state, text)
   print(("%s - %s"):format(names[state], text))
@@ -29,25 +31,33 @@ local function check(host, port, what)
     local sent, failure = conn:write_json_packet { action = "ping" }
     local answer = sent
     if sent then answer, failure = conn:read_json_packet() end
-    if not answer then
+    local status = type(answer) == "table" and answer.status
+    if answer == nil then
       state, text = CRITICAL, ", " .. failure
-    elseif answer.status ~= "ok" then
-      state, text = WARNING, ", status " .. tostring(answer.status)
+    elseif status ~= "ok" then
+      state, text = WARNING, ", status " .. tostring(status)
     end
   end
   conn:close()
   return state, ("%.0f ms%s"):format(info.timings.total * 1000, text)
 end
 
+local at_once = tonumber(arg[1] or 100)
+if not at_once or at_once < 1 then finish(3, "usage: check_many.lua [AT ONCE] < LIST") end
 local hosts = {}
 for line in io.lines() do
-  local host, port, what = line:match "^%s*([^%s#]+)%s+(%d+)%s*(.-)%s*$"
-  if host then hosts[#hosts + 1] = { name = host, port = tonumber(port), what = what } end
+  local entry = line:gsub("#.*", ""):gsub("%s+", " ")
+  local host, port, what = entry:match "^ ?(%S+) (%d+) ?(.-) ?$"
+  if host and tonumber(port) >= 1 and tonumber(port) <= 65535 and checks[what] then
+    hosts[#hosts + 1] = { name = host, port = tonumber(port), what = what }
+  elseif entry:find "%S" then
+    finish(3, "not HOST PORT [tls] [ping]: " .. line)
+  end
 end
 if not hosts[1] then finish(3, "no hosts on stdin") end
 
 local loop, next_host, done, worst = cqueues.new(), 0, 0, OK
-for _ = 1, math.min(tonumber(arg[1]) or 100, #hosts) do
+for _ = 1, math.min(at_once, #hosts) do
   loop:wrap(function()
     while next_host < #hosts do
       next_host = next_host + 1

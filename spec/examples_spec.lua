@@ -257,9 +257,38 @@ describe("the example", function()
     end)
 
     it_can("knows nothing of no hosts", function()
-      local said, status = check {}
-      assert.equal("UNKNOWN - no hosts on stdin\n", said)
-      assert.equal(3, status)
+      for _, lines in ipairs { {}, { "", "  # nobody" } } do
+        local said, status = check(lines)
+        assert.equal("UNKNOWN - no hosts on stdin\n", said)
+        assert.equal(3, status)
+      end
+    end)
+
+    it_can("leaves no line out", function()
+      local good = "127.0.0.1 " .. helper.listen("c.hold()").port
+      for _, bad in ipairs { "localhost", "localhost http", "localhost 0", "localhost 65536", "localhost 80 tsl",
+        "localhost 80,tls" } do
+        local said, status = check { good, bad }
+        assert.equal("UNKNOWN - not HOST PORT [tls] [ping]: " .. bad .. "\n", said)
+        assert.equal(3, status)
+      end
+      local said, status = check { good, good .. " # twice" }
+      assert.matches("^OK %- 2 hosts: 2 ok", said)
+      assert.equal(0, status)
+      for _, at_once in ipairs { "0", "many" } do
+        said, status = check({ good }, at_once)
+        assert.matches("^UNKNOWN %- usage: ", said)
+        assert.equal(3, status)
+      end
+    end)
+
+    it_can("takes any answer to a ping", function()
+      for _, answer in ipairs { "null", "false", "[]", [["ok"]] } do
+        local port = helper.listen(("c.recv_packet(); c.send_packet(b'%s'); c.hold()"):format(answer)).port
+        local said, status = check { "127.0.0.1 " .. port .. " ping" }
+        assert.matches("^WARNING %- 1 hosts", said)
+        assert.equal(1, status)
+      end
     end)
   end)
 
