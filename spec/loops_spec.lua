@@ -143,6 +143,37 @@ describe("use", function()
   end)
 end)
 
+-- What waits, each with what comes a moment after it has begun.
+local reads = {
+  { "json_packets", "\0\0\0\2[]" },
+  { "json_values", "[]" },
+  { "lines", "line\n" },
+  { "packets", "\0\0\0\1x" },
+  { "read", "four", 4 },
+  { "read_json", "{}" },
+  { "read_json_packet", "\0\0\0\2[]" },
+  { "read_line", "line\n" },
+  { "read_packet", "\0\0\0\1x" },
+  { "read_str", "all" },
+  { "read_until", "it;", ";" },
+  { "recv", "any" },
+  { "skip_packet", "\0\0\0\1x" },
+  { "source", "any" },
+}
+-- And what writes more than the system takes at once.
+local text = ("x"):rep(8000000)
+local writes = {
+  { "flush" },
+  { "send", text },
+  { "shutdown" },
+  { "sink", text },
+  { "write_json", text },
+  { "write_json_packet", text },
+  { "write_packet", text },
+  { "write_str", text },
+}
+local makes_function = { json_packets = true, json_values = true, lines = true, packets = true, source = true }
+
 for _, loop in ipairs(loops) do
   -- Lets the other coroutines run for a moment.
   local function others()
@@ -235,6 +266,90 @@ for _, loop in ipairs(loops) do
       end
       loop.run(server, client, bystander)
       assert.is_true(done and client_turns > 0)
+    end)
+
+    it_runs("nothing that waits keeps the others waiting", function()
+      local turns, is_over, failed = 0, false, {}
+      local ticking = helper.listen "while True: c.send(b'.'); time.sleep(0.002)"
+      -- Notes what has not gone well, or while nobody else had a turn.
+      local function try(name, act, ...)
+        local before = turns
+        local value, message = act(...)
+        if not value or turns == before then failed[#failed + 1] = name .. ": " .. tostring(message) end
+      end
+      local options = { timeout = 5, max_packet = 9e6, ca_file = helper.pem "root" }
+      local function each_kind(act)
+        act("TCP", nil, function(port)
+          return safe.connect("127.0.0.1", port, { timeout = 5, max_packet = 9e6 })
+        end)
+        act("TLS", "good", function(port) return safe.connect_tls("127.0.0.1", port, options) end)
+      end
+      local function all_reads(kind, certificate, connect)
+        for _, each in ipairs(reads) do
+          local name, code = each[1], ("time.sleep(0.03); c.send(%s)"):format(helper.bytes(each[2]))
+          local conn = connect(helper.listen(code, { tls = certificate }).port)
+          if makes_function[name] then
+            try(kind .. " " .. name, conn[name](conn))
+          else
+            try(kind .. " " .. name, conn[name], conn, each[3])
+          end
+          conn:close()
+        end
+      end
+      local function all_writes(kind, certificate, connect)
+        for _, each in ipairs(writes) do
+          local name = each[1]
+          local conn = connect(helper.listen("time.sleep(0.06); c.recv_all()", { tls = certificate }).port)
+          if name == "sink" then
+            try(kind .. " sink", conn:sink(), each[2])
+          else
+            if not each[2] then
+              conn:set_timeout(0.01)
+              conn:send(text)
+              conn:set_timeout(5)
+            end
+            try(kind .. " " .. name, conn[name], conn, each[2])
+          end
+          conn:close()
+        end
+      end
+      local function others_of_them()
+        local port = helper.listen("time.sleep(0.03); c.handshake('good'); c.recv()").port
+        local conn = safe.connect("127.0.0.1", port, 5)
+        try("start_tls", conn.start_tls, conn, { ca_file = options.ca_file, server_name = "localhost" })
+        port = helper.listen("time.sleep(0.03); c.handshake('good'); c.recv()").port
+        try("connect_tls", safe.connect_tls, "localhost", port, options)
+        try("connect", function()
+          local _, message, code = safe.connect("127.0.0.1", helper.listen("", { full = true }).port, 0.05)
+          return code == "timeout", message
+        end)
+        safe.connect("127.0.0.1", helper.listen("time.sleep(0.03); c.send(c.recv())").port, 5)
+        safe.send "hello"
+        try("recv", safe.recv)
+        local listener = helper.keep(safe.listen("127.0.0.1", 0))
+        helper.dial(listener:port(), "c.hold()", { times = 2 })
+        listener:accept(5)
+        listener:accept(5)
+        try("accept", function()
+          local _, message, code = listener:accept(0.05)
+          return code == "timeout", message
+        end)
+      end
+      loop.run(function()
+        each_kind(all_reads)
+        each_kind(all_writes)
+        others_of_them()
+        is_over = true
+      end, function()
+        local conn = safe.connect("127.0.0.1", ticking.port, 5)
+        while not is_over do
+          conn:recv(1)
+          turns = turns + 1
+        end
+        conn:close()
+      end)
+      assert.same({}, failed)
+      assert.is_true(is_over)
     end)
 
     it_runs("times are kept", function()
