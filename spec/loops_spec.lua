@@ -161,16 +161,16 @@ local reads = {
   { "source", "any" },
 }
 -- And what writes more than the system takes at once.
-local text = ("x"):rep(8000000)
+local large = ("x"):rep(8000000)
 local writes = {
   { "flush" },
-  { "send", text },
+  { "send", large },
   { "shutdown" },
-  { "sink", text },
-  { "write_json", text },
-  { "write_json_packet", text },
-  { "write_packet", text },
-  { "write_str", text },
+  { "sink", large },
+  { "write_json", large },
+  { "write_json_packet", large },
+  { "write_packet", large },
+  { "write_str", large },
 }
 local makes_function = { json_packets = true, json_values = true, lines = true, packets = true, source = true }
 
