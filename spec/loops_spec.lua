@@ -305,7 +305,7 @@ for _, loop in ipairs(loops) do
           else
             if not each[2] then
               conn:set_timeout(0.01)
-              conn:send(text)
+              conn:send(large)
               conn:set_timeout(5)
             end
             try(kind .. " " .. name, conn[name], conn, each[2])
