@@ -6,6 +6,8 @@
 //!         lua/shim.lua, loops.lua      (entry.rs: what `require` finds)
 //!               |            arguments in, values out; nothing waits here but through drive()
 //!         lua/*.rs  ------------------------------->  lua/json/  (tape, replay, walk)
+//!               |    \
+//!               |     lua/raw/   what the million calls need without mlua: fast halves, our userdata
 //!               |
 //!        connect.rs -> conn.rs   step_* operations: Done | Wait
 //!               |   \
@@ -21,6 +23,9 @@
 //! Every operation is a step that never blocks and can simply be made again, because all progress
 //! lives in the buffers. A call drives its step with `poll(2)` in between; in a coroutine of an event
 //! loop it hands the very same wait to the loop (`lua/park.rs`).
+//!
+//! A script's call comes to a fast half first (`lua/raw/fast.rs`), where it is one of those that are made
+//! a million times. It does what is plain, and leaves all else to the full half, which makes the step again.
 //!
 //! With one of the features `lua51` to `lua55` or `luajit` the crate is the Lua module; with none it
 //! is everything below the Lua glue, which is how its tests and fuzz targets use it.
