@@ -16,7 +16,7 @@ unexport CC CFLAGS
 
 LIBRARY = target/$(FLAVOR)/release/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build module install deps demo test spec lint check bench bench-json bench-profile bench-loops bench-tls docs deb reliability soak faults hostile oom fuzz valgrind asan supply clean help
+.PHONY: build module install deps demo test spec lint check bench bench-json bench-profile bench-loops bench-tls docs deb reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
 
 build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
@@ -78,6 +78,9 @@ reliability: ## the short form, some minutes, of all the targets below; CI runs 
 
 soak: module ## a million packets, 100,000 connects ... on $(LUA): memory and descriptors stay; PARTS=10 for a tenth
 	@scripts/soak '$(LUA)' $(FLAVOR) $(PARTS)
+
+soak-loops: module ## connections of all kinds in coroutines of cqueues and luv, for SECONDS=60 in each: the same
+	@scripts/soak '$(LUA)' $(FLAVOR) loops $(or $(SECONDS),60)
 
 faults: module ## each system call fails in turn, on $(LUA)
 	@tests/faults/run '$(LUA)'

@@ -345,7 +345,7 @@ local function sweep(scenario)
       end
     end
   end
-  for _, each in ipairs(always) do
+  for _, each in ipairs(scenario.passing and {} or always) do
     given = fresh(scenario)
     case(scenario, given, expected, each[1], 0, each[2], same)
   end

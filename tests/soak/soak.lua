@@ -5,30 +5,18 @@
 local tcp = require "tcp"
 local safe = require "tcp.safe"
 
+local support = dofile "tests/soak/support.lua"
+
 local parts = tonumber(arg[1])
-local most_growth = 2 * 1024 -- kB
-local certificates = ".build/spec/certificates"
+local ports, root, packet = support.ports, support.root, support.packet
+local unpack = table.unpack or unpack -- luacheck: ignore 143
 
-local function output(command)
-  local pipe = assert(io.popen(command, "r"))
-  local text = pipe:read "*a"
-  pipe:close()
-  return text
-end
-
-assert(os.execute("sh spec/support/make_ca.sh " .. certificates))
-local peers = assert(io.popen(("exec %s tests/soak/peer.py %s"):format(os.getenv "PYTHON" or "python3", certificates)))
-local ports = assert((loadstring or load)(peers:read "*l"))() -- luacheck: ignore 113
-
-local root = certificates .. "/root.pem"
 local plain = { timeout = 10 }
 local trusting = { timeout = 10, ca_file = root }
 
 local function connect(port, host)
   return tcp.connect(host or "127.0.0.1", port, plain)
 end
-
-local packet = { comando = "atualizar", id = 0, valores = { 10, 20, 30 }, nome = "Conceição" }
 
 -- Packets there and back, twenty in one go.
 local function exchange(conn)
@@ -74,20 +62,10 @@ local function tls_connects(times)
   end
 end
 
--- Whom a handshake fails with, and the codes that it may fail with: what is sent to a peer that has gone
--- may find a reset.
-local failing = {
-  { "stranger", { certificate = true } },
-  { "other_host", { certificate = true } },
-  { "expired", { certificate = true } },
-  { "plain", { tls = true } },
-  { "reset", { closed = true } },
-  { "cut", { closed = true } },
-}
-
 local function failures(times)
+  local failing = support.failing
   for i = 1, times do
-    local name, codes = failing[i % #failing + 1][1], failing[i % #failing + 1][2]
+    local name, codes = unpack(failing[i % #failing + 1])
     local conn, message, code = safe.connect_tls("127.0.0.1", ports[name], trusting)
     if conn or not codes[code] then error(name .. ": " .. tostring(message)) end
   end
@@ -136,40 +114,12 @@ local function json(times)
   end
 end
 
-local function resident()
-  local file = assert(io.open "/proc/self/status")
-  local kilobytes = file:read "*a":match "VmRSS:%s*(%d+) kB"
-  file:close()
-  return tonumber(kilobytes)
-end
-
--- io.popen's own pipe has two ends for a moment, so the least of some counts is it.
-local function descriptors_now()
-  local least = math.huge
-  for _ = 1, 3 do least = math.min(least, tonumber(output "sleep 0.1; ls /proc/$PPID/fd | wc -l")) end
-  return least
-end
-
-local function measure()
-  for _ = 1, 3 do collectgarbage() end
-  return resident(), descriptors_now()
-end
-
-local failed = false
-
 local function soak(name, times, act)
   local tenth = math.ceil(times / parts / 10 / 20) * 20
-  local begun = os.time()
-  act(tenth)
-  local before, descriptors = measure()
-  for _ = 2, 10 do act(tenth) end
-  local after, descriptors_after = measure()
-  local bad = after - before >= most_growth or descriptors ~= descriptors_after
-  failed = failed or bad
-  io.write(("%-42s %9d in %4d s, resident %5d kB then %+5d kB, descriptors %d then %+d%s\n"):format(
-    name, tenth * 10, os.time() - begun, before, after - before, descriptors, descriptors_after - descriptors,
-    bad and "  FAILED" or ""))
-  io.flush()
+  support.soak(name, function()
+    act(tenth)
+    return tenth
+  end)
 end
 
 local over_tcp = connect(ports.echo)
@@ -185,4 +135,4 @@ soak("refused connects", 20000, refusals)
 soak("accepted connections", 20000, accepts)
 soak("reads that time out", 100000, timeouts)
 soak("JSON texts, one in ten of them bad", 1000000, json)
-os.exit(failed and 1 or 0, true)
+support.finish()
