@@ -253,7 +253,8 @@ local scenarios = {
       return try(conn:read(5))
     end },
   -- In a coroutine, whose waits are the poller's.
-  { name = "loop", found = found_uv and yields_across_pcall, only = { "recv", "send", "epoll_ctl", "epoll_wait", "getsockopt" },
+  { name = "loop", found = found_uv and yields_across_pcall,
+    only = { "recv", "send", "epoll_ctl", "epoll_wait", "getsockopt" },
     peers = function() return helper.listen(both_ways).port end,
     run = function(port)
       tcp.use "luv"
