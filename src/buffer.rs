@@ -75,7 +75,7 @@ impl Buffer {
             return Ok(result);
         }
         let mut more = SPARE.take();
-        reserve(&mut more, room)?;
+        reserve(&mut more, HEAD + room)?;
         let result = read(&mut more);
         self.spare(more.len())?.extend_from_slice(&more);
         more.clear();
