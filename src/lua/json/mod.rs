@@ -107,6 +107,7 @@ impl<'a> Document<'a> {
     }
 }
 
+/// The one JSON value that `text` holds, white space around it allowed.
 pub fn decode(lua: &Lua, text: &[u8], options: Options) -> Result<Value, Error> {
     let document = Document::parse(text, options)?;
     let document = &document;

@@ -124,11 +124,11 @@ unsafe fn try_operate(state: *mut lua_State) -> Ended {
         return Ended::Declined;
     };
     let sides = if let Plan::Write(_) = plan { Sides::WRITE } else { Sides::READ };
-    let mut call = Call { state, this, deadline, sides };
+    let mut call = Attempt { state, this, deadline, sides };
     if !call.is_plain() {
         return Ended::Declined;
     }
-    // SAFETY: the stack is as `Call` says.
+    // SAFETY: the stack is as `Attempt` says.
     unsafe {
         match plan {
             Plan::Text(ask) => call.read(*ask, |call, item| call.give_text(item)),
@@ -140,8 +140,8 @@ unsafe fn try_operate(state: *mut lua_State) -> Ended {
     }
 }
 
-/// A call of an operation, whose arguments begin in slot `FIRST`.
-struct Call<'a> {
+/// A call of an operation that the full half may yet have to do; its arguments begin in slot `FIRST`.
+struct Attempt<'a> {
     state: *mut lua_State,
     this: RefMut<'a, Connection>,
     /// None the first time.
@@ -149,7 +149,7 @@ struct Call<'a> {
     sides: Sides,
 }
 
-impl Call<'_> {
+impl Attempt<'_> {
     /// Whether nothing but this call is about the connection, and it is known how to wait.
     fn is_plain(&self) -> bool {
         self.this.lent.is_none()
@@ -160,7 +160,7 @@ impl Call<'_> {
     }
 
     unsafe fn read(&mut self, ask: Ask, give: impl FnOnce(&mut Self, &Item) -> Ended) -> Ended {
-        // SAFETY: as `Call` says.
+        // SAFETY: as `Attempt` says.
         unsafe {
             let Some(request) = ask(self.state, self.this.conn.limits()) else {
                 return Ended::Declined;
@@ -176,7 +176,7 @@ impl Call<'_> {
 
     unsafe fn give_text(&mut self, item: &Item) -> Ended {
         let text = self.this.conn.text(item);
-        // SAFETY: as `Call` says.
+        // SAFETY: as `Attempt` says.
         let is_given = unsafe {
             protected(self.state, SELF, 2, |state| {
                 lua_pushboolean(state, 1);
@@ -199,7 +199,7 @@ impl Call<'_> {
                 return self.fail(failure);
             }
         };
-        // SAFETY: as `Call` says.
+        // SAFETY: as `Attempt` says.
         let is_given = unsafe {
             protected(self.state, SELF, 2, |state| {
                 lua_pushboolean(state, 1);
@@ -221,7 +221,7 @@ impl Call<'_> {
 
     unsafe fn write(&mut self, queue: Queue) -> Ended {
         if self.deadline.is_none() {
-            // SAFETY: as `Call` says.
+            // SAFETY: as `Attempt` says.
             match unsafe { queue(self.state, &mut self.this.conn) } {
                 Ok(()) => {}
                 Err(Refused::Declined) => return Ended::Declined,
