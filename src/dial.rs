@@ -96,6 +96,8 @@ impl Dial {
 /// Connects under way.
 struct Race {
     waiting: VecDeque<SocketAddr>,
+    /// The family of the last that was started.
+    last: Option<Family>,
     running: Vec<Dialed>,
     failed: Vec<(SocketAddr, io::Error)>,
     /// When the next address may start beside those that run.
@@ -110,7 +112,8 @@ impl Race {
         addresses.retain(|address| families.iter().all(|family| is_of(address, *family)));
         first(&addresses, None)?;
         Ok(Self {
-            waiting: interleave(addresses),
+            waiting: addresses.into(),
+            last: None,
             running: Vec::new(),
             failed: Vec::new(),
             next: Deadline::at(0.0),
@@ -120,17 +123,21 @@ impl Race {
 
     fn step(&mut self, target: &Target) -> Result<Step<Dialed>> {
         self.drain_events()?;
-        if let Some(mut winner) = self.take_winner() {
-            if let Some(phase) = winner.phase.take() {
-                let sock = winner.socket.local_addr().ok().and_then(|sock| sock.as_socket());
-                phase.end(format_args!("connected from {}", sock.unwrap_or(winner.peer)));
+        loop {
+            // To this machine a connect is through as soon as it is started.
+            if let Some(mut winner) = self.take_winner() {
+                if let Some(phase) = winner.phase.take() {
+                    let sock = winner.socket.local_addr().ok().and_then(|sock| sock.as_socket());
+                    phase.end(format_args!("connected from {}", sock.unwrap_or(winner.peer)));
+                }
+                // The others are given up at once (RFC 8305, section 5).
+                self.running.clear();
+                self.poll = None;
+                return Ok(Step::Done(winner));
             }
-            // The others are given up at once (RFC 8305, section 5).
-            self.running.clear();
-            self.poll = None;
-            return Ok(Step::Done(winner));
-        }
-        while !self.waiting.is_empty() && (self.running.is_empty() || self.next.has_passed()) {
+            if self.waiting.is_empty() || !self.running.is_empty() && !self.next.has_passed() {
+                break;
+            }
             self.start_next(target)?;
         }
         match self.running.last() {
@@ -167,8 +174,17 @@ impl Race {
         None
     }
 
+    /// Families take turns, beginning with the one that the system prefers (RFC 8305, section 4).
+    fn take_next(&mut self) -> Option<SocketAddr> {
+        let is_other = |address: &SocketAddr| Some(family_of(*address)) != self.last;
+        let next = self.waiting.iter().position(is_other).unwrap_or(0);
+        let address = self.waiting.remove(next)?;
+        self.last = Some(family_of(address));
+        Some(address)
+    }
+
     fn start_next(&mut self, target: &Target) -> Result<()> {
-        let Some(peer) = self.waiting.pop_front() else { return Ok(()) };
+        let Some(peer) = self.take_next() else { return Ok(()) };
         let begin = |trace: &Trace| trace.begin(format!("connect {}", resolve::text(&peer)));
         let phase = target.trace.as_ref().map(begin);
         let socket = match new_socket(peer) {
@@ -191,7 +207,9 @@ impl Race {
             }
             _ => {
                 self.running.push(Dialed { socket, peer, phase });
-                self.next = Deadline::after(STAGGER);
+                if !self.waiting.is_empty() {
+                    self.next = Deadline::after(STAGGER);
+                }
                 self.watch()?;
             }
         }
@@ -270,19 +288,6 @@ fn family_of(address: SocketAddr) -> Family {
     if address.is_ipv4() { Family::Inet } else { Family::Inet6 }
 }
 
-/// Families in turn, beginning with the one that the system prefers (RFC 8305, section 4).
-fn interleave(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
-    let preferred = addresses.first().is_some_and(SocketAddr::is_ipv4);
-    let (first, second): (VecDeque<_>, VecDeque<_>) =
-        addresses.into_iter().partition(|address| address.is_ipv4() == preferred);
-    let mut queues = [first, second];
-    let mut all = VecDeque::new();
-    while queues.iter().any(|queue| !queue.is_empty()) {
-        all.extend(queues.iter_mut().filter_map(VecDeque::pop_front));
-    }
-    all
-}
-
 /// A socket in nonblocking mode for this address.
 pub fn new_socket(address: SocketAddr) -> io::Result<Socket> {
     #[cfg(target_os = "linux")]
@@ -334,12 +339,17 @@ fn outcome(socket: &Socket) -> io::Result<bool> {
 
 /// An address and a port as people read them: `[::1]:80`.
 pub fn label(host: &str, port: u16) -> String {
-    let host = match resolve::literal(host) {
+    let mut label = match host.contains(':').then(|| resolve::literal(host)).flatten() {
         Some(ip) => ip.to_string(),
         None => printable(host),
     };
     // Also around an address with a zone, which is no literal of ours.
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if label.contains(':') {
+        label = format!("[{label}]");
+    }
+    label.push(':');
+    label.push_str(itoa::Buffer::new().format(port));
+    label
 }
 
 #[cfg(test)]
@@ -380,7 +390,9 @@ mod tests {
         let parse = |text: &str| text.parse::<SocketAddr>().expect("address");
         let given = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"].map(parse);
         let turns = ["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"].map(parse);
-        assert_eq!(interleave(given.to_vec()), turns);
+        let mut race = Race::new(&target("x", 1), given.to_vec()).expect("addresses");
+        let taken: Vec<_> = std::iter::from_fn(|| race.take_next()).collect();
+        assert_eq!(taken, turns);
     }
 
     #[test]

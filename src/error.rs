@@ -257,11 +257,14 @@ pub fn system_text(error: &io::Error) -> String {
 /// Text that a script or a peer gave, without what would disturb a terminal or a log, and no longer
 /// than a host name can be (RFC 1035, section 2.3.4).
 pub fn printable(text: &str) -> String {
-    let escaped = |letter: char| match letter.is_control() {
-        true => letter.escape_default().to_string(),
-        false => letter.to_string(),
-    };
-    text.chars().take(255).map(escaped).collect()
+    let mut printable = String::with_capacity(text.len().min(255));
+    for letter in text.chars().take(255) {
+        match letter.is_control() {
+            true => printable.extend(letter.escape_default()),
+            false => printable.push(letter),
+        }
+    }
+    printable
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use mlua::{Lua, Table, Value};
+use mlua::{Lua, RegistryKey, Table, Value};
 
 use crate::connect::{Connect, Connected};
 use crate::deadline::Deadline;
@@ -20,8 +20,8 @@ use super::park::Sides;
 use super::work::{Underway, Work};
 use super::{debug, json, listener, poll, reading, writing};
 
-/// The registry's name for the connection that `connect` made last.
-const LAST: &str = "tcp.last";
+/// The connection that `connect` made last.
+struct Last(RegistryKey);
 
 type Function = fn(&mut Call<'_>) -> Result<Outcome>;
 
@@ -39,6 +39,9 @@ pub fn functions(lua: &Lua, safe: bool) -> mlua::Result<Table> {
     ];
     let codecs: [(&'static str, Function); 3] =
         [("array", json_array), ("decode", json_decode), ("encode", json_encode)];
+    if lua.app_data_ref::<Last>().is_none() {
+        lua.set_app_data(Last(lua.create_registry_value(Value::Nil)?));
+    }
     let table = table_of(lua, safe, &functions)?;
     let json = table_of(lua, safe, &codecs)?;
     json.raw_set("decode", json::decode_function(lua, json.raw_get("decode")?)?)?;
@@ -55,30 +58,52 @@ fn table_of(lua: &Lua, safe: bool, functions: &[(&'static str, Function)]) -> ml
     Ok(table)
 }
 
-impl Work for (Connect, Options) {
+/// A connect, and how its connection is wanted.
+struct Connecting {
+    connect: Connect,
+    manner: Manner,
+    is_tls: bool,
+}
+
+impl Work for Connecting {
     type Result = Connected;
 
     fn step(&mut self) -> error::Result<Step<Connected>> {
-        self.0.step()
+        self.connect.step()
+    }
+
+    fn label(&self) -> &str {
+        &self.manner.label
     }
 
     fn report(&self) -> Option<Report> {
-        self.0.report()
+        self.connect.report()
     }
 }
 
-impl Work for Resolve {
+/// A name that is looked up.
+struct Resolving {
+    resolve: Resolve,
+    label: String,
+}
+
+impl Work for Resolving {
     type Result = Vec<SocketAddr>;
 
     fn step(&mut self) -> error::Result<Step<Vec<SocketAddr>>> {
-        Resolve::step(self)
+        self.resolve.step()
+    }
+
+    fn label(&self) -> &str {
+        &self.label
     }
 }
 
 fn connect(call: &mut Call<'_>) -> Result<Outcome> {
     let outcome = establish(call, false)?;
     if let Outcome::Value(connection) = &outcome {
-        call.lua.set_named_registry_value(LAST, connection)?;
+        let mut last = call.lua.app_data_mut::<Last>().expect("set with the functions");
+        call.lua.replace_registry_value(&mut last.0, connection)?;
     }
     Ok(outcome)
 }
@@ -89,35 +114,28 @@ fn connect_tls(call: &mut Call<'_>) -> Result<Outcome> {
 
 fn establish(call: &mut Call<'_>, tls: bool) -> Result<Outcome> {
     let begin = |call: &Call<'_>| begin_connect(call, tls);
-    let (connected, underway) = match Underway::drive(call, begin)? {
+    let (connected, Underway { work, .. }) = match Underway::drive(call, begin)? {
         Ok(done) => done,
         Err(again) => return Ok(again),
     };
-    let Underway { work: (_, options), label, .. } = underway;
-    let manner = Manner {
-        safe: call.safe,
-        host: options.target.host,
-        label,
-        timeout: options.timeout,
-        json: options.json,
-    };
-    call.object(Connection::new(connected, manner, options.tls.is_some(), call.parking))
+    let Connecting { manner, is_tls, .. } = work;
+    call.object(Connection::new(connected, manner, is_tls, call.parking))
 }
 
-type Connecting = Underway<(Connect, Options)>;
-
-fn begin_connect(call: &Call<'_>, tls: bool) -> Result<Connecting> {
+fn begin_connect(call: &Call<'_>, is_tls: bool) -> Result<Underway<Connecting>> {
     let host = call.argument(1).string()?.to_string_lossy();
     let port = call.argument(2).integer(1, 65535)? as u16;
     let label = dial::label(&host, port);
     let mut options =
-        Options::new(host, port, tls).map_err(|error| error.during(call.name(), &label))?;
+        Options::new(host, port, is_tls).map_err(|error| error.during(call.name(), &label))?;
     options.apply(call.argument(3))?;
-    options.target.trace = call.parking.tracer().of(&label);
-    let deadline = Deadline::after(options.connect_timeout.unwrap_or(options.timeout));
-    let connect = Connect::start(options.target.clone(), options.tls.clone(), options.limits)
-        .map_err(|error| error.during(call.name(), &label))?;
-    Ok(Underway { work: (connect, options), deadline, label })
+    let Options { timeout, connect_timeout, limits, json, mut target, tls } = options;
+    target.trace = call.parking.tracer().of(&label);
+    let deadline = Deadline::after(connect_timeout.unwrap_or(timeout));
+    let manner = Manner { safe: call.safe, host: target.host.clone(), label, timeout, json };
+    let connect = Connect::start(target, tls, limits)
+        .map_err(|error| error.during(call.name(), &manner.label))?;
+    Ok(Underway { work: Connecting { connect, manner, is_tls }, deadline })
 }
 
 fn resolve(call: &mut Call<'_>) -> Result<Outcome> {
@@ -129,14 +147,14 @@ fn resolve(call: &mut Call<'_>) -> Result<Outcome> {
     Ok(Outcome::Value(Value::Table(call.lua.create_sequence_from(texts)?)))
 }
 
-fn begin_resolve(call: &Call<'_>) -> Result<Underway<Resolve>> {
+fn begin_resolve(call: &Call<'_>) -> Result<Underway<Resolving>> {
     let host = call.argument(1).string()?.to_string_lossy();
     let deadline = Deadline::after(call.argument(2).seconds_or(TIMEOUT)?);
     let label = printable(&host);
     let trace = call.parking.tracer().of(&label);
-    let work =
+    let resolve =
         Resolve::start(&host, trace.as_ref()).map_err(|error| error.during(call.name(), &label))?;
-    Ok(Underway { work, deadline, label })
+    Ok(Underway { work: Resolving { resolve, label }, deadline })
 }
 
 fn send(call: &mut Call<'_>) -> Result<Outcome> {
@@ -152,7 +170,10 @@ fn recv(call: &mut Call<'_>) -> Result<Outcome> {
 
 /// Does something with the connection that `connect` made last.
 fn on_last(call: &mut Call<'_>, sides: Sides, body: Method) -> Result<Outcome> {
-    let last: Value = call.lua.named_registry_value(LAST)?;
+    let last: Value = {
+        let last = call.lua.app_data_ref::<Last>().expect("set with the functions");
+        call.lua.registry_value(&last.0)?
+    };
     with(
         call.lua,
         Some(&last),

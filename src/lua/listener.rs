@@ -51,6 +51,10 @@ impl Work for (Bind, Manner) {
     fn step(&mut self) -> error::Result<Step<listen::Listener>> {
         self.0.step()
     }
+
+    fn label(&self) -> &str {
+        &self.1.label
+    }
 }
 
 pub fn listen(call: &mut Call<'_>) -> Result<Outcome> {
@@ -77,7 +81,7 @@ fn begin(call: &Call<'_>) -> Result<Underway<(Bind, Manner)>> {
     let manner = Manner {
         safe: call.safe,
         host: target.host.clone(),
-        label: label.clone(),
+        label,
         timeout: accepted.timeout,
         json: accepted.json,
     };
@@ -96,8 +100,8 @@ fn begin(call: &Call<'_>) -> Result<Underway<(Bind, Manner)>> {
             tracer: call.parking.tracer().clone(),
         })
     };
-    let bind = start().map_err(|error| error.during(call.name(), &label))?;
-    Ok(Underway { work: (bind, manner), deadline, label })
+    let bind = start().map_err(|error| error.during(call.name(), &manner.label))?;
+    Ok(Underway { work: (bind, manner), deadline })
 }
 
 type Method = fn(&mut Call<'_>, &mut Listener) -> Result<Outcome>;

@@ -36,8 +36,7 @@ pub struct Options {
 impl Options {
     /// The defaults for a host and a port, with TLS or without.
     pub fn new(host: String, port: u16, tls: bool) -> error::Result<Self> {
-        let server_name = server_name(&host)?;
-        let tls = tls.then(|| tls::Settings::new(server_name));
+        let tls = tls.then(|| server_name(&host).map(tls::Settings::new)).transpose()?;
         Ok(Self {
             timeout: TIMEOUT,
             connect_timeout: None,

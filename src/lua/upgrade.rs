@@ -19,6 +19,7 @@ struct Upgrade {
     limits: Limits,
     begun: f64,
     trace: Option<Trace>,
+    label: String,
 }
 
 impl Work for Upgrade {
@@ -27,6 +28,10 @@ impl Work for Upgrade {
     fn step(&mut self) -> error::Result<Step<Conn>> {
         let tls = ready!(self.handshake.step()?);
         Ok(Step::Done(Conn::new(traced(Box::new(tls), self.trace.take()), self.limits)))
+    }
+
+    fn label(&self) -> &str {
+        &self.label
     }
 
     fn report(&self) -> Option<Report> {
@@ -51,8 +56,9 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> 
         let client = client.expect("made where the work is not begun");
         let trace = this.conn.trace().or_else(|| call.parking.tracer().of(&this.manner.label));
         let handshake = client.handshake(this.conn.take_tcp()?, trace.as_ref())?;
-        let work = Upgrade { handshake, limits, begun: now(), trace };
-        Ok(Underway { work, deadline, label: this.manner.label.clone() })
+        let label = this.manner.label.clone();
+        let work = Upgrade { handshake, limits, begun: now(), trace, label };
+        Ok(Underway { work, deadline })
     };
     let (conn, Underway { work, .. }) = match Underway::drive(call, begin)? {
         Ok(done) => done,

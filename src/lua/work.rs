@@ -6,10 +6,10 @@ use std::mem;
 use mlua::Value;
 
 use crate::deadline::Deadline;
-use crate::error;
+use crate::error::{self, Error};
 use crate::step::Step;
 use crate::transport::tls::Report;
-use crate::wait::{Driven, drive};
+use crate::wait::{Driven, drive, go_on};
 
 use super::call::{Call, Failure, Outcome, Result};
 
@@ -17,6 +17,9 @@ pub trait Work: 'static {
     type Result;
 
     fn step(&mut self) -> error::Result<Step<Self::Result>>;
+
+    /// Whom messages name.
+    fn label(&self) -> &str;
 
     /// What is known of a peer whose certificate was refused.
     fn report(&self) -> Option<Report> {
@@ -28,8 +31,6 @@ pub trait Work: 'static {
 pub struct Underway<T> {
     pub work: T,
     pub deadline: Deadline,
-    /// Whom messages name.
-    pub label: String,
 }
 
 impl<T: Work> Underway<T> {
@@ -39,36 +40,46 @@ impl<T: Work> Underway<T> {
         call: &mut Call<'_>,
         begin: impl FnOnce(&Call<'_>) -> Result<Self>,
     ) -> Result<std::result::Result<(T::Result, Self), Outcome>> {
-        // Before the wait: once a signal has come, nothing may run that its handler would end.
-        if call.token.as_userdata().is_none() {
-            call.token = Value::UserData(call.lua.create_any_userdata(begin(call)?)?);
-        }
-        let token = call.token.as_userdata().expect("made above");
-        let driven = {
-            let mut underway = token.borrow_mut::<Self>()?;
-            drive(underway.deadline, call.parking.place(), || underway.work.step())
+        let place = call.parking.place();
+        let driven = match call.token.as_userdata() {
+            Some(token) => {
+                let mut underway = token.borrow_mut::<Self>()?;
+                drive(underway.deadline, place, || underway.work.step())
+            }
+            None => {
+                let mut underway = begin(call)?;
+                let wait = match underway.work.step() {
+                    // What is done at once needs no token.
+                    Ok(Step::Done(value)) => return Ok(Ok((value, underway))),
+                    Ok(Step::Wait(wait)) => wait,
+                    Err(error) => return Err(underway.failed(call, error)),
+                };
+                // Before the wait: once a signal has come, nothing may run that its handler would end.
+                let token = call.lua.create_any_userdata(underway)?;
+                call.token = Value::UserData(token.clone());
+                let mut underway = token.borrow_mut::<Self>()?;
+                go_on(wait, underway.deadline, place, || underway.work.step())
+            }
+        };
+        let again = |call: &mut Call<'_>, wait| {
+            Outcome::Again(mem::replace(&mut call.token, Value::Nil), wait)
         };
         let result = match driven {
-            Ok(Driven::Interrupted) => {
-                return Ok(Err(Outcome::Again(mem::replace(&mut call.token, Value::Nil), None)));
-            }
-            Ok(Driven::Parked(wait)) => {
-                return Ok(Err(Outcome::Again(
-                    mem::replace(&mut call.token, Value::Nil),
-                    Some(wait),
-                )));
-            }
+            Ok(Driven::Interrupted) => return Ok(Err(again(call, None))),
+            Ok(Driven::Parked(wait)) => return Ok(Err(again(call, Some(wait)))),
             Ok(Driven::Done(value)) => Ok(value),
             Err(error) => Err(error),
         };
         // Taken, so that a failure closes what the work has opened now, and not when it is collected.
-        let underway: Self = token.take()?;
+        let underway: Self = call.token.as_userdata().expect("made above").take()?;
         match result {
             Ok(value) => Ok(Ok((value, underway))),
-            Err(error) => {
-                let error = error.during(call.name(), &underway.label);
-                Err(Failure::from(error).reported(|| underway.work.report()))
-            }
+            Err(error) => Err(underway.failed(call, error)),
         }
+    }
+
+    fn failed(&self, call: &Call<'_>, error: Error) -> Failure {
+        let error = error.during(call.name(), self.work.label());
+        Failure::from(error).reported(|| self.work.report())
     }
 }

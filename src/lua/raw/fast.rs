@@ -1,4 +1,4 @@
-//! The fast halves of what scripts do a million times: reading and writing. They do without mlua, whose
+//! The fast halves of what scripts do a million times: reading, writing, and closing. They do without mlua, whose
 //! callbacks cost more than a packet that is there already, and leave to the full half (`reading`,
 //! `writing`) what is not plain: odd arguments, failures and their words, ends of streams, waits in loops of
 //! the script's own. A step can be made again, so a half may decline at any time.
@@ -46,6 +46,7 @@ enum Plan {
     /// A JSON value. A bad one is consumed where it is a packet's.
     Json(Ask, bool),
     Write(Queue),
+    Close,
 }
 
 /// Queues what is to be written. Refused: the full half says why.
@@ -62,7 +63,8 @@ impl From<Error> for Refused {
     }
 }
 
-static PLANS: [(&str, Plan); 14] = [
+static PLANS: [(&str, Plan); 15] = [
+    ("close", Plan::Close),
     ("json_packets", Plan::Json(ask_packet, true)),
     ("json_values", Plan::Json(ask_json, false)),
     ("packets", Plan::Text(ask_packet)),
@@ -123,7 +125,11 @@ unsafe fn try_operate(state: *mut lua_State) -> Ended {
     let Ok(this) = RefMut::filter_map(object, Option::as_deref_mut) else {
         return Ended::Declined;
     };
-    let sides = if let Plan::Write(_) = plan { Sides::WRITE } else { Sides::READ };
+    let sides = match plan {
+        Plan::Text(_) | Plan::Json(..) => Sides::READ,
+        Plan::Write(_) => Sides::WRITE,
+        Plan::Close => Sides::NONE,
+    };
     let mut call = Attempt { state, this, deadline, sides };
     if !call.is_plain() {
         return Ended::Declined;
@@ -136,6 +142,7 @@ unsafe fn try_operate(state: *mut lua_State) -> Ended {
                 call.read(*ask, |call, item| call.give_json(item, *is_packet))
             }
             Plan::Write(queue) => call.write(*queue),
+            Plan::Close => call.close(),
         }
     }
 }
@@ -228,9 +235,21 @@ impl Attempt<'_> {
                 Err(Refused::Raised) => return Ended::Raised,
             }
         }
-        if let Err(ended) = self.drive(Conn::step_flush) {
-            return ended;
+        match self.drive(Conn::step_flush) {
+            // SAFETY: as `Attempt` says.
+            Ok(()) => unsafe { self.done() },
+            Err(ended) => ended,
         }
+    }
+
+    unsafe fn close(&mut self) -> Ended {
+        self.this.conn.close();
+        // SAFETY: as `Attempt` says.
+        unsafe { self.done() }
+    }
+
+    /// Success without a value.
+    unsafe fn done(&self) -> Ended {
         // SAFETY: Lua has room for what a C function returns.
         unsafe {
             lua_pushboolean(self.state, 1);
