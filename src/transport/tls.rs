@@ -399,17 +399,21 @@ impl Tls {
 }
 
 impl Transport for Tls {
+    #[allow(unsafe_code)]
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
         ready!(self.step_handshake()?);
-        let filled = into.len();
-        into.resize(into.capacity().min(filled + RECORD), 0);
+        let spare = into.spare_capacity_mut();
+        let room = spare.len().min(RECORD);
         clear_errors();
-        let result = match self.stream.ssl_read(&mut into[filled..]) {
+        let result = match self.stream.ssl_read_uninit(&mut spare[..room]) {
             Err(error) if error.code() == ErrorCode::ZERO_RETURN => Ok(0),
             Err(error) if is_end(&error) && self.end.settings.ignore_truncation => Ok(0),
             other => other,
         };
-        into.truncate(filled + result.as_ref().copied().unwrap_or(0));
+        if let Ok(count) = result {
+            // SAFETY: OpenSSL has written so many bytes behind those that were there.
+            unsafe { into.set_len(into.len() + count) };
+        }
         self.step(result)
     }
 
