@@ -139,25 +139,15 @@ local function iterator(name, operation)
 end
 
 -- An iterator over the lines of blocks, which `refill` gives until it gives nil; `handed[1]` bytes of a block
--- are handed out, false where it is no longer true. Later Luas have it in C (raw/lines.rs).
+-- are handed out, false where it is no longer true. Later Luas have it in C (raw/lines.rs). A loop that LuaJIT
+-- compiles has the iterator within, as long as that comes to no loop of its own.
 local function lines(refill, handed)
   local byte, find, sub = string.byte, string.find, string.sub
-  local block = ""
-  return function()
-    while true do
-      local taken = handed[1]
-      local newline = taken and find(block, "\n", taken + 1, true)
-      if not newline then
-        block = refill()
-        if block == nil then
-          return nil
-        end
-        taken, newline = 0, find(block, "\n", 1, true)
-        if not newline then
-          handed[1] = #block
-          return block
-        end
-      end
+  local block
+  -- The line behind so many bytes; nil where no newline ends it, or the block is no longer true.
+  local function cut(taken)
+    local newline = find(block, "\n", taken + 1, true)
+    if newline then
       local to = newline - 1
       if to > taken and byte(block, to) == 13 then
         to = to - 1
@@ -169,6 +159,22 @@ local function lines(refill, handed)
         return line
       end
     end
+  end
+  return function()
+    local taken = handed[1]
+    local line = taken and cut(taken)
+    while not line do
+      block = refill()
+      if block == nil then
+        return nil
+      end
+      line = cut(0)
+      if not line and handed[1] then
+        handed[1] = #block
+        return block
+      end
+    end
+    return line
   end
 end
 lines = native.lines or lines
