@@ -1,0 +1,193 @@
+/* What no module for Lua can do without, as a module for Lua: a value that is sent has its table walked and
+ * its strings copied, but nothing is written as JSON; a value that is received has its table made, of strings
+ * that are known, without anything being read. The packets and the system calls are those of client.c.
+ *
+ *   least.connect(port, folder, tls)    one connection
+ *   least.model(name, value)            what is received is made like this value, what is sent is FOLDER/NAME.json
+ *   least.write(value)                  the packet with the id of the value
+ *   least.read()                        the next packet, as a value */
+
+#define _GNU_SOURCE
+#include "net.h"
+
+/* Of Lua's headers, which need not be installed, what is the same in all versions. */
+typedef struct lua_State lua_State;
+extern int lua_type(lua_State *, int), lua_next(lua_State *, int), lua_gettop(lua_State *);
+extern int lua_toboolean(lua_State *, int);
+extern const char *lua_tolstring(lua_State *, int, size_t *);
+extern double lua_tonumberx(lua_State *, int, int *);
+extern void lua_settop(lua_State *, int), lua_pushnil(lua_State *), lua_pushboolean(lua_State *, int);
+extern void lua_pushnumber(lua_State *, double), lua_createtable(lua_State *, int, int);
+extern void lua_pushlstring(lua_State *, const char *, size_t), lua_rawset(lua_State *, int);
+extern void lua_pushcclosure(lua_State *, int (*)(lua_State *), int), lua_setfield(lua_State *, int, const char *);
+enum { BOOLEAN = 1, NUMBER = 3, STRING = 4 };
+
+static struct stream stream;
+static struct packets in;
+static const char *folder;
+static char *packet, *id;
+static size_t length;
+
+/* A value as it is to be made, in the order of its parts. */
+static struct part {
+  int type, is_true, array, hash;
+  double number;
+  char *text;
+  size_t size;
+} parts[256];
+static int part_count, next_part;
+
+static char *path(const char *name, const char *extension) {
+  static char whole[4096];
+  snprintf(whole, sizeof whole, "%s/%s%s", folder, name, extension);
+  return whole;
+}
+
+static int connect_to(lua_State *state) {
+  int on = 1;
+  struct sockaddr_in address = {.sin_family = AF_INET,
+                                .sin_port = htons((uint16_t)lua_tonumberx(state, 1, NULL)),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  folder = strdup(lua_tolstring(state, 2, NULL));
+  stream.fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (stream.fd < 0 || setsockopt(stream.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
+      connect(stream.fd, (struct sockaddr *)&address, sizeof address) < 0)
+    fail("connect");
+  if (lua_toboolean(state, 3)) {
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    if (!context || SSL_CTX_load_verify_locations(context, path("root", ".pem"), NULL) != 1) fail("TLS");
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    stream.ssl = SSL_new(context);
+    SSL_set_fd(stream.ssl, stream.fd);
+    SSL_set_tlsext_host_name(stream.ssl, "localhost");
+    SSL_set1_host(stream.ssl, "localhost");
+    if (SSL_connect(stream.ssl) != 1) fail("SSL_connect");
+  }
+  in = (struct packets){&stream, memory(ROOM), 0, 0};
+  return 0;
+}
+
+/* Takes down the value at `index`, counted from the bottom of the stack. */
+static void take_down(lua_State *state, int index) {
+  expect(part_count < (int)(sizeof parts / sizeof *parts), "a value of fewer parts");
+  struct part *part = &parts[part_count++];
+  part->type = lua_type(state, index);
+  if (part->type == STRING) {
+    const char *text = lua_tolstring(state, index, &part->size);
+    part->text = memcpy(memory(part->size + 1), text, part->size);
+  } else if (part->type == NUMBER) {
+    part->number = lua_tonumberx(state, index, NULL);
+  } else if (part->type == BOOLEAN) {
+    part->is_true = lua_toboolean(state, index);
+  } else {
+    lua_pushnil(state);
+    int key = lua_gettop(state);
+    while (lua_next(state, index)) {
+      if (lua_type(state, key) == NUMBER) part->array++;
+      else part->hash++;
+      take_down(state, key);
+      take_down(state, key + 1);
+      lua_settop(state, key);
+    }
+  }
+}
+
+static int model(lua_State *state) {
+  packet = load_packet(path(lua_tolstring(state, 1, NULL), ".json"), &length);
+  id = find_id(packet, length);
+  take_down(state, 2);
+  return 0;
+}
+
+/* Looks at every part of the value on top of the stack, and copies it; gives where the next copy goes. */
+static char *walk(lua_State *state, char *out, int *number) {
+  size_t size;
+  const char *text;
+  double value;
+  switch (lua_type(state, -1)) {
+  case STRING:
+    text = lua_tolstring(state, -1, &size);
+    memcpy(out, text, size);
+    return out + size;
+  case NUMBER:
+    value = lua_tonumberx(state, -1, NULL);
+    if (value >= FIRST_ID) *number = (int)value;
+    memcpy(out, &value, sizeof value);
+    return out + sizeof value;
+  case BOOLEAN:
+    *out = (char)lua_toboolean(state, -1);
+    return out + 1;
+  }
+  lua_pushnil(state);
+  while (lua_next(state, -2)) {
+    if (lua_type(state, -2) == STRING) {
+      text = lua_tolstring(state, -2, &size);
+      memcpy(out, text, size);
+      out += size;
+    }
+    out = walk(state, out, number);
+    lua_settop(state, -2);
+  }
+  return out;
+}
+
+static int write_packet(lua_State *state) {
+  static char copy[ROOM];
+  int number = 0;
+  lua_settop(state, 1);
+  walk(state, copy, &number);
+  put_id(id, number);
+  write_all(&stream, packet, HEADER + length);
+  return 0;
+}
+
+/* Makes the next part, and what it is made of. */
+static void make(lua_State *state) {
+  const struct part *part = &parts[next_part++];
+  if (part->type == STRING) lua_pushlstring(state, part->text, part->size);
+  else if (part->type == NUMBER) lua_pushnumber(state, part->number);
+  else if (part->type == BOOLEAN) lua_pushboolean(state, part->is_true);
+  else {
+    lua_createtable(state, part->array, part->hash);
+    for (int left = part->array + part->hash; left > 0; left--) {
+      make(state);
+      make(state);
+      lua_rawset(state, -3);
+    }
+  }
+}
+
+static int read_packet(lua_State *state) {
+  size_t got;
+  if (!next_packet(&in, &got)) fail("a packet");
+  next_part = 0;
+  make(state);
+  return 1;
+}
+
+static int read_answer(lua_State *state) {
+  char answer[6];
+  expect(read_some(&stream, answer, sizeof answer) == 6, "the answer");
+  lua_pushlstring(state, answer, 5);
+  return 1;
+}
+
+static int close_it(lua_State *state) {
+  (void)state;
+  close_stream(&stream);
+  return 0;
+}
+
+int luaopen_least(lua_State *state) {
+  static const struct {
+    const char *name;
+    int (*function)(lua_State *);
+  } functions[] = {{"connect", connect_to}, {"model", model},       {"write", write_packet},
+                   {"read", read_packet},   {"answer", read_answer}, {"close", close_it}};
+  lua_createtable(state, 0, 6);
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+    lua_pushcclosure(state, functions[i].function, 0);
+    lua_setfield(state, -2, functions[i].name);
+  }
+  return 1;
+}
