@@ -265,8 +265,10 @@ describe("json", function()
         local plain = ("x"):rep(length)
         same('"' .. plain .. '"')
         for at = 0, length do
-          for _, special in ipairs { [[\"]], [[\\]], [[\n]], "é", "\127" } do
-            same('"' .. plain:sub(1, at) .. special .. plain:sub(at + 1) .. '"')
+          for _, special in ipairs { [[\"]], [[\\]], [[\n]], [[\u001f]], " ", "!", "#", "[", "]", "é", "\127" } do
+            local text = '"' .. plain:sub(1, at) .. special .. plain:sub(at + 1) .. '"'
+            same(text)
+            same("{" .. text .. ":1}")
           end
         end
       end

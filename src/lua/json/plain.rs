@@ -18,25 +18,59 @@ pub fn end(bytes: &[u8], mut at: usize) -> usize {
     at + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
-/// Whether all of `bytes` is plain ASCII. The last chunk overlaps the one before it, for most strings are
-/// too short to leave a rest to a loop of its own.
+/// Copies `bytes` in the same go in which it looks whether all of it is plain ASCII. If not, the copy may
+/// have a part of it only. Pieces overlap, for most strings are too short to leave a rest to a loop of its own.
+///
+/// # Safety
+/// `to` has room for as many bytes.
 #[inline]
-pub fn is_ascii(bytes: &[u8]) -> bool {
-    let (chunks, _) = bytes.as_chunks();
-    if let Some(last) = bytes.last_chunk() {
-        return chunks.iter().chain([last]).all(|chunk| is_ascii_word(u64::from_le_bytes(*chunk)));
+pub unsafe fn copy_ascii(bytes: &[u8], to: *mut u8) -> bool {
+    let (chunks, _) = bytes.as_chunks::<8>();
+    // SAFETY: the caller's; each piece is written as far from `to` as it stands from the front of `bytes`.
+    unsafe {
+        if let Some(last) = bytes.last_chunk::<8>() {
+            for (at, chunk) in chunks.iter().enumerate() {
+                if !is_ascii_word(u64::from_le_bytes(*chunk)) {
+                    return false;
+                }
+                to.add(8 * at).cast::<[u8; 8]>().write(*chunk);
+            }
+            to.add(bytes.len() - 8).cast::<[u8; 8]>().write(*last);
+            return is_ascii_word(u64::from_le_bytes(*last));
+        }
+        if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+            to.cast::<[u8; 4]>().write(*first);
+            to.add(bytes.len() - 4).cast::<[u8; 4]>().write(*last);
+            let word =
+                u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
+            return is_ascii_word(word);
+        }
+        let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return true };
+        let middle = bytes.len() / 2;
+        to.write(*first);
+        to.add(middle).write(bytes[middle]);
+        to.add(bytes.len() - 1).write(*last);
+        is_ascii_word(u64::from_le_bytes([
+            *first,
+            bytes[middle],
+            *last,
+            b' ',
+            b' ',
+            b' ',
+            b' ',
+            b' ',
+        ]))
     }
-    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let word =
-            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
-        return is_ascii_word(word);
-    }
-    bytes.iter().all(|byte| matches!(byte, 0x20..0x80) && !matches!(byte, b'"' | b'\\'))
 }
 
+/// Of bytes without a high bit, each difference has one where it went below 0; what it borrows then does
+/// no harm.
 #[inline]
 fn is_ascii_word(word: u64) -> bool {
-    special(word) | word & HIGH == 0
+    let control = word.wrapping_sub(ONES * 0x20);
+    let quote = (word ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
+    let backslash = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
+    (word | control | quote | backslash) & HIGH == 0
 }
 
 /// The high bit of the lowest quote, backslash or control character, if there is one; bits above it may

@@ -115,12 +115,12 @@ impl Walk<'_> {
     /// An object whose first key and value are on the stack.
     unsafe fn object(&mut self, depth: usize) -> Walked {
         let (state, table, key) = self.table_slots(depth);
-        self.raw(b"{")?;
+        let mut is_first = true;
         // SAFETY: as `Walk` says.
         unsafe {
             loop {
                 match lua_type(state, key) {
-                    LUA_TSTRING => self.name(depth)?,
+                    LUA_TSTRING => self.name(depth, is_first)?,
                     LUA_TNUMBER => return self.stop(depth, Reason::Mixed),
                     _ => return self.stop(depth, Reason::Key),
                 }
@@ -129,16 +129,16 @@ impl Walk<'_> {
                 if lua_next(state, table) == 0 {
                     return self.raw(b"}");
                 }
-                self.raw(b",")?;
+                is_first = false;
             }
         }
     }
 
-    unsafe fn name(&mut self, depth: usize) -> Walked {
+    unsafe fn name(&mut self, depth: usize, is_first: bool) -> Walked {
         let (state, _, key) = self.table_slots(depth);
         // SAFETY: as `Walk` says.
         let name = unsafe { bytes_at(state, key) };
-        match write::string(self.out, name).and_then(|()| write::raw(self.out, b":")) {
+        match write::name(self.out, is_first, name) {
             Ok(()) => Ok(()),
             Err(Unwritable::NotUtf8) => self.stop(depth, Reason::NameNotUtf8),
             Err(why) => self.stop(depth, Reason::Unwritable(why)),

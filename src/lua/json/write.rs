@@ -24,24 +24,54 @@ impl From<TryReserveError> for Unwritable {
 #[inline]
 pub fn raw(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Unwritable> {
     if out.capacity() - out.len() < bytes.len() {
-        out.try_reserve(bytes.len())?;
+        grow(out, bytes.len())?;
     }
     out.extend_from_slice(bytes);
     Ok(())
 }
 
 /// Appends `bytes` in quotes, with the escapes that JSON demands and no others.
-#[inline]
 pub fn string(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Unwritable> {
-    raw(out, b"\"")?;
-    if plain::is_ascii(bytes) {
-        raw(out, bytes)?;
-    } else {
-        escaped(out, bytes)?;
-    }
-    raw(out, b"\"")
+    between(out, b"\"", bytes, b"\"")
 }
 
+/// Appends the name of an object's member: its first, or one that follows another.
+pub fn name(out: &mut Vec<u8>, is_first: bool, bytes: &[u8]) -> Result<(), Unwritable> {
+    between(out, if is_first { b"{\"" } else { b",\"" }, bytes, b"\":")
+}
+
+#[inline(always)]
+fn between<const FRONT: usize, const BACK: usize>(
+    out: &mut Vec<u8>,
+    front: &[u8; FRONT],
+    bytes: &[u8],
+    back: &[u8; BACK],
+) -> Result<(), Unwritable> {
+    let (start, size) = (out.len(), FRONT + bytes.len() + BACK);
+    if out.capacity() - start < size {
+        grow(out, size)?;
+    }
+    // SAFETY: there is room for all three, and they are written when the length is set.
+    unsafe {
+        let to = out.as_mut_ptr().add(start);
+        to.cast::<[u8; FRONT]>().write(*front);
+        if plain::copy_ascii(bytes, to.add(FRONT)) {
+            to.add(FRONT + bytes.len()).cast::<[u8; BACK]>().write(*back);
+            out.set_len(start + size);
+            return Ok(());
+        }
+    }
+    raw(out, front)?;
+    escaped(out, bytes)?;
+    raw(out, back)
+}
+
+#[cold]
+fn grow(out: &mut Vec<u8>, size: usize) -> Result<(), TryReserveError> {
+    out.try_reserve(size)
+}
+
+#[inline(never)]
 fn escaped(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Unwritable> {
     simdutf8::basic::from_utf8(bytes).map_err(|_| Unwritable::NotUtf8)?;
     let mut run = 0;
