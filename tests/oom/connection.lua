@@ -1,5 +1,5 @@
--- Fails each allocation of reads and writes in turn: what was not read is still there, and what was not
--- written was not sent. See sweep.lua; run by tests/oom/run.
+-- Fails each allocation of reads, writes and a connect in turn: what was not read is still there, and what was
+-- not written was not sent. See sweep.lua; run by tests/oom/run.
 
 local tcp = require "tcp"
 
@@ -35,6 +35,20 @@ local function came()
   return peer:read_until "|"
 end
 
+local function connect()
+  tcp.connect("127.0.0.1", listener:port(), 5):close()
+  return "connected"
+end
+
+-- Takes those that a connect has left, whether it was right or not.
+local function accept_all()
+  local ok, accepted
+  repeat
+    ok, accepted = pcall(listener.accept, listener, 0)
+    if ok then accepted:close() end
+  until not ok
+end
+
 -- Iterators go on where they were.
 local lines, packets = conn:lines(), conn:json_packets()
 
@@ -52,4 +66,5 @@ require "sweep" {
   { "write_packet", function() conn:write_packet(head) end, came },
   { "write_json_packet", function() conn:write_json_packet(value) end, came },
   { "write_json", function() conn:write_json(value) end, came },
+  { "connect and close", connect, nil, accept_all },
 }
