@@ -21,9 +21,9 @@ use crate::step::{Wait, Want};
 /// Events taken in one turn.
 const EVENTS: usize = 1024;
 
-/// What a turn or a close names a wait by: a running number and the descriptor.
+/// What a turn or a close names a wait by: the descriptor, and below it a running number. In that order a
+/// table of Lua's spreads them: the other way round they share few places of its hash.
 pub type Ticket = u64;
-const DESCRIPTORS: u64 = 1 << 21;
 const NUMBERS: u64 = 1 << 32;
 
 pub struct Poller {
@@ -108,7 +108,7 @@ impl Poller {
             (slot.can_read, slot.can_write, slot.is_ended) = (false, false, false);
         }
         self.last = (self.last + 1) % NUMBERS;
-        let ticket = self.last * DESCRIPTORS + index as u64;
+        let ticket = index as u64 * NUMBERS + self.last;
         let can = match wait.want {
             Want::Read => std::mem::take(&mut slot.can_read) || slot.is_ended,
             Want::Write => std::mem::take(&mut slot.can_write),
@@ -128,7 +128,7 @@ impl Poller {
 
     /// Ends a wait that is not over: what it was for.
     pub fn unwatch(&mut self, ticket: Ticket) -> Option<Wait> {
-        let slot = self.slots.get_mut((ticket % DESCRIPTORS) as usize)?;
+        let slot = self.slots.get_mut((ticket / NUMBERS) as usize)?;
         let at = slot.waits.iter().position(|(other, _)| *other == ticket)?;
         self.waits -= 1;
         Some(slot.waits.swap_remove(at).1)
