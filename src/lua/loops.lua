@@ -1,8 +1,8 @@
 -- The event loops that `tcp.use` knows: for each a function that gives
---   inside()                  whether a coroutine of the loop is running, which may yield to it
+--   inside()                  the coroutine that runs, if it may yield to the loop
 --   wait(fd, mode, seconds)   yields until the descriptor is ready ("r" or "w") or the time is up
 --   close(fd)                 has the loop forget a descriptor; who waits for it goes on
---   is_polled                 where `wait` takes a ticket of the poller's and seconds instead
+--   is_polled                 where `wait` takes a ticket of the poller's, seconds and the coroutine instead
 -- or nil and why there is none. Who waits asks again and again: a wait may end early.
 
 local native = ...
@@ -15,21 +15,23 @@ local loops = {}
 
 local function in_coroutine()
   local coroutine, is_main = running()
-  return coroutine ~= nil and not is_main
+  return not is_main and coroutine
 end
 
--- In which loop a coroutine waits by way of the poller, until a turn ends its wait, which may be another's;
--- and those whom nobody else keeps, by ticket.
-local home = setmetatable({}, { __mode = "k" })
-local kept = {} -- luacheck: ignore 241
+-- In which loop a coroutine waits by way of the poller, until a turn ends its wait, which may be another's:
+-- those whom nobody else keeps, and those of a loop that is their owner.
+local kept, owned = {}, setmetatable({}, { __mode = "k" })
 
--- A loop that watches one descriptor for all waits, the poller's: its `wait(ticket, seconds)` is told when
--- a turn is due if that is sooner than it knew. `arm(seconds)` is to have the loop call `turn` when the
--- poller can be read, and in so many seconds if given; `disarm()` ends that. `pause()` yields until
--- `go_on(coroutine)`; `is_owner` says that the loop itself keeps its coroutines, or has dropped them.
+-- A loop that watches one descriptor for all waits, the poller's: its `wait` is told when a turn is due if
+-- that is sooner than it knew. `arm(seconds)` is to have the loop call `turn` when the poller can be read,
+-- and in so many seconds if given; `disarm()` ends that. `pause()` yields until `go_on(coroutine)`;
+-- `is_owner` says that the loop itself keeps its coroutines, or has dropped them; `is_turning`, that `turn` is
+-- being called, which arms the loop at its end.
 local function polled(loop)
   -- Who waits, by ticket, which keeps nobody.
   local _, poller, waiting = native.poller()
+  local home = loop.is_owner and owned or kept
+  loop.home = home
 
   local function settle()
     local _, count, seconds = native.due(nil)
@@ -47,7 +49,7 @@ local function polled(loop)
       all[#all + 1] = this
     end
     for i = 1, #all do
-      local its = home[all[i]]
+      local its = kept[all[i]] or owned[all[i]]
       if its and status(all[i]) == "suspended" then
         its.go_on(all[i])
       end
@@ -62,26 +64,27 @@ local function polled(loop)
     for i = 1, #tickets do
       local ticket = tickets[i]
       local this = waiting[ticket]
-      local its = this and home[this]
+      local its = this and (kept[this] or owned[this])
       if its and status(this) == "suspended" then
-        home[this] = nil
+        its.home[this] = nil
         its.go_on(this)
       else
-        waiting[ticket], kept[ticket] = nil, nil
+        waiting[ticket] = nil
+        if its then
+          its.home[this] = nil
+        end
       end
     end
     settle()
   end
 
-  function loop.wait(ticket, seconds)
-    local this = running()
+  function loop.wait(ticket, seconds, this)
     waiting[ticket], home[this] = this, loop
-    if not loop.is_owner then
-      kept[ticket] = this
+    if seconds or not loop.is_turning then
+      loop.arm(seconds)
     end
-    loop.arm(seconds)
     loop.pause()
-    waiting[ticket], kept[ticket] = nil, nil
+    waiting[ticket] = nil
     if home[this] then
       -- Resumed, but not for a turn's sake.
       home[this] = nil
@@ -113,7 +116,7 @@ function loops.cqueues()
 
   function loop.inside()
     local _, is_its_own = cqueues.running()
-    return is_its_own
+    return is_its_own and running()
   end
 
   local function watcher(controller)
@@ -191,7 +194,9 @@ function loops.luv()
   local is_armed, failure = false, nil
 
   local function turn()
+    loop.is_turning = true
     loop.turn()
+    loop.is_turning = false
     if failure then
       local message = failure
       failure = nil

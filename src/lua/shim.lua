@@ -19,12 +19,13 @@ local loops = {}
 
 -- Waits as an operation asked for: in a coroutine of the loop by yielding to it, else here.
 local function wait(token, fd, writes, seconds)
-  if not (loop and loop.inside()) then
+  local this = loop and loop.inside()
+  if not this then
     native.wait(nil, fd, writes, seconds)
     return
   end
   if writes == nil then
-    loop.wait(fd, seconds)
+    loop.wait(fd, seconds, this)
     return
   end
   local close = loop.close
