@@ -9,8 +9,10 @@ use rustix::io::Errno;
 
 use crate::error::Result;
 
-/// Memory of more than this is not kept for the next buffer, in bytes.
-const IDLE: usize = 256 * 1024;
+/// The most memory that is kept for the next buffer, in bytes.
+const SMALL: usize = 256 * 1024;
+/// The most that is kept for the next one that grows beyond that.
+const LARGE: usize = 16 * 1024 * 1024;
 
 /// Where the first byte stands in its memory. In a string of Lua's it stands there, too; where both are alike,
 /// glibc copies a gigabyte in two thirds of the time.
@@ -20,6 +22,8 @@ thread_local! {
     /// The memory of the buffer that was emptied last, for the next to be filled: thousands of idle
     /// connections need none, and a busy one does not have it allocated for each packet.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// Likewise of a large one: what a large buffer costs is most of all its fresh pages.
+    static SPARE_LARGE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 #[derive(Debug, Default)]
@@ -54,9 +58,12 @@ impl Buffer {
         if self.is_empty() {
             let mut bytes = mem::take(&mut self.bytes);
             self.start = 0;
-            if (1..=IDLE).contains(&bytes.capacity()) {
-                bytes.clear();
-                SPARE.set(bytes);
+            bytes.clear();
+            match bytes.capacity() {
+                0 => {}
+                ..=SMALL => SPARE.set(bytes),
+                ..=LARGE => SPARE_LARGE.set(bytes),
+                _ => drop(bytes),
             }
         }
     }
@@ -69,7 +76,7 @@ impl Buffer {
         read: impl FnOnce(&mut Vec<u8>) -> Result<T>,
     ) -> Result<Result<T>> {
         let is_full = self.bytes.capacity() - self.bytes.len() < room;
-        if !is_full || self.len() <= IDLE {
+        if !is_full || self.len() <= SMALL {
             let result = read(self.spare(room)?);
             self.settle();
             return Ok(result);
@@ -94,7 +101,16 @@ impl Buffer {
             self.bytes = SPARE.take();
         }
         let is_new = self.bytes.is_empty();
-        reserve(&mut self.bytes, if is_new { HEAD + room } else { room })?;
+        let room = if is_new { HEAD + room } else { room };
+        let size = self.bytes.len() + room;
+        if size > self.bytes.capacity().max(SMALL) {
+            let mut large = SPARE_LARGE.take();
+            if large.capacity() >= size {
+                large.extend_from_slice(&self.bytes);
+                self.bytes = large;
+            }
+        }
+        reserve(&mut self.bytes, room)?;
         if is_new {
             self.bytes.resize(HEAD, 0);
             self.start = HEAD;
@@ -141,7 +157,7 @@ mod tests {
     #[test]
     fn a_full_buffer_grows_when_more_has_come() {
         let mut buffer = Buffer::default();
-        let full = buffer.spare(2 * IDLE).expect("memory");
+        let full = buffer.spare(2 * SMALL).expect("memory");
         full.resize(full.capacity(), 7);
         let (size, capacity) = (buffer.len(), buffer.bytes.capacity());
         for text in ["", "more"] {
@@ -176,14 +192,27 @@ mod tests {
     }
 
     #[test]
-    fn large_idle_memory_is_given_back() {
+    fn large_idle_memory_is_for_the_next_that_is_large() {
         let mut buffer = Buffer::default();
-        buffer.spare(2 * IDLE).expect("memory").resize(HEAD + 2 * IDLE, 0);
-        buffer.consume(2 * IDLE - 1);
-        assert!(buffer.bytes.capacity() >= 2 * IDLE);
+        let bytes = buffer.spare(2 * SMALL).expect("memory");
+        bytes.resize(HEAD + 2 * SMALL, 0);
+        let at = bytes.as_ptr();
+        buffer.consume(2 * SMALL - 1);
+        assert!(buffer.bytes.capacity() >= 2 * SMALL);
         buffer.consume(1);
         assert_eq!(buffer.bytes.capacity(), 0);
-        assert!(SPARE.take().capacity() < 2 * IDLE);
+        assert_ne!(buffer.spare(1000).expect("memory").as_ptr(), at);
+        buffer.spare(1000).expect("memory").extend_from_slice(b"abc");
+        assert_eq!(buffer.spare(SMALL).expect("memory").as_ptr(), at);
+        assert_eq!(buffer.filled(), b"abc");
+    }
+
+    #[test]
+    fn huge_idle_memory_is_given_back() {
+        let mut buffer = Buffer::default();
+        buffer.spare(LARGE + 1).expect("memory").resize(HEAD + 1, 0);
+        buffer.consume(1);
+        assert_eq!((buffer.bytes.capacity(), SPARE_LARGE.take().capacity()), (0, 0));
     }
 
     #[test]
