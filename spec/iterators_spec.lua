@@ -222,6 +222,31 @@ describe("lines", function()
     assert.is_nil(loops[3]())
   end)
 
+  it("are all there where a finalizer takes one in the midst of another", function()
+    local conn = helper.connect [[ c.send(b"one\ntwo\nthree\nfour\n") ]]
+    local sub, lines, taken = string.sub, nil, nil
+    -- Where the iterator is in Lua, it makes a line by this, and memory may be collected for it.
+    string.sub = function(...) -- luacheck: ignore 122
+      local line = sub(...)
+      if not taken then
+        taken = {}
+        taken[1] = lines()
+      end
+      return line
+    end
+    lines = conn:lines()
+    local given = {}
+    local ok, message = pcall(function()
+      for line in lines do
+        given[#given + 1] = line
+      end
+    end)
+    string.sub = sub -- luacheck: ignore 122
+    assert(ok, message)
+    if taken then table.insert(given, 1, taken[1]) end
+    assert.same({ "one", "two", "three", "four" }, given)
+  end)
+
   it("count only what was handed out", function()
     local conn = helper.connect [[ c.send(b"one\ntwo\nthree") ]]
     assert.equal(conn, (tcp.poll({ conn }, nil, 3))[1])

@@ -112,6 +112,49 @@ describe("loading", function()
     end
   end)
 
+  it("has words for finalizers older than it, which run when it has ended", function()
+    local peer = helper.listen [[ c.hold() ]]
+    local said = run(([[
+      local act
+      local function finalize()
+        local ok, message = pcall(act)
+        io.write(tostring(ok), " ", tostring(message), "\n")
+      end
+      local older
+      if newproxy then
+        older = newproxy(true)
+        getmetatable(older).__gc = finalize
+      else
+        older = setmetatable({}, { __gc = finalize })
+      end
+      _G.kept = older
+      local tcp, safe = require "tcp", require "tcp.safe"
+      local conn, listener = tcp.connect("127.0.0.1", %d, 3), tcp.listen("127.0.0.1", 0)
+      local lines, packets, clients = conn:lines(), conn:json_packets(), listener:connections()
+      local source, sink = conn:source(), conn:sink()
+      local calls = {
+        function() conn:send "x" end, function() conn:read(1) end, function() conn:info() end,
+        function() tostring(conn) end, function() conn:lines() end, function() return lines() end,
+        function() return packets() end, function() return clients() end, function() return source() end,
+        function() return sink "x" end, function() listener:port() end, function() tcp.resolve "127.0.0.1" end,
+        function() tcp.connect("127.0.0.1", 1) end, function() safe.connect("127.0.0.1", 1) end,
+        function() tcp.recv() end, function() tcp.use(nil) end, function() tcp.poll({}, nil, 0) end,
+        function() tcp.json.encode {} end, function() tcp.json.decode "" end, function() tcp.json.array {} end,
+      }
+      function act()
+        conn:close()
+        listener:close()
+        for i, call in ipairs(calls) do
+          local ok, message = pcall(call)
+          if ok or not tostring(message):find "this Lua state is being closed" then
+            return i .. " " .. tostring(message)
+          end
+        end
+      end
+    ]]):format(peer.port))
+    assert.equal("true nil\n", said)
+  end)
+
   local clients = [[
     local function client(path, cpath, port)
       package.path, package.cpath = path, cpath

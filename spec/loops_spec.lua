@@ -97,11 +97,15 @@ describe("use", function()
     fd = listener:fd()
     listener:close()
     assert.equal(fd, closed[2])
-    -- What a connect waits for may be closed by its next step.
-    closed = {}
-    coroutine.wrap(function() conn = tcp.connect("localhost", helper.listen([[ c.hold() ]]).port) end)()
-    assert.is_true(waits > 0 and #closed == waits)
-    conn:close()
+    -- What a connect waits for may be closed by its next step. A name may be found before it has to wait.
+    for _ = 1, 50 do
+      closed, waits = {}, 0
+      coroutine.wrap(function() conn = tcp.connect("localhost", helper.listen([[ c.hold() ]]).port) end)()
+      assert.equal(waits, #closed)
+      conn:close()
+      if waits > 0 then break end
+    end
+    assert.is_true(waits > 0)
   end)
 
   it("raises in the caller what a loop raises", function()

@@ -56,15 +56,8 @@ impl Buffer {
     /// Gives the memory back if the buffer is empty.
     pub fn settle(&mut self) {
         if self.is_empty() {
-            let mut bytes = mem::take(&mut self.bytes);
             self.start = 0;
-            bytes.clear();
-            match bytes.capacity() {
-                0 => {}
-                ..=SMALL => SPARE.set(bytes),
-                ..=LARGE => SPARE_LARGE.set(bytes),
-                _ => drop(bytes),
-            }
+            keep(mem::take(&mut self.bytes));
         }
     }
 
@@ -107,7 +100,7 @@ impl Buffer {
             let mut large = SPARE_LARGE.take();
             if large.capacity() >= size {
                 large.extend_from_slice(&self.bytes);
-                self.bytes = large;
+                keep(mem::replace(&mut self.bytes, large));
             }
         }
         reserve(&mut self.bytes, room)?;
@@ -116,6 +109,17 @@ impl Buffer {
             self.start = HEAD;
         }
         Ok(&mut self.bytes)
+    }
+}
+
+/// Keeps memory for the next buffer.
+fn keep(mut bytes: Vec<u8>) {
+    bytes.clear();
+    match bytes.capacity() {
+        0 => {}
+        ..=SMALL => SPARE.set(bytes),
+        ..=LARGE => SPARE_LARGE.set(bytes),
+        _ => drop(bytes),
     }
 }
 

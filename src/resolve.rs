@@ -101,7 +101,7 @@ fn texts(addresses: &[SocketAddr]) -> String {
 
 /// The name as DNS has it (RFC 5890): names with other than ASCII letters are converted.
 pub fn ascii(host: &str) -> Result<String> {
-    if host.is_empty() || host.contains('\0') {
+    if host.is_empty() || host.starts_with('.') || host.contains('\0') {
         return Err(Error::new(Code::Dns, "not a name"));
     }
     if let Some(why) = mistaken(host) {

@@ -40,7 +40,8 @@ pub fn functions(lua: &Lua, safe: bool) -> mlua::Result<Table> {
     let codecs: [(&'static str, Function); 3] =
         [("array", json_array), ("decode", json_decode), ("encode", json_encode)];
     if lua.app_data_ref::<Last>().is_none() {
-        lua.set_app_data(Last(lua.create_registry_value(Value::Nil)?));
+        // No nil: the registry has a place for it from now on, and later ones only take it.
+        lua.set_app_data(Last(lua.create_registry_value(false)?));
     }
     let table = table_of(lua, safe, &functions)?;
     let json = table_of(lua, safe, &codecs)?;

@@ -59,7 +59,8 @@ local function polled(loop)
   function loop.turn()
     local ok, tickets = native.turn(nil)
     if not ok then
-      return wake()
+      wake()
+      return settle()
     end
     for i = 1, #tickets do
       local ticket = tickets[i]

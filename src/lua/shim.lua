@@ -53,15 +53,36 @@ if type(jit) == "table" then
   jit.off(resume)
 end
 
+-- The state is being closed: what finalizers of older objects may still call, has nothing behind it any more.
+local is_over = false
+local OVER = "this Lua state is being closed"
+
+-- Sees the end come before the native functions go that are there by now: what is made last goes first. For
+-- as long as it is kept.
+local function watch()
+  local function over()
+    is_over = true
+  end
+  if newproxy then -- luacheck: ignore 113
+    local proxy = newproxy(true) -- luacheck: ignore 113
+    getmetatable(proxy).__gc = over
+    return proxy
+  end
+  return setmetatable({}, { __gc = over })
+end
+
 -- Raises a failure at `level`, seen from the caller. There may be no memory for its words.
 local function raise(how, message, level)
   error(message or "not enough memory", how == "pass" and 0 or level + 1)
 end
 
--- The public face of a native operation, of which one has two results. No tail call: the caller's line
--- would be lost.
-local function public(operation, has_two)
+-- The public face of a native operation, of which one has two results, and one is done when the state is over.
+-- No tail call: the caller's line would be lost.
+local function public(operation, has_two, is_close)
   return function(...)
+    if is_over then
+      return is_close or raise("throw", OVER, 2)
+    end
     local ok, a, b, c, d = operation(nil, ...)
     if ok == nil then
       ok, a, b, c, d = resume(operation, a, b, c, d, ...)
@@ -102,7 +123,7 @@ announce(native.listener)
 local function publish(operations)
   local published = {}
   for name, operation in pairs(operations) do
-    published[name] = public(operation)
+    published[name] = public(operation, false, name == "close")
   end
   return published
 end
@@ -114,6 +135,9 @@ local methods = publish(operations)
 
 -- Raises where the self of a method that is made here is no connection, or a closed one.
 local function check_self(name, self)
+  if is_over then
+    raise("throw", OVER, 3)
+  end
   local ok, how, message = native.checks[name](nil, self)
   if not ok then
     raise(how, message, 3)
@@ -127,6 +151,9 @@ local function iterator(name, operation)
     check_self(name, self)
     local max = ...
     return function()
+      if is_over then
+        raise("throw", OVER, 2)
+      end
       local ok, a, b, c, d = operation(nil, self, max)
       if ok == nil then
         ok, a, b = resume(operation, a, b, c, d, self, max)
@@ -170,7 +197,7 @@ local function lines(refill, handed)
         return nil
       end
       line = cut(0)
-      if not line and handed[1] then
+      if not line and handed[1] == 0 then
         handed[1] = #block
         return block
       end
@@ -186,6 +213,9 @@ function methods.lines(self, max)
   check_self("lines", self)
   local operation, handed = operations.lines, { false }
   return lines(function()
+    if is_over then
+      raise("throw", OVER, 3)
+    end
     local ok, a, b, c, d = operation(nil, self, max, handed)
     if ok == nil then
       ok, a, b = resume(operation, a, b, c, d, self, max, handed)
@@ -204,6 +234,9 @@ end
 -- What LTN12 makes of a call: its value, or nil and a message. What is no failure of ours has no code,
 -- and is raised at the line of whoever calls the source or the sink.
 local function attempt(operation, ...)
+  if is_over then
+    raise("throw", OVER, 3)
+  end
   local ok, a, b, code = resume(operation, nil, nil, nil, nil, ...)
   if ok then
     return a
@@ -246,6 +279,9 @@ local listener = publish(native.listener)
 function listener.connections(self)
   local accept = native.listener.accept
   return function()
+    if is_over then
+      raise("throw", OVER, 2)
+    end
     local ok, a, b, c = resume(accept, nil, nil, nil, nil, self)
     if not ok and c ~= "closed" then
       raise(a, b, 2)
@@ -259,6 +295,9 @@ end
 -- A codec never waits, and takes options at most: no need for `public`.
 local function codec(operation)
   return function(value, options)
+    if is_over then
+      raise("throw", OVER, 2)
+    end
     local ok, a, b, c = operation(nil, value, options)
     if ok then
       return a
@@ -272,8 +311,11 @@ end
 -- The names that the module's first scripts call without saying where they are from.
 local globals = { "connect", "connect_tls", "send", "recv" }
 
+local watches = {} -- luacheck: ignore 241
+
 -- What `require` gives, made of native functions; `success` is what one without a value gives.
 local function module(title, functions, success)
+  watches[title] = watch()
   local json = functions.json
   functions.json = nil
   local tcp = publish(functions)
@@ -286,6 +328,9 @@ local function module(title, functions, success)
     encode = codec(json.encode),
   }
   function tcp.use(which)
+    if is_over then
+      raise("throw", OVER, 2)
+    end
     local chosen, why
     if which ~= nil then
       choose = choose or native.loops(native)

@@ -1,5 +1,5 @@
 //! Work that is not a connection's own and may take longer than the interpreter can be kept waiting:
-//! connecting, resolving, upgrading. It lives in the token of its call.
+//! connecting, resolving, upgrading. What is not done at once lives in the token of its call.
 
 use std::mem;
 

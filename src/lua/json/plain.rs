@@ -1,4 +1,4 @@
-//! Which string bytes are plain, that is, stand for themselves in JSON: eight at a time.
+//! Which string bytes are plain, that is, stand for themselves in JSON: found, and copied, eight at a time.
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGH: u64 = ONES << 7;

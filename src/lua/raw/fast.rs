@@ -1,6 +1,6 @@
 //! The fast halves of what scripts do a million times: reading, writing, and closing. They do without mlua, whose
 //! callbacks cost more than a packet that is there already, and leave to the full half (`reading`,
-//! `writing`) what is not plain: odd arguments, failures and their words, ends of streams, waits in loops of
+//! `writing`, `connection`) what is not plain: odd arguments, failures and their words, ends of streams, waits in loops of
 //! the script's own. A step can be made again, so a half may decline at any time.
 //! Uses `raw`, `object`, `connection`, `json`, `wait`.
 

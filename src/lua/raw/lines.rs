@@ -34,9 +34,15 @@ unsafe extern "C-unwind" fn lines(state: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this, with the upvalues as `lines` made them; nothing is owned.
     unsafe {
-        if cut(state) {
-            return 1;
-        }
+        if cut(state) { 1 } else { refill(state) }
+    }
+}
+
+/// The first line of the next block.
+unsafe fn refill(state: *mut lua_State) -> c_int {
+    // SAFETY: as in `next`.
+    unsafe {
+        lua_settop(state, 0);
         lua_pushvalue(state, lua_upvalueindex(REFILL));
         ffi::lua_callk(state, 0, 1, 0, Some(go_on));
         refilled(state)
@@ -66,6 +72,9 @@ unsafe fn refilled(state: *mut lua_State) -> c_int {
         lua_pushvalue(state, -1);
         ffi::lua_replace(state, lua_upvalueindex(BLOCK));
         if !cut(state) {
+            if handed(state) != Some(0) {
+                return refill(state);
+            }
             // The last line, which has no end.
             set_handed(state, bytes_at(state, -1).len());
         }
