@@ -33,9 +33,7 @@ unsafe extern "C-unwind" fn lines(state: *mut lua_State) -> c_int {
 
 unsafe extern "C-unwind" fn next(state: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this, with the upvalues as `lines` made them; nothing is owned.
-    unsafe {
-        if cut(state) { 1 } else { refill(state) }
-    }
+    unsafe { if cut(state) { 1 } else { refill(state) } }
 }
 
 /// The first line of the next block.
