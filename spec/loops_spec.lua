@@ -227,6 +227,25 @@ for _, loop in ipairs(loops) do
       assert.is_true(took >= pause - 0.01 and took < 10 * pause, ("%.2f s"):format(took))
     end)
 
+    it_runs("who connects again and again leaves the others their turns, refused or not", function()
+      local port = helper.listen([[ c.hold() ]]).port
+      local refusing = helper.listen("", { listen = false }).port
+      for _, target in ipairs { port, refusing } do
+        local order = {}
+        local function connects(name)
+          return function()
+            for _ = 1, 3 do
+              safe.connect("127.0.0.1", target, 3)
+              order[#order + 1] = name
+            end
+          end
+        end
+        loop.run(connects "a", connects "b")
+        local met = table.concat(order)
+        assert.is_true(met ~= "aaabbb" and met ~= "bbbaaa", met)
+      end
+    end)
+
     it_runs("every operation lets the others run", function()
       local client_turns, done = 0, false
       local listener = helper.keep(tcp.listen("127.0.0.1", 0, {

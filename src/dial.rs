@@ -39,6 +39,9 @@ pub struct Target {
     pub nodelay: bool,
     pub keepalive: Option<TcpKeepalive>,
     pub trace: Option<Trace>,
+    /// Looks at a connect before the first wait for it: to this machine it is through as soon as it is begun.
+    /// In a loop the others are to have their turn.
+    pub is_eager: bool,
 }
 
 /// Seconds that each phase took.
@@ -123,22 +126,23 @@ impl Race {
 
     fn step(&mut self, target: &Target) -> Result<Step<Dialed>> {
         self.drain_events()?;
-        loop {
-            // To this machine a connect is through as soon as it is started.
-            if let Some(mut winner) = self.take_winner() {
-                if let Some(phase) = winner.phase.take() {
-                    let sock = winner.socket.local_addr().ok().and_then(|sock| sock.as_socket());
-                    phase.end(format_args!("connected from {}", sock.unwrap_or(winner.peer)));
-                }
-                // The others are given up at once (RFC 8305, section 5).
-                self.running.clear();
-                self.poll = None;
-                return Ok(Step::Done(winner));
-            }
-            if self.waiting.is_empty() || !self.running.is_empty() && !self.next.has_passed() {
-                break;
-            }
+        let mut winner = self.take_winner();
+        while winner.is_none()
+            && !self.waiting.is_empty()
+            && (self.running.is_empty() || self.next.has_passed())
+        {
             self.start_next(target)?;
+            winner = if target.is_eager { self.take_winner() } else { None };
+        }
+        if let Some(mut winner) = winner {
+            if let Some(phase) = winner.phase.take() {
+                let sock = winner.socket.local_addr().ok().and_then(|sock| sock.as_socket());
+                phase.end(format_args!("connected from {}", sock.unwrap_or(winner.peer)));
+            }
+            // The others are given up at once (RFC 8305, section 5).
+            self.running.clear();
+            self.poll = None;
+            return Ok(Step::Done(winner));
         }
         match self.running.last() {
             Some(last) => {
@@ -361,7 +365,16 @@ mod tests {
     fn target(host: &str, port: u16) -> Target {
         let host = host.to_owned();
         let (nodelay, keepalive) = (true, None);
-        Target { host, port, family: None, bind: None, nodelay, keepalive, trace: None }
+        Target {
+            host,
+            port,
+            family: None,
+            bind: None,
+            nodelay,
+            keepalive,
+            trace: None,
+            is_eager: true,
+        }
     }
 
     fn dial(target: Target, addresses: Vec<SocketAddr>) -> Result<Dialed> {

@@ -12,6 +12,7 @@ use crate::error::{self, Error, printable};
 use crate::resolve::{self, Resolve};
 use crate::step::Step;
 use crate::transport::tls::Report;
+use crate::wait::Place;
 
 use super::call::{Call, Object, Outcome, Result, function, with};
 use super::connection::{Connection, Manner, Method};
@@ -132,6 +133,7 @@ fn begin_connect(call: &Call<'_>, is_tls: bool) -> Result<Underway<Connecting>> 
     options.apply(call.argument(3))?;
     let Options { timeout, connect_timeout, limits, json, mut target, tls } = options;
     target.trace = call.parking.tracer().of(&label);
+    target.is_eager = call.parking.place() == Place::Here;
     let deadline = Deadline::after(connect_timeout.unwrap_or(timeout));
     let manner = Manner { safe: call.safe, host: target.host.clone(), label, timeout, json };
     let connect = Connect::start(target, tls, limits)

@@ -50,6 +50,7 @@ impl Options {
                 nodelay: true,
                 keepalive: None,
                 trace: None,
+                is_eager: true,
             },
             tls,
         })

@@ -37,13 +37,14 @@ end
 
 local over, done = 0, 0
 
--- Does `act` until the round is over, with the number of times before.
+-- Does `act` until the round is over, with the number of times before. Once would be one who had no turns.
 local function meanwhile(act, ...)
   local times = 0
   while os.time() < over do
     act(times, ...)
     times, done = times + 1, done + 1
   end
+  assert(times > 1, "the others have left no turn")
 end
 
 -- What the coroutines do. -----------------------------------------------------------------------------
