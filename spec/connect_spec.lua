@@ -102,6 +102,17 @@ describe("connect", function()
     end)
   end)
 
+  it("does not take itself for a peer, where the system gives its end the port that it is to connect to", function()
+    for _, host in ipairs { "127.0.0.1", "::1" } do
+      local listener = tcp.listen(host, 0)
+      local port = listener:port()
+      listener:close()
+      helper.fails("refused", "connection refused", function()
+        tcp.connect(host, port, { timeout = 3, bind = { host, port } })
+      end)
+    end
+  end)
+
   it("says at once that nobody listens, and where it tried", function()
     local port = helper.listen("", { listen = false }).port
     local before = helper.clock()

@@ -117,8 +117,8 @@ fn keep(mut bytes: Vec<u8>) {
     bytes.clear();
     match bytes.capacity() {
         0 => {}
-        ..=SMALL => SPARE.set(bytes),
-        ..=LARGE => SPARE_LARGE.set(bytes),
+        1..=SMALL => SPARE.set(bytes),
+        size if size <= LARGE => SPARE_LARGE.set(bytes),
         _ => drop(bytes),
     }
 }

@@ -52,8 +52,7 @@ impl Connect {
         let (handshake, ends) = match &mut self.handshake {
             Some(handshake) => handshake,
             none => {
-                let Dialed { socket, peer, .. } = ready!(self.dial.step()?);
-                let sock = socket.local_addr()?.as_socket().unwrap_or(peer);
+                let Dialed { socket, sock, peer } = ready!(self.dial.step()?);
                 let (tcp, ends) = (Tcp::new(socket), Ends { sock, peer });
                 match self.client.take() {
                     Some(client) => {

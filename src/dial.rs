@@ -55,7 +55,15 @@ pub struct Timings {
 
 pub struct Dialed {
     pub socket: Socket,
+    /// This side's address.
+    pub sock: SocketAddr,
     pub peer: SocketAddr,
+}
+
+/// A connect under way.
+struct Running {
+    socket: Socket,
+    peer: SocketAddr,
     phase: Option<Phase>,
 }
 
@@ -101,7 +109,7 @@ struct Race {
     waiting: VecDeque<SocketAddr>,
     /// The family of the last that was started.
     last: Option<Family>,
-    running: Vec<Dialed>,
+    running: Vec<Running>,
     failed: Vec<(SocketAddr, io::Error)>,
     /// When the next address may start beside those that run.
     next: Deadline,
@@ -134,11 +142,7 @@ impl Race {
             self.start_next(target)?;
             winner = if target.is_eager { self.take_winner() } else { None };
         }
-        if let Some(mut winner) = winner {
-            if let Some(phase) = winner.phase.take() {
-                let sock = winner.socket.local_addr().ok().and_then(|sock| sock.as_socket());
-                phase.end(format_args!("connected from {}", sock.unwrap_or(winner.peer)));
-            }
+        if let Some(winner) = winner {
             // The others are given up at once (RFC 8305, section 5).
             self.running.clear();
             self.poll = None;
@@ -153,7 +157,7 @@ impl Race {
         }
     }
 
-    fn wait(&self, only: &Dialed) -> Wait {
+    fn wait(&self, only: &Running) -> Wait {
         let wait = match &self.poll {
             Some(poll) => Wait::new(poll, Want::Read),
             None => Wait::new(&only.socket, Want::Write),
@@ -164,12 +168,18 @@ impl Race {
     /// The first that is connected. Those that failed are taken out, and the next may start.
     fn take_winner(&mut self) -> Option<Dialed> {
         let mut at = 0;
-        while let Some(dialed) = self.running.get(at) {
-            match outcome(&dialed.socket) {
-                Ok(true) => return Some(self.running.swap_remove(at)),
-                Ok(false) => at += 1,
+        while let Some(running) = self.running.get(at) {
+            match outcome(&running.socket, running.peer) {
+                Ok(Some(sock)) => {
+                    let Running { socket, peer, phase } = self.running.swap_remove(at);
+                    if let Some(phase) = phase {
+                        phase.end(format_args!("connected from {sock}"));
+                    }
+                    return Some(Dialed { socket, sock, peer });
+                }
+                Ok(None) => at += 1,
                 Err(error) => {
-                    let Dialed { peer, phase, .. } = self.running.remove(at);
+                    let Running { peer, phase, .. } = self.running.remove(at);
                     self.fail(peer, error, phase);
                     self.next = Deadline::at(0.0);
                 }
@@ -210,7 +220,7 @@ impl Race {
                 self.fail(peer, error, phase);
             }
             _ => {
-                self.running.push(Dialed { socket, peer, phase });
+                self.running.push(Running { socket, peer, phase });
                 if !self.waiting.is_empty() {
                     self.next = Deadline::after(STAGGER);
                 }
@@ -238,8 +248,8 @@ impl Race {
             Some(poll) => poll,
             empty => empty.insert(Poll::new()?),
         };
-        for dialed in &self.running[unwatched..] {
-            let fd = dialed.socket.as_raw_fd();
+        for running in &self.running[unwatched..] {
+            let fd = running.socket.as_raw_fd();
             poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::WRITABLE)?;
         }
         Ok(())
@@ -329,13 +339,18 @@ pub fn set_keepalive(socket: &Socket, keepalive: Option<&TcpKeepalive>) -> Resul
     Ok(())
 }
 
-/// Whether a connect is through: not yet, connected, or failed.
-fn outcome(socket: &Socket) -> io::Result<bool> {
+/// Whether a connect is through: not yet, connected from this address, or failed. One to a port of this
+/// machine that the system happened to give it for its own end has met itself (RFC 9293, section 3.5): nobody
+/// listens there.
+fn outcome(socket: &Socket, peer: SocketAddr) -> io::Result<Option<SocketAddr>> {
     match socket.peer_addr() {
-        Ok(_) => Ok(true),
+        Ok(_) => match socket.local_addr()?.as_socket() {
+            Some(sock) if sock == peer => Err(Errno::CONNREFUSED.into()),
+            sock => Ok(Some(sock.unwrap_or(peer))),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotConnected => match socket.take_error()? {
             Some(error) => Err(error),
-            None => Ok(false),
+            None => Ok(None),
         },
         Err(error) => Err(error),
     }

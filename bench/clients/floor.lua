@@ -31,11 +31,9 @@ end
 function scenarios.read_packets(port, count)
   least.connect(port, common.folder, false)
   least.model("small", data.small)
-  local sum = 0
-  for i = 0, count - 1 do
-    sum = sum + least.read().id + i
+  for _ = 1, count do
+    assert(#least.read().samples == 4)
   end
-  assert(sum == common.sum_of_ids(count))
   least.close()
 end
 

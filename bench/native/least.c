@@ -19,6 +19,7 @@ extern double lua_tonumberx(lua_State *, int, int *);
 extern void lua_settop(lua_State *, int), lua_pushnil(lua_State *), lua_pushboolean(lua_State *, int);
 extern void lua_pushnumber(lua_State *, double), lua_createtable(lua_State *, int, int);
 extern void lua_pushlstring(lua_State *, const char *, size_t), lua_rawset(lua_State *, int);
+extern void lua_rawseti(lua_State *, int, long long); /* an int in LuaJIT: the same register */
 extern void lua_pushcclosure(lua_State *, int (*)(lua_State *), int), lua_setfield(lua_State *, int, const char *);
 enum { BOOLEAN = 1, NUMBER = 3, STRING = 4 };
 
@@ -150,9 +151,15 @@ static void make(lua_State *state) {
   else {
     lua_createtable(state, part->array, part->hash);
     for (int left = part->array + part->hash; left > 0; left--) {
-      make(state);
-      make(state);
-      lua_rawset(state, -3);
+      if (parts[next_part].type == NUMBER) {
+        long long index = (long long)parts[next_part++].number;
+        make(state);
+        lua_rawseti(state, -2, index);
+      } else {
+        make(state);
+        make(state);
+        lua_rawset(state, -3);
+      }
     }
   }
 }
