@@ -134,13 +134,13 @@ impl Race {
 
     fn step(&mut self, target: &Target) -> Result<Step<Dialed>> {
         self.drain_events()?;
-        let mut winner = self.take_winner();
+        let mut winner = self.take_winner()?;
         while winner.is_none()
             && !self.waiting.is_empty()
             && (self.running.is_empty() || self.next.has_passed())
         {
             self.start_next(target)?;
-            winner = if target.is_eager { self.take_winner() } else { None };
+            winner = if target.is_eager { self.take_winner()? } else { None };
         }
         if let Some(winner) = winner {
             // The others are given up at once (RFC 8305, section 5).
@@ -166,26 +166,35 @@ impl Race {
     }
 
     /// The first that is connected. Those that failed are taken out, and the next may start.
-    fn take_winner(&mut self) -> Option<Dialed> {
+    fn take_winner(&mut self) -> Result<Option<Dialed>> {
         let mut at = 0;
         while let Some(running) = self.running.get(at) {
-            match outcome(&running.socket, running.peer) {
-                Ok(Some(sock)) => {
-                    let Running { socket, peer, phase } = self.running.swap_remove(at);
-                    if let Some(phase) = phase {
-                        phase.end(format_args!("connected from {sock}"));
+            let failure = match outcome(&running.socket) {
+                Ok(true) => {
+                    let peer = running.peer;
+                    let sock = running.socket.local_addr()?.as_socket().unwrap_or(peer);
+                    if sock != peer {
+                        let Running { socket, phase, .. } = self.running.swap_remove(at);
+                        if let Some(phase) = phase {
+                            phase.end(format_args!("connected from {sock}"));
+                        }
+                        return Ok(Some(Dialed { socket, sock, peer }));
                     }
-                    return Some(Dialed { socket, sock, peer });
+                    // To a port of this machine that the system happened to give it for its own end: it has
+                    // met itself (RFC 9293, section 3.5), and nobody listens there.
+                    Errno::CONNREFUSED.into()
                 }
-                Ok(None) => at += 1,
-                Err(error) => {
-                    let Running { peer, phase, .. } = self.running.remove(at);
-                    self.fail(peer, error, phase);
-                    self.next = Deadline::at(0.0);
+                Ok(false) => {
+                    at += 1;
+                    continue;
                 }
-            }
+                Err(error) => error,
+            };
+            let Running { peer, phase, .. } = self.running.remove(at);
+            self.fail(peer, failure, phase);
+            self.next = Deadline::at(0.0);
         }
-        None
+        Ok(None)
     }
 
     /// Families take turns, beginning with the one that the system prefers (RFC 8305, section 4).
@@ -339,18 +348,13 @@ pub fn set_keepalive(socket: &Socket, keepalive: Option<&TcpKeepalive>) -> Resul
     Ok(())
 }
 
-/// Whether a connect is through: not yet, connected from this address, or failed. One to a port of this
-/// machine that the system happened to give it for its own end has met itself (RFC 9293, section 3.5): nobody
-/// listens there.
-fn outcome(socket: &Socket, peer: SocketAddr) -> io::Result<Option<SocketAddr>> {
+/// Whether a connect is through: not yet, connected, or failed.
+fn outcome(socket: &Socket) -> io::Result<bool> {
     match socket.peer_addr() {
-        Ok(_) => match socket.local_addr()?.as_socket() {
-            Some(sock) if sock == peer => Err(Errno::CONNREFUSED.into()),
-            sock => Ok(Some(sock.unwrap_or(peer))),
-        },
+        Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotConnected => match socket.take_error()? {
             Some(error) => Err(error),
-            None => Ok(None),
+            None => Ok(false),
         },
         Err(error) => Err(error),
     }
