@@ -327,7 +327,12 @@ fn writes_strings_as_serde_json_does() {
                     .collect();
             let mut out = b"head".to_vec();
             assert_eq!(write::string(&mut out, text.as_bytes()), Ok(()));
-            assert_eq!(out[4..], *serde_json::to_vec(&text).unwrap());
+            let quoted = serde_json::to_vec(&text).unwrap();
+            assert_eq!(out[4..], *quoted);
+            out.clear();
+            assert_eq!(write::name(&mut out, true, text.as_bytes()), Ok(()));
+            assert_eq!(write::name(&mut out, false, text.as_bytes()), Ok(()));
+            assert_eq!(out, [b"{", &*quoted, b":,", &*quoted, b":"].concat());
         }
     }
 }
