@@ -6,10 +6,15 @@ local least = require "least"
 local common = require "common"
 local data = require "data"
 
-local function round_trips(port, count, tls)
-  local value = data.large
+-- Connects, to exchange packets like `data[name]`, which it gives.
+local function open(name, port, tls)
   least.connect(port, common.folder, tls)
-  least.model("large", value)
+  least.model(name, data[name])
+  return data[name]
+end
+
+local function round_trips(port, count, tls)
+  local value = open("large", port, tls)
   for i = 0, count - 1 do
     value.id = 100000 + i
     least.write(value)
@@ -29,8 +34,7 @@ function scenarios.round_trips_tls(port, count)
 end
 
 function scenarios.read_packets(port, count)
-  least.connect(port, common.folder, false)
-  least.model("small", data.small)
+  open("small", port, false)
   for _ = 1, count do
     assert(#least.read().samples == 4)
   end
@@ -38,9 +42,7 @@ function scenarios.read_packets(port, count)
 end
 
 function scenarios.write_packets(port, count)
-  local value = data.small
-  least.connect(port, common.folder, false)
-  least.model("small", value)
+  local value = open("small", port, false)
   for i = 0, count - 1 do
     value.id = 100000 + i
     least.write(value)
