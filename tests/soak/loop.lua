@@ -98,10 +98,7 @@ local function failures()
 end
 
 local function refusals()
-  local listener = tcp.listen("127.0.0.1", 0)
-  local port = listener:port()
-  listener:close()
-  meanwhile(function() expect("refused", safe.connect("127.0.0.1", port, 10)) end)
+  meanwhile(function() expect("refused", safe.connect("127.0.0.1", ports.refusing, 10)) end)
 end
 
 local function timeouts()

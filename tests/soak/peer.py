@@ -122,8 +122,11 @@ def main():
         "reset": Server(reset),
         "cut": Server(cut_half(good)),
     }
-    ports = ", ".join("%s = %d" % (name, server.port) for name, server in servers.items())
-    print("return { %s }" % ports, flush=True)
+    ports = {name: server.port for name, server in servers.items()}
+    taken = socket.socket()  # bound, so that nobody else listens there, and not listening
+    taken.bind(("127.0.0.1", 0))
+    ports["refusing"] = taken.getsockname()[1]
+    print("return { %s }" % ", ".join("%s = %d" % port for port in ports.items()), flush=True)
     poll = select.poll()
     poll.register(1, 0)  # POLLERR and POLLHUP always count
     poll.poll()

@@ -72,11 +72,8 @@ local function failures(times)
 end
 
 local function refusals(times)
-  local listener = tcp.listen("127.0.0.1", 0)
-  local port = listener:port()
-  listener:close()
   for _ = 1, times do
-    local conn, message, code = safe.connect("127.0.0.1", port, 10)
+    local conn, message, code = safe.connect("127.0.0.1", ports.refusing, 10)
     if conn or code ~= "refused" then error(tostring(message)) end
   end
 end
