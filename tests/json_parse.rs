@@ -338,6 +338,24 @@ fn writes_strings_as_serde_json_does() {
 }
 
 #[test]
+fn finds_each_special_byte_at_each_place() {
+    for byte in 0..0x80 {
+        for (length, at) in (1..20).flat_map(|length| (0..length).map(move |at| (length, at))) {
+            let mut text = vec![b'x'; length];
+            text[at] = byte;
+            let text = String::from_utf8(text).unwrap();
+            let mut out = Vec::new();
+            assert_eq!(write::string(&mut out, text.as_bytes()), Ok(()));
+            assert_eq!(out, serde_json::to_vec(&text).unwrap());
+            assert_eq!(parse(&out, BigInt::Float), Ok(vec![Item::Text(text.clone())]));
+            let quoted = format!("\"{text}\"");
+            let is_fine = serde_json::from_str::<String>(&quoted).is_ok();
+            assert_eq!(parse(quoted.as_bytes(), BigInt::Float).is_ok(), is_fine, "{quoted:?}");
+        }
+    }
+}
+
+#[test]
 fn writes_no_string_that_is_not_utf8() {
     for at in 0..20 {
         for bad in [&b"\xFF"[..], b"\x80", b"\xC3", b"\xED\xA0\x80", b"\xC0\x80"] {

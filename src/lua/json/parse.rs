@@ -87,7 +87,9 @@ impl Parser<'_> {
         }
     }
 
-    /// The value at the next token, within `depth` containers.
+    /// The value at the next token, within `depth` containers. Each sort is a call of its own, so that short
+    /// strings, which most values are, pay for no more registers than they need.
+    #[inline(always)]
     fn value(&mut self, depth: usize) -> Parsed {
         match self.token() {
             Some(b'"') => self.string(),
@@ -107,6 +109,7 @@ impl Parser<'_> {
         Ok(self.tape.push(entry)?)
     }
 
+    #[inline(never)]
     fn array(&mut self, depth: usize) -> Parsed {
         let header = self.open(depth)?;
         self.tape.has_arrays = true;
@@ -129,6 +132,7 @@ impl Parser<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     fn object(&mut self, depth: usize) -> Parsed {
         let header = self.open(depth)?;
         let mut len = 0;

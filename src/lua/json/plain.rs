@@ -2,20 +2,28 @@
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGH: u64 = ONES << 7;
+/// Turns a quote into a space and a control character into another one, so that one comparison finds both.
+const QUOTE: u64 = ONES * 0x02;
+const BACKSLASH: u64 = ONES * 0x5C;
 
-/// The first quote, backslash or control character at or after `at`, else the end.
+/// How many bytes there are before the first quote, backslash or control character.
 #[inline]
-pub fn end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = bytes.get(at..at + 8) {
-        let special = special(chunk.try_into().map_or(0, u64::from_le_bytes));
+pub fn run(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        let special = special(u64::from_le_bytes(*word));
         if special != 0 {
-            return at + special.trailing_zeros() as usize / 8;
+            return bytes.len() - rest.len() + special.trailing_zeros() as usize / 8;
         }
-        at += 8;
+        rest = after;
     }
-    let rest = bytes.get(at..).unwrap_or_default();
+    bytes.len() - rest.len() + short_run(rest)
+}
+
+#[inline(never)]
+fn short_run(bytes: &[u8]) -> usize {
     let is_special = |&byte: &u8| byte < 0x20 || matches!(byte, b'"' | b'\\');
-    at + rest.iter().position(is_special).unwrap_or(rest.len())
+    bytes.iter().position(is_special).unwrap_or(bytes.len())
 }
 
 /// Copies `bytes` in the same go in which it looks whether all of it is plain ASCII. If not, the copy may
@@ -67,19 +75,18 @@ pub unsafe fn copy_ascii(bytes: &[u8], to: *mut u8) -> bool {
 /// no harm.
 #[inline]
 fn is_ascii_word(word: u64) -> bool {
-    let control = word.wrapping_sub(ONES * 0x20);
-    let quote = (word ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
-    let backslash = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
-    (word | control | quote | backslash) & HIGH == 0
+    (word | below(word ^ QUOTE, 0x21) | below(word ^ BACKSLASH, 1)) & HIGH == 0
 }
 
 /// The high bit of the lowest quote, backslash or control character, if there is one; bits above it may
 /// be wrong.
 #[inline]
 fn special(word: u64) -> u64 {
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    let quote = zero(word ^ (ONES * u64::from(b'"')));
-    let backslash = zero(word ^ (ONES * u64::from(b'\\')));
-    (control | quote | backslash) & HIGH
+    (below(word ^ QUOTE, 0x21) | below(word ^ BACKSLASH, 1)) & !word & HIGH
+}
+
+/// Takes `limit` from each byte.
+#[inline]
+fn below(word: u64, limit: u64) -> u64 {
+    word.wrapping_sub(ONES * limit)
 }

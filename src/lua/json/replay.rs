@@ -48,7 +48,9 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// Pushes the next value, with all that is in it.
+    /// Pushes the next value, with all that is in it. Inlined, and containers are not, so that a string costs
+    /// one call.
+    #[inline(always)]
     unsafe fn value(&mut self) {
         let state = self.state;
         // A tape never ends early; if it did, `null` would stand in.
@@ -68,6 +70,7 @@ impl Replay<'_> {
         }
     }
 
+    #[inline(never)]
     unsafe fn array(&mut self, len: u32) {
         let state = self.state;
         // SAFETY: as in `value`. The metatable goes on first, while the table is new to the collector.
@@ -82,6 +85,7 @@ impl Replay<'_> {
         }
     }
 
+    #[inline(never)]
     unsafe fn object(&mut self, len: u32) {
         let state = self.state;
         // SAFETY: as in `value`. Raw, and the name is a string: the assignment cannot go wrong.

@@ -30,6 +30,7 @@ const POWERS_OF_TEN: [f64; EXACT_DIGITS + 1] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
 impl Parser<'_> {
+    #[inline(never)]
     pub fn number(&mut self) -> Parsed {
         let start = self.at;
         let negative = self.peek() == Some(b'-');
@@ -110,12 +111,13 @@ impl Parser<'_> {
 
     pub fn string(&mut self) -> Parsed {
         let start = self.at + 1;
-        self.at = plain::end(self.bytes, start);
-        match self.peek() {
+        let rest = &self.bytes[start..];
+        let len = plain::run(rest);
+        self.at = start + len;
+        match rest.get(len) {
             Some(b'"') => {
-                let len = (self.at - start) as u32;
                 self.at += 1;
-                self.push(Entry::Text { len, at: start })
+                self.push(Entry::Text { len: len as u32, at: start })
             }
             Some(b'\\') => self.escaped_string(start),
             Some(_) => self.fault("control character in a string"),
@@ -124,6 +126,7 @@ impl Parser<'_> {
     }
 
     /// The string from `start` on, whose first escape is here.
+    #[inline(never)]
     fn escaped_string(&mut self, start: usize) -> Parsed {
         let at = self.tape.arena.len();
         let mut run = start;
@@ -136,7 +139,7 @@ impl Parser<'_> {
                 None => return self.fault("unexpected end in a string"),
             }
             run = self.at;
-            self.at = plain::end(self.bytes, run);
+            self.at += plain::run(&self.bytes[run..]);
         }
         let len = (self.tape.arena.len() - at) as u32;
         self.push(Entry::Unescaped { len, at })

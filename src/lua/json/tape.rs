@@ -52,10 +52,15 @@ impl Tape {
     #[inline]
     pub fn push(&mut self, entry: Entry) -> Result<(), TryReserveError> {
         if self.entries.len() == self.entries.capacity() {
-            self.entries.try_reserve(1)?;
+            self.grow()?;
         }
         self.entries.push(entry);
         Ok(())
+    }
+
+    #[cold]
+    fn grow(&mut self) -> Result<(), TryReserveError> {
+        self.entries.try_reserve(1)
     }
 
     pub fn unescaped(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {

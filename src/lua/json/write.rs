@@ -74,13 +74,13 @@ fn grow(out: &mut Vec<u8>, size: usize) -> Result<(), TryReserveError> {
 #[inline(never)]
 fn escaped(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Unwritable> {
     simdutf8::basic::from_utf8(bytes).map_err(|_| Unwritable::NotUtf8)?;
-    let mut run = 0;
+    let mut rest = bytes;
     loop {
-        let end = plain::end(bytes, run);
-        raw(out, &bytes[run..end])?;
-        let Some(&byte) = bytes.get(end) else { return Ok(()) };
+        let (run, special) = rest.split_at(plain::run(rest));
+        raw(out, run)?;
+        let Some((&byte, after)) = special.split_first() else { return Ok(()) };
         escape(out, byte)?;
-        run = end + 1;
+        rest = after;
     }
 }
 
