@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use rustix::io::Errno;
 
 use crate::deadline::Deadline;
 use crate::error::Result;
@@ -21,10 +22,12 @@ use crate::step::{Wait, Want};
 /// Events taken in one turn.
 const EVENTS: usize = 1024;
 
-/// What a turn or a close names a wait by: the descriptor, and below it a running number. In that order a
-/// table of Lua's spreads them: the other way round they share few places of its hash.
+/// What a turn or a close names a wait by: a running number, never 0, and below it the descriptor. A double
+/// holds it.
 pub type Ticket = u64;
-const NUMBERS: u64 = 1 << 32;
+/// The first number that is no descriptor here; Linux has a thousandth of that unless it is told otherwise.
+pub const DESCRIPTORS: u64 = 1 << 24;
+const NUMBERS: u64 = 1 << 29;
 
 pub struct Poller {
     poll: Poll,
@@ -91,6 +94,9 @@ impl Poller {
             self.turn()?;
         }
         let index = wait.fd as usize;
+        if index as u64 >= DESCRIPTORS {
+            return Err(Errno::MFILE.into());
+        }
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, Slot::default);
         }
@@ -107,8 +113,8 @@ impl Poller {
             }
             (slot.can_read, slot.can_write, slot.is_ended) = (false, false, false);
         }
-        self.last = (self.last + 1) % NUMBERS;
-        let ticket = index as u64 * NUMBERS + self.last;
+        self.last = self.last % (NUMBERS - 1) + 1;
+        let ticket = self.last * DESCRIPTORS + index as u64;
         let can = match wait.want {
             Want::Read => std::mem::take(&mut slot.can_read) || slot.is_ended,
             Want::Write => std::mem::take(&mut slot.can_write),
@@ -128,7 +134,7 @@ impl Poller {
 
     /// Ends a wait that is not over: what it was for.
     pub fn unwatch(&mut self, ticket: Ticket) -> Option<Wait> {
-        let slot = self.slots.get_mut((ticket / NUMBERS) as usize)?;
+        let slot = self.slots.get_mut((ticket % DESCRIPTORS) as usize)?;
         let at = slot.waits.iter().position(|(other, _)| *other == ticket)?;
         self.waits -= 1;
         Some(slot.waits.swap_remove(at).1)

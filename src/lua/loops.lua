@@ -28,10 +28,26 @@ local kept, owned = {}, setmetatable({}, { __mode = "k" })
 -- `is_owner` says that the loop itself keeps its coroutines, or has dropped them; `is_turning`, that `turn` is
 -- being called, which arms the loop at its end.
 local function polled(loop)
-  -- Who waits, by ticket, which keeps nobody.
-  local _, poller, waiting = native.poller()
+  local _, poller = native.poller()
+  -- Who waits, which keeps nobody: by descriptor, if its ticket is there, else by ticket.
+  local waiting, tickets, descriptors = poller.waiting, poller.tickets, poller.descriptors
   local home = loop.is_owner and owned or kept
   loop.home = home
+
+  -- A name for one that begins to wait.
+  local function new_name(ticket)
+    local fd = ticket % descriptors
+    if waiting[fd] then
+      return ticket
+    end
+    tickets[fd] = ticket
+    return fd
+  end
+
+  local function name_of(ticket)
+    local fd = ticket % descriptors
+    return tickets[fd] == ticket and fd or ticket
+  end
 
   local function settle()
     local _, count, seconds = native.due(nil)
@@ -57,20 +73,20 @@ local function polled(loop)
   end
 
   function loop.turn()
-    local ok, tickets = native.turn(nil)
+    local ok, over = native.turn(nil)
     if not ok then
       wake()
       return settle()
     end
-    for i = 1, #tickets do
-      local ticket = tickets[i]
-      local this = waiting[ticket]
+    for i = 1, #over do
+      local name = name_of(over[i])
+      local this = waiting[name]
       local its = this and (kept[this] or owned[this])
       if its and status(this) == "suspended" then
         its.home[this] = nil
         its.go_on(this)
       else
-        waiting[ticket] = nil
+        waiting[name] = nil
         if its then
           its.home[this] = nil
         end
@@ -80,12 +96,13 @@ local function polled(loop)
   end
 
   function loop.wait(ticket, seconds, this)
-    waiting[ticket], home[this] = this, loop
+    local name = new_name(ticket)
+    waiting[name], home[this] = this, loop
     if seconds or not loop.is_turning then
       loop.arm(seconds)
     end
     loop.pause()
-    waiting[ticket] = nil
+    waiting[name] = nil
     if home[this] then
       -- Resumed, but not for a turn's sake.
       home[this] = nil
@@ -100,7 +117,7 @@ local function polled(loop)
   end
 
   loop.is_polled = true
-  return poller
+  return poller.fd
 end
 
 -- Of cqueues, each controller has a coroutine that watches the poller as long as any other of its waits there.

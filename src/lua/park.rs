@@ -11,16 +11,18 @@ use mlua::{Lua, Table, Thread, Value};
 
 use crate::deadline::Deadline;
 use crate::error::{self, Code, Error};
-use crate::poller::{Poller, Ticket};
+use crate::poller::{DESCRIPTORS, Poller, Ticket};
 use crate::step::{Wait, Want};
 use crate::trace::Tracer;
 use crate::wait::{Place, rest};
 
 use super::call::{Call, Outcome, Result};
 
-/// The registry's name for the coroutines that wait, by claim. Weak: one that its loop has dropped is
-/// collected.
+/// The registry's name for the coroutines that wait. Weak: one that its loop has dropped is collected. The
+/// first to wait for a descriptor is under the descriptor, with its ticket in the other table, and anybody
+/// else under his claim: names that come once and never again would have Lua make the table anew all the time.
 const WAITING: &str = "tcp.waiting";
+const TICKETS: &str = "tcp.tickets";
 
 /// What the calls in one Lua state share. Holds nothing of Lua's, which it outlives.
 #[derive(Clone)]
@@ -70,6 +72,7 @@ impl Parking {
         weak.raw_set("__mode", "v")?;
         waiting.set_metatable(Some(weak))?;
         lua.set_named_registry_value(WAITING, waiting)?;
+        lua.set_named_registry_value(TICKETS, lua.create_table()?)?;
         let parking = Self(Rc::new(Shared {
             place: Cell::new(Place::Here),
             tickets: Cell::default(),
@@ -150,9 +153,20 @@ fn waiting(lua: &Lua) -> mlua::Result<Table> {
     lua.named_registry_value(WAITING)
 }
 
+fn tickets(lua: &Lua) -> mlua::Result<Table> {
+    lua.named_registry_value(TICKETS)
+}
+
+/// The coroutine that waits with this claim.
+fn owner(lua: &Lua, claim: Claim) -> mlua::Result<Option<Thread>> {
+    let descriptor = claim % DESCRIPTORS as Claim;
+    let is_first = claim >= 0 && tickets(lua)?.raw_get::<Option<Claim>>(descriptor)? == Some(claim);
+    waiting(lua)?.raw_get(if is_first { descriptor } else { claim })
+}
+
 /// Whether a coroutine other than the one that runs waits with this claim. A dead one does not.
 fn has_other(lua: &Lua, claim: Claim) -> mlua::Result<bool> {
-    let owner: Option<Thread> = waiting(lua)?.raw_get(claim)?;
+    let owner = owner(lua, claim)?;
     let is_dead = |status| matches!(status, ThreadStatus::Finished | ThreadStatus::Error);
     Ok(owner.is_some_and(|owner| owner != lua.current_thread() && !is_dead(owner.status())))
 }
@@ -289,13 +303,16 @@ fn ticket(call: &Call<'_>) -> Result<Ticket> {
     Ok(call.argument(1).integer(0, 1 << 53)? as Ticket)
 }
 
-/// `native.poller()`: the descriptor that stands for all waits that have a ticket, and the table for the
-/// coroutines that wait, by ticket.
+/// `native.poller()`: a table with the descriptor that stands for all waits that have a ticket, `fd`; the tables
+/// `waiting` and `tickets`; and how many descriptors there may be, `descriptors`.
 fn poller(call: &mut Call<'_>) -> Result<Outcome> {
-    let waiting = waiting(call.lua)?;
-    call.parking.with_poller(|poller| {
-        Ok(Outcome::Pair(Value::Integer(poller.as_raw_fd().into()), Value::Table(waiting)))
-    })
+    let fd = call.parking.with_poller(|poller| error::Result::Ok(poller.as_raw_fd()))?;
+    let table = call.lua.create_table()?;
+    table.raw_set("fd", fd)?;
+    table.raw_set("waiting", waiting(call.lua)?)?;
+    table.raw_set("tickets", tickets(call.lua)?)?;
+    table.raw_set("descriptors", DESCRIPTORS)?;
+    Ok(Outcome::Value(Value::Table(table)))
 }
 
 /// `native.unwatch(ticket)`: that wait ends.
