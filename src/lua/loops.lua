@@ -272,8 +272,9 @@ function loops.copas()
   local gettime = require("socket").gettime
   local reader, sleeper, due
   local loop = {
+    -- Before copas 4 a coroutine begins when it is added, which may be before the loop runs.
     inside = function()
-      return copas.running ~= false and in_coroutine()
+      return (major < 4 or copas.running) and in_coroutine()
     end,
     pause = function()
       copas.sleep(-1)
