@@ -1,4 +1,4 @@
--- The scenarios with JSON as far as no module for Lua can do without: see bench/native/least.c.
+-- The scenarios as far as no module for Lua can do without: see bench/native/least.c.
 
 package.path = "bench/support/?.lua;" .. package.path
 
@@ -49,6 +49,12 @@ function scenarios.write_packets(port, count)
   end
   assert(least.answer() == "taken")
   least.close()
+end
+
+function scenarios.connects(port, count)
+  for _ = 1, count do
+    least.hang_up(least.dial(port))
+  end
 end
 
 common.run(scenarios)

@@ -5,10 +5,13 @@
  *   least.connect(port, folder, tls)    one connection
  *   least.model(name, value)            what is received is made like this value, what is sent is FOLDER/NAME.json
  *   least.write(value)                  the packet with the id of the value
- *   least.read()                        the next packet, as a value */
+ *   least.read()                        the next packet, as a value
+ *   least.dial(port)                    a connection that is nothing but a descriptor, under a deadline
+ *   least.hang_up(fd) */
 
 #define _GNU_SOURCE
 #include "net.h"
+#include <poll.h>
 
 /* Of Lua's headers, which need not be installed, what is the same in all versions. */
 typedef struct lua_State lua_State;
@@ -44,16 +47,33 @@ static char *path(const char *name, const char *extension) {
   return whole;
 }
 
-static int connect_to(lua_State *state) {
-  int on = 1;
+/* A socket of this type, and its connect to the port that is the first argument. */
+static int begin(lua_State *state, int type) {
+  int on = 1, fd = socket(AF_INET, type, 0);
   struct sockaddr_in address = {.sin_family = AF_INET,
                                 .sin_port = htons((uint16_t)lua_tonumberx(state, 1, NULL)),
                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  folder = strdup(lua_tolstring(state, 2, NULL));
-  stream.fd = socket(AF_INET, SOCK_STREAM, 0);
-  if (stream.fd < 0 || setsockopt(stream.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
-      connect(stream.fd, (struct sockaddr *)&address, sizeof address) < 0)
+  if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
+      (connect(fd, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS))
     fail("connect");
+  return fd;
+}
+
+static int dial(lua_State *state) {
+  struct pollfd poller = {begin(state, SOCK_STREAM | SOCK_NONBLOCK), POLLOUT, 0};
+  if (poll(&poller, 1, 60000) != 1 || poller.revents != POLLOUT) fail("connect");
+  lua_pushnumber(state, poller.fd);
+  return 1;
+}
+
+static int hang_up(lua_State *state) {
+  close((int)lua_tonumberx(state, 1, NULL));
+  return 0;
+}
+
+static int connect_to(lua_State *state) {
+  folder = strdup(lua_tolstring(state, 2, NULL));
+  stream.fd = begin(state, SOCK_STREAM);
   if (lua_toboolean(state, 3)) {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     if (!context || SSL_CTX_load_verify_locations(context, path("root", ".pem"), NULL) != 1) fail("TLS");
@@ -189,9 +209,9 @@ int luaopen_least(lua_State *state) {
   static const struct {
     const char *name;
     int (*function)(lua_State *);
-  } functions[] = {{"connect", connect_to}, {"model", model},       {"write", write_packet},
-                   {"read", read_packet},   {"answer", read_answer}, {"close", close_it}};
-  lua_createtable(state, 0, 6);
+  } functions[] = {{"connect", connect_to}, {"model", model},        {"write", write_packet}, {"read", read_packet},
+                   {"answer", read_answer}, {"close", close_it},     {"dial", dial},          {"hang_up", hang_up}};
+  lua_createtable(state, 0, 8);
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     lua_pushcclosure(state, functions[i].function, 0);
     lua_setfield(state, -2, functions[i].name);
