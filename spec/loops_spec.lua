@@ -593,6 +593,47 @@ for _, loop in ipairs(loops) do
       end)
     end
 
+    if loop.name == "cqueues" then
+      it_runs("a wait that could not begin takes nobody's name away", function()
+        local first = helper.keep(safe.listen("127.0.0.1", 0))
+        local shared = helper.keep(safe.listen("127.0.0.1", 0))
+        local function pair()
+          local client = helper.keep(safe.connect("127.0.0.1", first:port(), 5))
+          return client, helper.keep(first:accept(5))
+        end
+        tcp.use(nil)
+        local early, of_early = pair()
+        local late, of_late = pair()
+        tcp.use(loop.use)
+        local accepted, timeouts = 0, 0
+        local function accept(timeout)
+          local served, _, code = helper.keep(shared:accept(timeout))
+          accepted, timeouts = accepted + (served and 1 or 0), timeouts + (code == "timeout" and 1 or 0)
+        end
+        local controller = loop.library.new()
+        controller:wrap(function()
+          of_late:read_line()
+          accept(0.2)
+          accept(0.2)
+        end)
+        controller:wrap(function()
+          pcall(table.sort, { 2, 1 }, function() return of_early:read_line() end)
+          accept(1)
+        end)
+        controller:step(0)
+        controller:step(0)
+        -- All in one turn: the wait that could not begin, the one after it, and what lets the other begin.
+        tcp.use(nil)
+        early:send "x\n"
+        helper.keep(safe.connect("127.0.0.1", shared:port(), 5))
+        late:send "x\n"
+        tcp.use(loop.use)
+        local till = helper.clock() + 3
+        while accepted + timeouts < 3 and helper.clock() < till do controller:step(0.1) end
+        assert.same({ 1, 2 }, { accepted, timeouts })
+      end)
+    end
+
     if loop.name == "luv" then
       it_runs("a wait goes on in whichever loop the time comes", function()
         local copas = loops.copas

@@ -102,7 +102,11 @@ local function polled(loop)
       loop.arm(seconds)
     end
     loop.pause()
-    waiting[name] = nil
+    -- The turn that ended this wait may have been one for an earlier wait, which could not yield: then the name
+    -- is free before this goes on.
+    if waiting[name] == this then
+      waiting[name] = nil
+    end
     if home[this] then
       -- Resumed, but not for a turn's sake.
       home[this] = nil
