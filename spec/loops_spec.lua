@@ -652,6 +652,24 @@ for _, loop in ipairs(loops) do
       end)
     end
 
+    if loop.name == "luv" then
+      it_runs("who waits on in a loop of the script's own is still in the way of others", function()
+        local conn = helper.connect([[ c.recv_exactly(1); c.send(b"par"); c.hold() ]], 1, nil, safe)
+        local reader = coroutine.create(function() conn:read_line() end)
+        assert(coroutine.resume(reader))
+        local waits = 0
+        tcp.use(function()
+          waits = waits + 1
+          return coroutine.yield()
+        end)
+        conn:send "x"
+        local till = helper.clock() + 1
+        while waits == 0 and helper.clock() < till do loop.library.run "nowait" end
+        assert.equal(1, waits)
+        assert.equal("busy", select(3, conn:read_line()))
+      end)
+    end
+
     it_runs("a descriptor's number is used again without harm", function()
       local peer = helper.listen [[
         c.send(b"a\n")

@@ -227,7 +227,8 @@ impl Owners {
 
     /// The call is going to wait elsewhere: its coroutine owns these sides.
     pub fn claim(&mut self, call: &Call<'_>, sides: Sides, parked: &Parked) -> Result<()> {
-        let is_held = self.of(sides).all(|(owner, _)| owner.is_some());
+        // A claim of the poller's is over with the wait that it was for.
+        let is_held = self.of(sides).all(|(owner, _)| owner.is_some_and(|claim| claim < 0));
         let claim = match parked.ticket {
             Some(ticket) => ticket as Claim,
             None if is_held => return Ok(()),
