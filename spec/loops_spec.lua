@@ -601,10 +601,8 @@ for _, loop in ipairs(loops) do
           local client = helper.keep(safe.connect("127.0.0.1", first:port(), 5))
           return client, helper.keep(first:accept(5))
         end
-        tcp.use(nil)
         local early, of_early = pair()
         local late, of_late = pair()
-        tcp.use(loop.use)
         local accepted, timeouts = 0, 0
         local function accept(timeout)
           local served, _, code = helper.keep(shared:accept(timeout))
@@ -623,11 +621,9 @@ for _, loop in ipairs(loops) do
         controller:step(0)
         controller:step(0)
         -- All in one turn: the wait that could not begin, the one after it, and what lets the other begin.
-        tcp.use(nil)
         early:send "x\n"
         helper.keep(safe.connect("127.0.0.1", shared:port(), 5))
         late:send "x\n"
-        tcp.use(loop.use)
         local till = helper.clock() + 3
         while accepted + timeouts < 3 and helper.clock() < till do controller:step(0.1) end
         assert.same({ 1, 2 }, { accepted, timeouts })
@@ -650,9 +646,7 @@ for _, loop in ipairs(loops) do
         loop.run()
         assert.same({ luv = "timeout", copas = "timeout" }, codes)
       end)
-    end
 
-    if loop.name == "luv" then
       it_runs("who waits on in a loop of the script's own is still in the way of others", function()
         local conn = helper.connect([[ c.recv_exactly(1); c.send(b"par"); c.hold() ]], 1, nil, safe)
         local reader = coroutine.create(function() conn:read_line() end)

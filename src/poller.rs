@@ -29,6 +29,11 @@ pub type Ticket = u64;
 pub const DESCRIPTORS: u64 = 1 << 24;
 const NUMBERS: u64 = 1 << 29;
 
+/// What a wait with this ticket is for.
+pub fn descriptor(ticket: Ticket) -> RawFd {
+    (ticket % DESCRIPTORS) as RawFd
+}
+
 pub struct Poller {
     poll: Poll,
     events: Events,
@@ -134,7 +139,7 @@ impl Poller {
 
     /// Ends a wait that is not over: what it was for.
     pub fn unwatch(&mut self, ticket: Ticket) -> Option<Wait> {
-        let slot = self.slots.get_mut((ticket % DESCRIPTORS) as usize)?;
+        let slot = self.slots.get_mut(descriptor(ticket) as usize)?;
         let at = slot.waits.iter().position(|(other, _)| *other == ticket)?;
         self.waits -= 1;
         Some(slot.waits.swap_remove(at).1)
@@ -239,6 +244,7 @@ impl AsRawFd for Poller {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
     use std::io::{PipeReader, PipeWriter, Read, Write};
 
     fn pipe() -> (PipeReader, PipeWriter) {
@@ -337,6 +343,14 @@ mod tests {
         assert_eq!(poller.unwatch(given_up).map(|wait| wait.fd), Some(reader.as_raw_fd()));
         assert_eq!(poller.turn().expect("a turn"), [soon]);
         assert!(poller.is_empty() && poller.next() == Deadline::NEVER);
+    }
+
+    #[test]
+    fn a_descriptor_that_no_ticket_has_room_for_is_an_error() {
+        let mut poller = Poller::new().expect("a poller");
+        let wait = Wait::new(&(DESCRIPTORS as RawFd), Want::Read);
+        assert_eq!(poller.watch(wait, true).unwrap_err().code(), Code::Io);
+        assert!(poller.is_empty() && poller.slots.is_empty());
     }
 
     #[test]

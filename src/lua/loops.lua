@@ -102,8 +102,8 @@ local function polled(loop)
       loop.arm(seconds)
     end
     loop.pause()
-    -- The turn that ended this wait may have been one for an earlier wait, which could not yield: then the name
-    -- is free before this goes on.
+    -- What woke this may have been an earlier wait of its own, which could not yield: then a turn has cleared the
+    -- name already, and another may have it.
     if waiting[name] == this then
       waiting[name] = nil
     end

@@ -11,7 +11,7 @@ use mlua::{Lua, Table, Thread, Value};
 
 use crate::deadline::Deadline;
 use crate::error::{self, Code, Error};
-use crate::poller::{DESCRIPTORS, Poller, Ticket};
+use crate::poller::{DESCRIPTORS, Poller, Ticket, descriptor};
 use crate::step::{Wait, Want};
 use crate::trace::Tracer;
 use crate::wait::{Place, rest};
@@ -159,9 +159,13 @@ fn tickets(lua: &Lua) -> mlua::Result<Table> {
 
 /// The coroutine that waits with this claim.
 fn owner(lua: &Lua, claim: Claim) -> mlua::Result<Option<Thread>> {
-    let descriptor = claim % DESCRIPTORS as Claim;
-    let is_first = claim >= 0 && tickets(lua)?.raw_get::<Option<Claim>>(descriptor)? == Some(claim);
-    waiting(lua)?.raw_get(if is_first { descriptor } else { claim })
+    if let Ok(ticket) = Ticket::try_from(claim) {
+        let descriptor = descriptor(ticket);
+        if tickets(lua)?.raw_get::<Option<Claim>>(descriptor)? == Some(claim) {
+            return waiting(lua)?.raw_get(descriptor);
+        }
+    }
+    waiting(lua)?.raw_get(claim)
 }
 
 /// Whether a coroutine other than the one that runs waits with this claim. A dead one does not.
