@@ -1,11 +1,12 @@
 //! From a target to a connection: dial, then the TLS handshake where one is wanted, as one step
-//! under one deadline. Uses `dial`, `transport`, `conn`, `step`, `trace`, `error`.
+//! under one deadline. Uses `endpoint`, `dial`, `transport`, `conn`, `step`, `trace`, `error`.
 
 use std::net::SocketAddr;
 
 use crate::conn::{Conn, Limits};
 use crate::deadline::now;
 use crate::dial::{Dial, Dialed, Target, Timings};
+use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::step::{Step, ready};
 use crate::trace::Trace;
@@ -35,28 +36,41 @@ pub struct Connect {
     limits: Limits,
     /// What waits for the dial, if TLS is wanted.
     client: Option<tls::Client>,
-    handshake: Option<(Handshake, Ends)>,
+    handshake: Option<Box<(Handshake, Ends)>>,
     trace: Option<Trace>,
 }
 
 impl Connect {
     /// Begins. Wrong TLS settings are an error before any byte goes out.
-    pub fn start(target: Target, tls: Option<tls::Settings>, limits: Limits) -> Result<Self> {
+    pub fn start(
+        endpoint: &Endpoint,
+        target: Target,
+        tls: Option<Box<tls::Settings>>,
+        limits: Limits,
+    ) -> Result<Self> {
         let begun = now();
-        let client = tls.map(tls::Client::new).transpose()?;
+        let client = tls.map(|settings| tls::Client::new(*settings)).transpose()?;
         let trace = target.trace.clone();
-        Ok(Self { begun, dial: Dial::start(target)?, limits, client, handshake: None, trace })
+        Ok(Self {
+            begun,
+            dial: Dial::start(endpoint, target)?,
+            limits,
+            client,
+            handshake: None,
+            trace,
+        })
     }
 
     pub fn step(&mut self) -> Result<Step<Connected>> {
-        let (handshake, ends) = match &mut self.handshake {
+        let (handshake, ends) = match self.handshake.as_deref_mut() {
             Some(handshake) => handshake,
-            none => {
+            None => {
                 let Dialed { socket, sock, peer } = ready!(self.dial.step()?);
                 let (tcp, ends) = (Tcp::new(socket), Ends { sock, peer });
                 match self.client.take() {
                     Some(client) => {
-                        none.insert((client.handshake(tcp, self.trace.as_ref())?, ends))
+                        let handshake = client.handshake(tcp, self.trace.as_ref())?;
+                        self.handshake.insert(Box::new((handshake, ends)))
                     }
                     None => return Ok(Step::Done(self.finish(Box::new(tcp), ends))),
                 }
@@ -68,14 +82,13 @@ impl Connect {
 
     /// What is known of a TLS peer whose handshake failed.
     pub fn report(&self) -> Option<tls::Report> {
-        self.handshake.as_ref().and_then(|(handshake, _)| handshake.report())
+        self.handshake.as_ref().and_then(|handshake| handshake.0.report())
     }
 
     fn finish(&mut self, transport: Box<dyn Transport>, ends: Ends) -> Connected {
         let mut timings = self.dial.timings();
-        timings.total = now() - self.begun;
         if self.handshake.is_some() {
-            timings.tls = Some(timings.total - timings.dns - timings.connect);
+            timings.tls = Some(now() - self.begun - timings.total());
         }
         let transport = traced(transport, self.trace.take());
         Connected { conn: Conn::new(transport, self.limits), ends, timings }

@@ -1,8 +1,7 @@
 //! From a host and a port to a connected socket: every address is tried, families interleaved and
 //! staggered, and the first to connect wins (RFC 8305, sections 4 and 5). Racing connects sit behind
-//! one descriptor, so that a wait is always for one. Uses `resolve`, `step`, `deadline`, `trace`, `error`.
+//! one descriptor, so that a wait is always for one. Uses `endpoint`, `resolve`, `step`, `deadline`, `trace`, `error`.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -14,7 +13,8 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::deadline::{Deadline, now};
-use crate::error::{Code, Error, Pending, Result, printable, system_text};
+use crate::endpoint::Endpoint;
+use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::resolve::{self, Resolve};
 use crate::step::{Step, Wait, Want, ready};
 use crate::trace::{Phase, Trace};
@@ -28,11 +28,9 @@ pub enum Family {
     Inet6,
 }
 
-/// Where to connect, and how.
+/// How to connect to a host.
 #[derive(Clone, Debug)]
 pub struct Target {
-    pub host: String,
-    pub port: u16,
     pub family: Option<Family>,
     /// Local address to connect from; port 0 leaves the port to the system.
     pub bind: Option<SocketAddr>,
@@ -50,7 +48,12 @@ pub struct Timings {
     pub dns: f64,
     pub connect: f64,
     pub tls: Option<f64>,
-    pub total: f64,
+}
+
+impl Timings {
+    pub fn total(self) -> f64 {
+        self.dns + self.connect + self.tls.unwrap_or_default()
+    }
 }
 
 pub struct Dialed {
@@ -80,9 +83,10 @@ enum Stage {
 }
 
 impl Dial {
-    pub fn start(target: Target) -> Result<Self> {
+    pub fn start(endpoint: &Endpoint, target: Target) -> Result<Self> {
         let begun = now();
-        let stage = Stage::Resolving(Resolve::start(&target.host, target.trace.as_ref())?);
+        let resolve = Resolve::start(&endpoint.host, endpoint.port, target.trace.as_ref())?;
+        let stage = Stage::Resolving(resolve);
         Ok(Self { target, stage, begun, timings: Timings::default() })
     }
 
@@ -92,8 +96,7 @@ impl Dial {
 
     pub fn step(&mut self) -> Result<Step<Dialed>> {
         if let Stage::Resolving(resolve) = &mut self.stage {
-            let mut addresses = ready!(resolve.step()?);
-            addresses.iter_mut().for_each(|address| address.set_port(self.target.port));
+            let addresses = ready!(resolve.step()?);
             self.timings.dns = now() - self.begun;
             self.stage = Stage::Racing(Race::new(&self.target, addresses)?);
         }
@@ -106,7 +109,7 @@ impl Dial {
 
 /// Connects under way.
 struct Race {
-    waiting: VecDeque<SocketAddr>,
+    waiting: Vec<SocketAddr>,
     /// The family of the last that was started.
     last: Option<Family>,
     running: Vec<Running>,
@@ -123,9 +126,9 @@ impl Race {
         addresses.retain(|address| families.iter().all(|family| is_of(address, *family)));
         first(&addresses, None)?;
         Ok(Self {
-            waiting: addresses.into(),
+            waiting: addresses,
             last: None,
-            running: Vec::new(),
+            running: Vec::with_capacity(1),
             failed: Vec::new(),
             next: Deadline::at(0.0),
             poll: None,
@@ -134,19 +137,19 @@ impl Race {
 
     fn step(&mut self, target: &Target) -> Result<Step<Dialed>> {
         self.drain_events()?;
-        let mut winner = self.take_winner()?;
-        while winner.is_none()
-            && !self.waiting.is_empty()
-            && (self.running.is_empty() || self.next.has_passed())
-        {
-            self.start_next(target)?;
-            winner = if target.is_eager { self.take_winner()? } else { None };
-        }
-        if let Some(winner) = winner {
-            // The others are given up at once (RFC 8305, section 5).
-            self.running.clear();
-            self.poll = None;
-            return Ok(Step::Done(winner));
+        loop {
+            if let Some(winner) = self.take_winner()? {
+                // The others are given up at once (RFC 8305, section 5).
+                self.running.clear();
+                self.poll = None;
+                return Ok(Step::Done(winner));
+            }
+            let may_start = self.running.is_empty() || self.next.has_passed();
+            let Some(peer) = may_start.then(|| self.take_next()).flatten() else { break };
+            self.start(peer, target)?;
+            if !target.is_eager && !self.running.is_empty() {
+                break;
+            }
         }
         match self.running.last() {
             Some(last) => {
@@ -201,13 +204,12 @@ impl Race {
     fn take_next(&mut self) -> Option<SocketAddr> {
         let is_other = |address: &SocketAddr| Some(family_of(*address)) != self.last;
         let next = self.waiting.iter().position(is_other).unwrap_or(0);
-        let address = self.waiting.remove(next)?;
+        let address = (!self.waiting.is_empty()).then(|| self.waiting.remove(next))?;
         self.last = Some(family_of(address));
         Some(address)
     }
 
-    fn start_next(&mut self, target: &Target) -> Result<()> {
-        let Some(peer) = self.take_next() else { return Ok(()) };
+    fn start(&mut self, peer: SocketAddr, target: &Target) -> Result<()> {
         let begin = |trace: &Trace| trace.begin(format!("connect {}", resolve::text(&peer)));
         let phase = target.trace.as_ref().map(begin);
         let socket = match new_socket(peer) {
@@ -360,40 +362,15 @@ fn outcome(socket: &Socket) -> io::Result<bool> {
     }
 }
 
-/// An address and a port as people read them: `[::1]:80`.
-pub fn label(host: &str, port: u16) -> String {
-    let mut label = match host.contains(':').then(|| resolve::literal(host)).flatten() {
-        Some(ip) => ip.to_string(),
-        None => printable(host),
-    };
-    // Also around an address with a zone, which is no literal of ours.
-    if label.contains(':') {
-        label = format!("[{label}]");
-    }
-    label.push(':');
-    label.push_str(itoa::Buffer::new().format(port));
-    label
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wait::{Driven, Place, drive};
     use std::net::TcpListener;
 
-    fn target(host: &str, port: u16) -> Target {
-        let host = host.to_owned();
+    fn target() -> Target {
         let (nodelay, keepalive) = (true, None);
-        Target {
-            host,
-            port,
-            family: None,
-            bind: None,
-            nodelay,
-            keepalive,
-            trace: None,
-            is_eager: true,
-        }
+        Target { family: None, bind: None, nodelay, keepalive, trace: None, is_eager: true }
     }
 
     fn dial(target: Target, addresses: Vec<SocketAddr>) -> Result<Dialed> {
@@ -422,7 +399,7 @@ mod tests {
         let parse = |text: &str| text.parse::<SocketAddr>().expect("address");
         let given = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"].map(parse);
         let turns = ["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"].map(parse);
-        let mut race = Race::new(&target("x", 1), given.to_vec()).expect("addresses");
+        let mut race = Race::new(&target(), given.to_vec()).expect("addresses");
         let taken: Vec<_> = std::iter::from_fn(|| race.take_next()).collect();
         assert_eq!(taken, turns);
     }
@@ -431,30 +408,21 @@ mod tests {
     fn one_that_refuses_does_not_hold_up_the_next() {
         let (_listener, live) = listener();
         let start = now();
-        let dialed = dial(target("x", live.port()), vec![dead(), dead(), live]).expect("connects");
+        let dialed = dial(target(), vec![dead(), dead(), live]).expect("connects");
         assert_eq!(dialed.peer, live);
         assert!(now() - start < STAGGER);
     }
 
     #[test]
     fn a_failure_names_every_address() {
-        let error = dial(target("x", 1), vec![dead(), dead()]).err().expect("nobody listens");
+        let error = dial(target(), vec![dead(), dead()]).err().expect("nobody listens");
         assert_eq!(error.code(), Code::Refused);
         assert_eq!(error.detail(), "connection refused (tried 127.0.0.1, 127.0.0.1)");
     }
 
     #[test]
     fn a_family_that_is_not_there_is_a_dns_error() {
-        let target = Target { family: Some(Family::Inet6), ..target("x", 1) };
+        let target = Target { family: Some(Family::Inet6), ..target() };
         assert_eq!(dial(target, vec![dead()]).err().expect("no address").code(), Code::Dns);
-    }
-
-    #[test]
-    fn a_peer_reads_as_people_write_it() {
-        assert_eq!(label("example.com", 80), "example.com:80");
-        assert_eq!(label("::1", 80), "[::1]:80");
-        assert_eq!(label("[::1]", 80), "[::1]:80");
-        assert_eq!(label("fe80::1%eth0", 80), "[fe80::1%eth0]:80");
-        assert_eq!(label("a\0\n", 80), "a\\u{0}\\n:80");
     }
 }

@@ -1,4 +1,4 @@
-//! A listening socket: bound, and its clients taken as a step. Uses `resolve`,
+//! A listening socket: bound, and its clients taken as a step. Uses `endpoint`, `resolve`,
 //! `dial` (its socket options), `transport`, `conn`, `connect`, `step`, `trace`, `error`.
 
 use std::io;
@@ -9,7 +9,8 @@ use socket2::{Socket, TcpKeepalive};
 
 use crate::conn::{Conn, Limits};
 use crate::connect::{Connected, Ends};
-use crate::dial::{Family, Timings, first, label, new_socket, set_keepalive};
+use crate::dial::{Family, Timings, first, new_socket, set_keepalive};
+use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::resolve::Resolve;
 use crate::step::{Step, Wait, Want, ready};
@@ -21,9 +22,8 @@ use crate::transport::traced::traced;
 
 /// Where and how to listen, and what the accepted connections are like.
 pub struct Settings {
-    pub host: String,
-    /// 0: any that is free.
-    pub port: u16,
+    /// Port 0: any that is free.
+    pub endpoint: Endpoint,
     pub family: Option<Family>,
     /// Connections that the system keeps until they are accepted.
     pub backlog: i32,
@@ -47,8 +47,9 @@ pub struct Bind {
 
 impl Bind {
     pub fn start(settings: Settings) -> Result<Self> {
-        let trace = settings.tracer.of(label(&settings.host, settings.port));
-        let resolve = Resolve::start(&settings.host, trace.as_ref())?;
+        let trace = settings.tracer.of(&settings.endpoint);
+        let Endpoint { host, port } = &settings.endpoint;
+        let resolve = Resolve::start(host, *port, trace.as_ref())?;
         Ok(Self { resolve, settings: Some(settings), trace })
     }
 
@@ -56,8 +57,7 @@ impl Bind {
     pub fn step(&mut self) -> Result<Step<Listener>> {
         let addresses = ready!(self.resolve.step()?);
         let settings = self.settings.take().expect("a step after the last");
-        let mut address = first(&addresses, settings.family)?;
-        address.set_port(settings.port);
+        let address = first(&addresses, settings.family)?;
         Ok(Step::Done(Listener::bind(address, settings, self.trace.take())?))
     }
 }

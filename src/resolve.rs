@@ -33,22 +33,23 @@ pub fn literal(host: &str) -> Option<IpAddr> {
 
 /// The addresses of a host, whichever way it is given.
 pub enum Resolve {
-    Literal(IpAddr),
+    Literal(SocketAddr),
     Lookup(Lookup),
 }
 
 impl Resolve {
-    pub fn start(host: &str, trace: Option<&Trace>) -> Result<Self> {
+    /// The addresses will have this port.
+    pub fn start(host: &str, port: u16, trace: Option<&Trace>) -> Result<Self> {
         match literal(host) {
-            Some(ip) => Ok(Self::Literal(ip)),
-            None => Lookup::start(host, trace).map(Self::Lookup),
+            Some(ip) => Ok(Self::Literal((ip, port).into())),
+            None => Lookup::start(host, port, trace).map(Self::Lookup),
         }
     }
 
-    /// The addresses, in the order in which the system prefers them (RFC 6724). Port 0.
+    /// The addresses, in the order in which the system prefers them (RFC 6724).
     pub fn step(&mut self) -> Result<Step<Vec<SocketAddr>>> {
         match self {
-            Self::Literal(ip) => Ok(Step::Done(vec![(*ip, 0).into()])),
+            Self::Literal(address) => Ok(Step::Done(vec![*address])),
             Self::Lookup(lookup) => lookup.step(),
         }
     }
@@ -73,11 +74,11 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    fn start(host: &str, trace: Option<&Trace>) -> Result<Self> {
+    fn start(host: &str, port: u16, trace: Option<&Trace>) -> Result<Self> {
         let host = ascii(host)?;
         let (done, signal) = io::pipe()?;
         let answer = Answer::default();
-        submit(Job { host, answer: Arc::clone(&answer), _signal: signal })?;
+        submit(Job { host, port, answer: Arc::clone(&answer), _signal: signal })?;
         Ok(Self { answer, done, phase: trace.map(|trace| trace.begin("dns")) })
     }
 
@@ -140,6 +141,7 @@ fn dns_error(error: &io::Error) -> Error {
 
 struct Job {
     host: String,
+    port: u16,
     answer: Answer,
     /// Dropped with the job, which ends the pipe: the answer is there.
     _signal: PipeWriter,
@@ -147,7 +149,7 @@ struct Job {
 
 impl Job {
     fn run(self) {
-        let addresses = (self.host.as_str(), 0).to_socket_addrs().map(Iterator::collect);
+        let addresses = (self.host.as_str(), self.port).to_socket_addrs().map(Iterator::collect);
         *lock(&self.answer) = Some(addresses);
     }
 }
@@ -230,7 +232,7 @@ mod tests {
     use crate::wait::{Driven, Place, drive};
 
     fn resolve(host: &str) -> Result<Vec<SocketAddr>> {
-        let mut lookup = Resolve::start(host, None)?;
+        let mut lookup = Resolve::start(host, 0, None)?;
         let deadline = Deadline::after(10.0);
         loop {
             if let Driven::Done(addresses) = drive(deadline, Place::Here, || lookup.step())? {
@@ -288,7 +290,7 @@ mod tests {
 
     #[test]
     fn many_names_at_once_share_the_threads() {
-        let lookups: Vec<_> = (0..600).map(|_| Lookup::start("127.0.0.1", None)).collect();
+        let lookups: Vec<_> = (0..600).map(|_| Lookup::start("127.0.0.1", 0, None)).collect();
         assert!(lookups.iter().all(Result::is_ok));
         assert!(lock(&POOL).as_ref().is_some_and(|pool| pool.threads <= THREADS));
     }

@@ -123,7 +123,7 @@ impl Tracer {
         }
     }
 
-    fn is_on(&self) -> bool {
+    pub fn is_on(&self) -> bool {
         self.0.detail.get() != Detail::Nothing && !self.0.is_quiet.get()
     }
 

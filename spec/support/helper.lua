@@ -122,7 +122,8 @@ end
 
 -- A listening peer whose behaviour is `code` (Python; see serve.py). Options: `host`, `port`, `tls`
 -- (the name of its certificate) with `version`, `ciphers`, `alpn`, `client_ca`, `drip`;
--- `listen = false` (refuses), `full = true` (the kernel does not answer).
+-- `listen = false` (refuses), `full = true` (the kernel does not answer), and
+-- `delay` (until then, in seconds).
 function helper.listen(code, options)
   local peer = new_peer("listen", code, options or {})
   return peer

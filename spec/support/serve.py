@@ -309,6 +309,8 @@ class Listener(Peer):
         self.fillers = []
         if options.get("full"):
             self.fill()
+            if options.get("delay"):
+                threading.Timer(options["delay"], self.drain).start()
         elif options.get("listen", True):
             self.sock.listen(128)
             threading.Thread(target=self.accept, daemon=True).start()
@@ -323,6 +325,13 @@ class Listener(Peer):
             self.fillers.append(filler)
             if not select.select([], [filler], [], 0.02)[1]:
                 return
+
+    def drain(self):
+        """Answers from now on."""
+        self.fillers.pop().close()
+        for _ in self.fillers:
+            self.sock.accept()[0].close()
+        self.accept()
 
     def accept(self):
         while not self.over.is_set():

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use mlua::{Function, Lua, MultiValue, Value};
 
 use crate::deadline::Deadline;
+use crate::endpoint::Endpoint;
 use crate::error::{Code, Error};
 use crate::step::{Step, Wait};
 use crate::transport::tls::Report;
@@ -155,6 +156,12 @@ impl<'lua> Call<'lua> {
         Argument::new(self.lua, self.name, at, value)
     }
 
+    /// The first two arguments, the port from `low` on.
+    pub fn endpoint(&self, low: usize) -> Result<Endpoint> {
+        let host = self.argument(1).string()?.to_string_lossy();
+        Ok(Endpoint { host, port: self.argument(2).integer(low, 65535)? as u16 })
+    }
+
     pub fn arguments(&self) -> impl Iterator<Item = Argument<'_>> {
         (1..=self.arguments.len()).map(|at| self.argument(at))
     }
@@ -228,7 +235,7 @@ pub trait Object: 'static {
     fn is_safe(&self) -> bool;
 
     /// Whom its messages name.
-    fn label(&self) -> &str;
+    fn label(&self) -> String;
 
     /// What is known of a peer whose certificate was refused.
     fn report(&mut self) -> Option<Report> {
@@ -259,7 +266,7 @@ pub fn method<T: Object>(
                 let Some(this) = this else { return on_finalized(call) };
                 call.safe = this.is_safe();
                 body(call, this).map_err(|failure| {
-                    failure.during(name, this.label()).reported(|| this.report())
+                    failure.during(name, &this.label()).reported(|| this.report())
                 })
             })
         }))

@@ -9,6 +9,7 @@ use socket2::SockRef;
 use crate::conn::Conn;
 use crate::connect::{Connected, Ends};
 use crate::dial::Timings;
+use crate::endpoint::Endpoint;
 use crate::error::{self, Code, Error};
 use crate::step::Wait;
 use crate::transport::tls::Report;
@@ -110,9 +111,7 @@ impl Drop for Connection {
 pub struct Manner {
     /// Failures are returned and not thrown: the connection was made by `tcp.safe`.
     pub safe: bool,
-    pub host: String,
-    /// Host and port, as messages name them.
-    pub label: String,
+    pub endpoint: Endpoint,
     /// Seconds for each call.
     pub timeout: f64,
     pub json: json::Options,
@@ -125,8 +124,8 @@ impl Object for Connection {
         self.manner.safe
     }
 
-    fn label(&self) -> &str {
-        &self.manner.label
+    fn label(&self) -> String {
+        self.manner.endpoint.to_string()
     }
 
     fn report(&mut self) -> Option<Report> {

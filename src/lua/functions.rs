@@ -3,26 +3,23 @@
 
 use std::net::SocketAddr;
 
-use mlua::{Lua, RegistryKey, Table, Value};
+use mlua::{Lua, Table, Value};
 
-use crate::connect::{Connect, Connected};
 use crate::deadline::Deadline;
-use crate::dial;
 use crate::error::{self, Error, printable};
 use crate::resolve::{self, Resolve};
 use crate::step::Step;
-use crate::transport::tls::Report;
-use crate::wait::Place;
 
 use super::call::{Call, Object, Outcome, Result, function, with};
-use super::connection::{Connection, Manner, Method};
+use super::connecting::Connecting;
+use super::connection::{Connection, Method};
 use super::options::{self, Options, TIMEOUT};
 use super::park::Sides;
 use super::work::{Underway, Work};
-use super::{debug, json, listener, poll, reading, writing};
+use super::{debug, json, listener, poll, raw, reading, writing};
 
-/// The connection that `connect` made last.
-struct Last(RegistryKey);
+/// The registry's name for a table with the connection that `connect` made last.
+const LAST: &str = "tcp.last";
 
 type Function = fn(&mut Call<'_>) -> Result<Outcome>;
 
@@ -40,16 +37,26 @@ pub fn functions(lua: &Lua, safe: bool) -> mlua::Result<Table> {
     ];
     let codecs: [(&'static str, Function); 3] =
         [("array", json_array), ("decode", json_decode), ("encode", json_encode)];
-    if lua.app_data_ref::<Last>().is_none() {
-        // No nil: the registry has a place for it from now on, and later ones only take it.
-        lua.set_app_data(Last(lua.create_registry_value(false)?));
-    }
     let table = table_of(lua, safe, &functions)?;
+    table.raw_set(
+        "connect",
+        raw::connect::half(lua, safe, last(lua)?, table.raw_get("connect")?)?,
+    )?;
     let json = table_of(lua, safe, &codecs)?;
     json.raw_set("decode", json::decode_function(lua, json.raw_get("decode")?)?)?;
     json.raw_set("encode", json::encode_function(lua, json.raw_get("encode")?)?)?;
     table.raw_set("json", json)?;
     Ok(table)
+}
+
+fn last(lua: &Lua) -> mlua::Result<Table> {
+    if let Some(last) = lua.named_registry_value::<Option<Table>>(LAST)? {
+        return Ok(last);
+    }
+    // No nil: what is there is only replaced, which needs no memory.
+    let last = lua.create_sequence_from([false])?;
+    lua.set_named_registry_value(LAST, &last)?;
+    Ok(last)
 }
 
 fn table_of(lua: &Lua, safe: bool, functions: &[(&'static str, Function)]) -> mlua::Result<Table> {
@@ -60,33 +67,10 @@ fn table_of(lua: &Lua, safe: bool, functions: &[(&'static str, Function)]) -> ml
     Ok(table)
 }
 
-/// A connect, and how its connection is wanted.
-struct Connecting {
-    connect: Connect,
-    manner: Manner,
-    is_tls: bool,
-}
-
-impl Work for Connecting {
-    type Result = Connected;
-
-    fn step(&mut self) -> error::Result<Step<Connected>> {
-        self.connect.step()
-    }
-
-    fn label(&self) -> &str {
-        &self.manner.label
-    }
-
-    fn report(&self) -> Option<Report> {
-        self.connect.report()
-    }
-}
-
 /// A name that is looked up.
 struct Resolving {
     resolve: Resolve,
-    label: String,
+    host: String,
 }
 
 impl Work for Resolving {
@@ -96,16 +80,15 @@ impl Work for Resolving {
         self.resolve.step()
     }
 
-    fn label(&self) -> &str {
-        &self.label
+    fn label(&self) -> String {
+        printable(&self.host)
     }
 }
 
 fn connect(call: &mut Call<'_>) -> Result<Outcome> {
     let outcome = establish(call, false)?;
     if let Outcome::Value(connection) = &outcome {
-        let mut last = call.lua.app_data_mut::<Last>().expect("set with the functions");
-        call.lua.replace_registry_value(&mut last.0, connection)?;
+        last(call.lua)?.raw_set(1, connection)?;
     }
     Ok(outcome)
 }
@@ -120,25 +103,16 @@ fn establish(call: &mut Call<'_>, tls: bool) -> Result<Outcome> {
         Ok(done) => done,
         Err(again) => return Ok(again),
     };
-    let Connecting { manner, is_tls, .. } = work;
-    call.object(Connection::new(connected, manner, is_tls, call.parking))
+    call.object(work.connection(connected, call.parking))
 }
 
 fn begin_connect(call: &Call<'_>, is_tls: bool) -> Result<Underway<Connecting>> {
-    let host = call.argument(1).string()?.to_string_lossy();
-    let port = call.argument(2).integer(1, 65535)? as u16;
-    let label = dial::label(&host, port);
+    let endpoint = call.endpoint(1)?;
+    let label = endpoint.to_string();
     let mut options =
-        Options::new(host, port, is_tls).map_err(|error| error.during(call.name(), &label))?;
+        Options::new(endpoint, is_tls).map_err(|error| error.during(call.name(), &label))?;
     options.apply(call.argument(3))?;
-    let Options { timeout, connect_timeout, limits, json, mut target, tls } = options;
-    target.trace = call.parking.tracer().of(&label);
-    target.is_eager = call.parking.place() == Place::Here;
-    let deadline = Deadline::after(connect_timeout.unwrap_or(timeout));
-    let manner = Manner { safe: call.safe, host: target.host.clone(), label, timeout, json };
-    let connect = Connect::start(target, tls, limits)
-        .map_err(|error| error.during(call.name(), &manner.label))?;
-    Ok(Underway { work: Connecting { connect, manner, is_tls }, deadline })
+    Ok(Connecting::begin(call.name(), options, call.safe, call.parking)?)
 }
 
 fn resolve(call: &mut Call<'_>) -> Result<Outcome> {
@@ -155,9 +129,9 @@ fn begin_resolve(call: &Call<'_>) -> Result<Underway<Resolving>> {
     let deadline = Deadline::after(call.argument(2).seconds_or(TIMEOUT)?);
     let label = printable(&host);
     let trace = call.parking.tracer().of(&label);
-    let resolve =
-        Resolve::start(&host, trace.as_ref()).map_err(|error| error.during(call.name(), &label))?;
-    Ok(Underway { work: Resolving { resolve, label }, deadline })
+    let resolve = Resolve::start(&host, 0, trace.as_ref())
+        .map_err(|error| error.during(call.name(), &label))?;
+    Ok(Underway::new(Resolving { resolve, host }, deadline))
 }
 
 fn send(call: &mut Call<'_>) -> Result<Outcome> {
@@ -173,17 +147,14 @@ fn recv(call: &mut Call<'_>) -> Result<Outcome> {
 
 /// Does something with the connection that `connect` made last.
 fn on_last(call: &mut Call<'_>, sides: Sides, body: Method) -> Result<Outcome> {
-    let last: Value = {
-        let last = call.lua.app_data_ref::<Last>().expect("set with the functions");
-        call.lua.registry_value(&last.0)?
-    };
+    let last: Value = last(call.lua)?.raw_get(1)?;
     with(
         call.lua,
         Some(&last),
         || no_connection().into(),
         |connection: &mut Connection| {
             let outcome = connection.own(call, sides, body);
-            outcome.map_err(|failure| failure.during(call.name(), connection.label()))
+            outcome.map_err(|failure| failure.during(call.name(), &connection.label()))
         },
     )
 }

@@ -14,7 +14,7 @@ pub fn info(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     this.conn.transport()?;
     let traffic = this.conn.traffic();
     let info = lua.create_table()?;
-    info.raw_set("host", &*this.manner.host)?;
+    info.raw_set("host", &*this.manner.endpoint.host)?;
     info.raw_set("peer", address(lua, this.ends.peer)?)?;
     info.raw_set("sock", address(lua, this.ends.sock)?)?;
     info.raw_set("timings", timings(lua, this)?)?;
@@ -39,7 +39,7 @@ fn timings(lua: &Lua, this: &Connection) -> mlua::Result<Table> {
     table.raw_set("dns", phases.dns)?;
     table.raw_set("connect", phases.connect)?;
     table.raw_set("tls", phases.tls)?;
-    table.raw_set("total", phases.total)?;
+    table.raw_set("total", phases.total())?;
     Ok(table)
 }
 

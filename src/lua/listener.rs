@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, AsRawFd};
 use mlua::{Lua, Table, Value};
 
 use crate::deadline::Deadline;
-use crate::dial;
 use crate::error::{self, Error};
 use crate::listen::{self, Bind};
 use crate::step::Step;
@@ -22,7 +21,7 @@ pub struct Listener {
     /// None once the script has closed it.
     socket: Option<listen::Listener>,
     sock: SocketAddr,
-    /// What its connections are like; their own host and label are their client's address.
+    /// What its connections are like; their endpoint is their client's.
     manner: Manner,
 }
 
@@ -33,8 +32,8 @@ impl Object for Listener {
         self.manner.safe
     }
 
-    fn label(&self) -> &str {
-        &self.manner.label
+    fn label(&self) -> String {
+        self.sock.to_string()
     }
 }
 
@@ -52,8 +51,8 @@ impl Work for (Bind, Manner) {
         self.0.step()
     }
 
-    fn label(&self) -> &str {
-        &self.1.label
+    fn label(&self) -> String {
+        self.1.endpoint.to_string()
     }
 }
 
@@ -63,32 +62,25 @@ pub fn listen(call: &mut Call<'_>) -> Result<Outcome> {
         Err(again) => return Ok(again),
     };
     let sock = socket.sock();
-    let manner = Manner { label: sock.to_string(), ..manner };
     let listener = Listener { socket: Some(socket), sock, manner };
     call.object(listener)
 }
 
 fn begin(call: &Call<'_>) -> Result<Underway<(Bind, Manner)>> {
-    let host = call.argument(1).string()?.to_string_lossy();
-    let port = call.argument(2).integer(0, 65535)? as u16;
-    let label = dial::label(&host, port);
-    let mut options =
-        ListenOptions::new(host, port).map_err(|error| error.during(call.name(), &label))?;
+    let mut options = ListenOptions::new(call.endpoint(0)?)?;
     options.apply(call.argument(3))?;
     let ListenOptions { accepted, backlog, reuse_addr, reuse_port, tls } = options;
     let deadline = Deadline::after(accepted.connect_timeout.unwrap_or(accepted.timeout));
     let target = accepted.target;
     let manner = Manner {
         safe: call.safe,
-        host: target.host.clone(),
-        label,
+        endpoint: accepted.endpoint.clone(),
         timeout: accepted.timeout,
         json: accepted.json,
     };
     let start = || {
         Bind::start(listen::Settings {
-            host: target.host,
-            port,
+            endpoint: accepted.endpoint,
             family: target.family,
             backlog,
             reuse_addr,
@@ -100,8 +92,8 @@ fn begin(call: &Call<'_>) -> Result<Underway<(Bind, Manner)>> {
             tracer: call.parking.tracer().clone(),
         })
     };
-    let bind = start().map_err(|error| error.during(call.name(), &manner.label))?;
-    Ok(Underway { work: (bind, manner), deadline })
+    let bind = start().map_err(|error| error.during(call.name(), &manner.endpoint))?;
+    Ok(Underway::new((bind, manner), deadline))
 }
 
 type Method = fn(&mut Call<'_>, &mut Listener) -> Result<Outcome>;
@@ -136,11 +128,7 @@ fn accept(call: &mut Call<'_>, this: &mut Listener) -> Result<Outcome> {
         Ok(connected) => connected,
         Err(again) => return Ok(again),
     };
-    let manner = Manner {
-        host: connected.ends.peer.ip().to_string(),
-        label: connected.ends.peer.to_string(),
-        ..this.manner.clone()
-    };
+    let manner = Manner { endpoint: connected.ends.peer.into(), ..this.manner.clone() };
     let is_tls = this.socket()?.is_tls();
     call.object(Connection::new(connected, manner, is_tls, call.parking))
 }
@@ -166,7 +154,7 @@ fn port(_: &mut Call<'_>, this: &mut Listener) -> Result<Outcome> {
 fn info(call: &mut Call<'_>, this: &mut Listener) -> Result<Outcome> {
     this.socket()?;
     let info = call.lua.create_table()?;
-    info.raw_set("host", &*this.manner.host)?;
+    info.raw_set("host", &*this.manner.endpoint.host)?;
     info.raw_set("sock", info::address(call.lua, this.sock)?)?;
     Ok(Outcome::Value(Value::Table(info)))
 }

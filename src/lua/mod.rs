@@ -3,6 +3,7 @@
 
 mod argument;
 mod call;
+mod connecting;
 mod connection;
 mod debug;
 mod functions;

@@ -10,6 +10,7 @@ use socket2::TcpKeepalive;
 
 use crate::conn::Limits;
 use crate::dial::{Family, Target};
+use crate::endpoint::Endpoint;
 use crate::error;
 use crate::frame::Endian;
 use crate::resolve;
@@ -24,27 +25,28 @@ pub const TIMEOUT: f64 = 5.0;
 
 /// What a connection is made with.
 pub struct Options {
+    pub endpoint: Endpoint,
     pub timeout: f64,
     pub connect_timeout: Option<f64>,
     pub limits: Limits,
     pub json: json::Options,
     pub target: Target,
     /// The settings of TLS, where it is wanted.
-    pub tls: Option<tls::Settings>,
+    pub tls: Option<Box<tls::Settings>>,
 }
 
 impl Options {
-    /// The defaults for a host and a port, with TLS or without.
-    pub fn new(host: String, port: u16, tls: bool) -> error::Result<Self> {
-        let tls = tls.then(|| server_name(&host).map(tls::Settings::new)).transpose()?;
+    /// The defaults for an endpoint, with TLS or without.
+    pub fn new(endpoint: Endpoint, tls: bool) -> error::Result<Self> {
+        let settings = |name| Box::new(tls::Settings::new(name));
+        let tls = tls.then(|| server_name(&endpoint.host).map(settings)).transpose()?;
         Ok(Self {
+            endpoint,
             timeout: TIMEOUT,
             connect_timeout: None,
             limits: Limits::default(),
             json: json::Options::default(),
             target: Target {
-                host,
-                port,
                 family: None,
                 bind: None,
                 nodelay: true,
@@ -113,8 +115,8 @@ pub struct ListenOptions {
 }
 
 impl ListenOptions {
-    pub fn new(host: String, port: u16) -> error::Result<Self> {
-        let accepted = Options::new(host, port, false)?;
+    pub fn new(endpoint: Endpoint) -> error::Result<Self> {
+        let accepted = Options::new(endpoint, false)?;
         Ok(Self { accepted, backlog: 128, reuse_addr: true, reuse_port: false, tls: None })
     }
 

@@ -3,6 +3,7 @@
 use crate::conn::{Conn, Limits};
 use crate::connect::Connected;
 use crate::deadline::now;
+use crate::endpoint::Endpoint;
 use crate::error;
 use crate::step::{Step, ready};
 use crate::trace::Trace;
@@ -19,7 +20,7 @@ struct Upgrade {
     limits: Limits,
     begun: f64,
     trace: Option<Trace>,
-    label: String,
+    endpoint: Endpoint,
 }
 
 impl Work for Upgrade {
@@ -30,8 +31,8 @@ impl Work for Upgrade {
         Ok(Step::Done(Conn::new(traced(Box::new(tls), self.trace.take()), self.limits)))
     }
 
-    fn label(&self) -> &str {
-        &self.label
+    fn label(&self) -> String {
+        self.endpoint.to_string()
     }
 
     fn report(&self) -> Option<Report> {
@@ -44,7 +45,7 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> 
     let mut client = None;
     // What is queued goes out as it was written. Once the work has begun, this handle is closed.
     if call.token.as_userdata().is_none() {
-        let settings = options::tls(call.argument(1), &this.manner.host)?;
+        let settings = options::tls(call.argument(1), &this.manner.endpoint.host)?;
         this.conn.transport()?;
         client = Some(Client::new(settings)?);
         if let Err(again) = call.drive(deadline, || this.conn.step_flush())? {
@@ -54,20 +55,18 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> 
     let limits = this.conn.limits();
     let begin = |call: &Call<'_>| {
         let client = client.expect("made where the work is not begun");
-        let trace = this.conn.trace().or_else(|| call.parking.tracer().of(&this.manner.label));
+        let trace = this.conn.trace().or_else(|| call.parking.tracer().of(&this.manner.endpoint));
         let handshake = client.handshake(this.conn.take_tcp()?, trace.as_ref())?;
-        let label = this.manner.label.clone();
-        let work = Upgrade { handshake, limits, begun: now(), trace, label };
-        Ok(Underway { work, deadline })
+        let endpoint = this.manner.endpoint.clone();
+        let work = Upgrade { handshake, limits, begun: now(), trace, endpoint };
+        Ok(Underway::new(work, deadline))
     };
     let (conn, Underway { work, .. }) = match Underway::drive(call, begin)? {
         Ok(done) => done,
         Err(again) => return Ok(again),
     };
     let mut timings = this.timings;
-    let tls = now() - work.begun;
-    timings.tls = Some(tls);
-    timings.total += tls;
+    timings.tls = Some(now() - work.begun);
     let connected = Connected { conn, ends: this.ends, timings };
     call.object(Connection::new(connected, this.manner.clone(), true, call.parking))
 }

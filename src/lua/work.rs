@@ -1,17 +1,16 @@
 //! Work that is not a connection's own and may take longer than the interpreter can be kept waiting:
 //! connecting, resolving, upgrading. What is not done at once lives in the token of its call.
 
-use std::mem;
-
 use mlua::Value;
 
 use crate::deadline::Deadline;
 use crate::error::{self, Error};
-use crate::step::Step;
+use crate::step::{Step, Wait};
 use crate::transport::tls::Report;
-use crate::wait::{Driven, drive, go_on};
+use crate::wait::{Driven, Place, drive, go_on};
 
 use super::call::{Call, Failure, Outcome, Result};
+use super::raw::object::Kind;
 
 pub trait Work: 'static {
     type Result;
@@ -19,7 +18,7 @@ pub trait Work: 'static {
     fn step(&mut self) -> error::Result<Step<Self::Result>>;
 
     /// Whom messages name.
-    fn label(&self) -> &str;
+    fn label(&self) -> String;
 
     /// What is known of a peer whose certificate was refused.
     fn report(&self) -> Option<Report> {
@@ -30,51 +29,65 @@ pub trait Work: 'static {
 /// Work under way: the token of its call.
 pub struct Underway<T> {
     pub work: T,
-    pub deadline: Deadline,
+    deadline: Deadline,
+    /// What its first step came to, which the call is to go on from.
+    first: Option<error::Result<Wait>>,
 }
 
 impl<T: Work> Underway<T> {
-    /// Goes on with the work that an earlier call left, or begins: what it came to and what it was made
-    /// with, or the outcome of an interrupt.
+    pub fn new(work: T, deadline: Deadline) -> Self {
+        Self { work, deadline, first: None }
+    }
+
+    /// The first step: what it gives, if that is all that is to do.
+    pub fn begin(&mut self) -> Option<T::Result> {
+        self.first = match self.work.step() {
+            Ok(Step::Done(value)) => return Some(value),
+            Ok(Step::Wait(wait)) => Some(Ok(wait)),
+            Err(error) => Some(Err(error)),
+        };
+        None
+    }
+
+    /// Goes on with the work that an earlier call left, or begins what `make` gives: what it came to and what
+    /// it was made with, or the outcome of an interrupt.
     pub fn drive(
-        call: &mut Call<'_>,
-        begin: impl FnOnce(&Call<'_>) -> Result<Self>,
+        call: &Call<'_>,
+        make: impl FnOnce(&Call<'_>) -> Result<Self>,
     ) -> Result<std::result::Result<(T::Result, Self), Outcome>> {
-        let place = call.parking.place();
-        let driven = match call.token.as_userdata() {
-            Some(token) => {
-                let mut underway = token.borrow_mut::<Self>()?;
-                drive(underway.deadline, place, || underway.work.step())
-            }
+        let kind = Kind::<Self>::of(call.lua)?;
+        let token = match call.token.as_userdata() {
+            Some(token) => token.clone(),
             None => {
-                let mut underway = begin(call)?;
-                let wait = match underway.work.step() {
-                    // What is done at once needs no token.
-                    Ok(Step::Done(value)) => return Ok(Ok((value, underway))),
-                    Ok(Step::Wait(wait)) => wait,
-                    Err(error) => return Err(underway.failed(call, error)),
-                };
+                let mut underway = make(call)?;
+                // What is done at once needs no token.
+                if let Some(value) = underway.begin() {
+                    return Ok(Ok((value, underway)));
+                }
                 // Before the wait: once a signal has come, nothing may run that its handler would end.
-                let token = call.lua.create_any_userdata(underway)?;
-                call.token = Value::UserData(token.clone());
-                let mut underway = token.borrow_mut::<Self>()?;
-                go_on(wait, underway.deadline, place, || underway.work.step())
+                kind.create(call.lua, underway)?
             }
         };
-        let again = |call: &mut Call<'_>, wait| {
-            Outcome::Again(mem::replace(&mut call.token, Value::Nil), wait)
+        let slot = kind.get(call.lua, &token)?.ok_or(mlua::Error::UserDataTypeMismatch)?;
+        let Some(mut underway) = slot.take() else {
+            return Err(mlua::Error::UserDataDestructed.into());
         };
-        let result = match driven {
-            Ok(Driven::Interrupted) => return Ok(Err(again(call, None))),
-            Ok(Driven::Parked(wait)) => return Ok(Err(again(call, Some(wait)))),
-            Ok(Driven::Done(value)) => Ok(value),
-            Err(error) => Err(error),
+        let wait = match underway.go_on(call.parking.place()) {
+            Ok(Driven::Done(value)) => return Ok(Ok((value, *underway))),
+            // A failure closes what the work has opened now, and not when it is collected.
+            Err(error) => return Err(underway.failed(call, error)),
+            Ok(Driven::Interrupted) => None,
+            Ok(Driven::Parked(wait)) => Some(wait),
         };
-        // Taken, so that a failure closes what the work has opened now, and not when it is collected.
-        let underway: Self = call.token.as_userdata().expect("made above").take()?;
-        match result {
-            Ok(value) => Ok(Ok((value, underway))),
-            Err(error) => Err(underway.failed(call, error)),
+        slot.replace(Some(underway));
+        Ok(Err(Outcome::Again(Value::UserData(token), wait)))
+    }
+
+    fn go_on(&mut self, place: Place) -> error::Result<Driven<T::Result>> {
+        let step = || self.work.step();
+        match self.first.take() {
+            Some(first) => go_on(first?, self.deadline, place, step),
+            None => drive(self.deadline, place, step),
         }
     }
 

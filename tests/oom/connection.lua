@@ -2,6 +2,7 @@
 -- not written was not sent. See sweep.lua; run by tests/oom/run.
 
 local tcp = require "tcp"
+local safe = require "tcp.safe"
 
 local listener = tcp.listen("127.0.0.1", 0)
 local conn = tcp.connect("127.0.0.1", listener:port(), 5)
@@ -67,4 +68,5 @@ require "sweep" {
   { "write_json_packet", function() conn:write_json_packet(value) end, came },
   { "write_json", function() conn:write_json(value) end, came },
   { "connect and close", connect, nil, accept_all },
+  { "connect to nobody", function() return select(3, safe.connect("127.0.0.1", 1, 5)) end },
 }

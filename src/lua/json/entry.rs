@@ -4,7 +4,6 @@
 
 use std::cell::Cell;
 use std::ffi::c_int;
-use std::panic::catch_unwind;
 
 use mlua::{Function, Lua};
 
@@ -29,10 +28,7 @@ pub fn encode_function(lua: &Lua, full: Function) -> mlua::Result<Function> {
 
 unsafe extern "C-unwind" fn decode(state: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this.
-    unsafe {
-        let ended = try_decode(state);
-        end(state, ended)
-    }
+    unsafe { attempt(state, lua_gettop(state), |state| try_decode(state)) }
 }
 
 /// Owns the document.
@@ -43,7 +39,7 @@ unsafe fn try_decode(state: *mut lua_State) -> Ended {
             return Ended::Declined;
         }
         let text = bytes_at(state, SUBJECT);
-        let Ok(Ok(document)) = catch_unwind(|| Document::parse(text, Options::default())) else {
+        let Ok(document) = Document::parse(text, Options::default()) else {
             return Ended::Declined;
         };
         let is_done = protected(state, SUBJECT, 2, |state| {
@@ -63,8 +59,7 @@ unsafe extern "C-unwind" fn encode(state: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this.
     unsafe {
         lua_settop(state, SUBJECT);
-        let ended = try_encode(state);
-        end(state, ended)
+        attempt(state, SUBJECT, |state| try_encode(state))
     }
 }
 
@@ -92,7 +87,6 @@ unsafe fn try_encode(state: *mut lua_State) -> Ended {
             return Ended::Raised;
         }
         if lua_toboolean(state, -2) == 0 {
-            lua_settop(state, SUBJECT);
             return Ended::Declined;
         }
     }

@@ -6,7 +6,6 @@
 
 use std::cell::RefMut;
 use std::ffi::c_int;
-use std::panic::catch_unwind;
 
 use mlua::{Function, LightUserData, Lua};
 
@@ -91,15 +90,7 @@ pub fn half(lua: &Lua, name: &str, full: Function) -> mlua::Result<Function> {
 
 unsafe extern "C-unwind" fn operate(state: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this.
-    unsafe {
-        let count = lua_gettop(state);
-        // What panics once, does so again where it is told.
-        let ended = catch_unwind(|| try_operate(state)).unwrap_or(Ended::Declined);
-        if let Ended::Declined = ended {
-            lua_settop(state, count);
-        }
-        end(state, ended)
-    }
+    unsafe { attempt(state, lua_gettop(state), |state| try_operate(state)) }
 }
 
 /// Owns the borrow of the connection.

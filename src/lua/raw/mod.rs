@@ -5,12 +5,14 @@
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod connect;
 pub mod fast;
 #[cfg(not(any(feature = "lua51", feature = "luajit")))]
 pub mod lines;
 pub mod object;
 
 use std::ffi::{CStr, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use mlua::ffi::{
     LUA_MULTRET, LUA_OK, LUA_REGISTRYINDEX, LUA_TBOOLEAN, LUA_TLIGHTUSERDATA, LUA_TNIL,
@@ -173,6 +175,26 @@ pub enum Ended {
     Declined,
 }
 
+/// Tries a fast half. What it leaves is put before the full one with the `count` arguments that it has.
+///
+/// # Safety
+/// In a C function that `fast_half` made, as its last act. `body` raises nothing.
+pub unsafe fn attempt(
+    state: *mut lua_State,
+    count: c_int,
+    body: impl FnOnce(*mut lua_State) -> Ended,
+) -> c_int {
+    // SAFETY: the caller's; what `body` owned is gone.
+    unsafe {
+        // What panics once, does so again where it is told.
+        let ended = catch_unwind(AssertUnwindSafe(|| body(state))).unwrap_or(Ended::Declined);
+        if let Ended::Declined = ended {
+            lua_settop(state, count);
+        }
+        end(state, ended)
+    }
+}
+
 /// A C function that is the fast half of `full`.
 pub fn fast_half(
     lua: &Lua,
@@ -193,11 +215,9 @@ pub fn fast_half(
     }
 }
 
-/// Returns from a fast half.
-///
 /// # Safety
-/// In a C function that `fast_half` made, as its last act.
-pub unsafe fn end(state: *mut lua_State, ended: Ended) -> c_int {
+/// As `attempt`'s.
+unsafe fn end(state: *mut lua_State, ended: Ended) -> c_int {
     // SAFETY: the caller's; it owns nothing that an error would leave behind.
     unsafe {
         match ended {

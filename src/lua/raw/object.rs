@@ -69,16 +69,29 @@ impl<T: 'static> Kind<T> {
 
     /// A userdata that holds `object`.
     pub fn create(self, lua: &Lua, object: T) -> mlua::Result<AnyUserData> {
-        let mut object = Some(Box::new(object));
-        // SAFETY: where memory is refused, `object` is still whole and the frame outside owns it. The block is
-        // a `Slot` before it gets the metatable that says so.
-        unsafe {
+        // SAFETY: nothing is captured but `self`.
+        let userdata = unsafe {
             lua.exec_raw((), |state| {
-                let block = ffi::lua_newuserdata(state, size_of::<Slot<T>>()).cast::<Slot<T>>();
-                block.write(RefCell::new(object.take()));
-                self.push_metatable(state);
-                lua_setmetatable(state, -2);
+                self.push_empty(state);
             })
+        }?;
+        let slot = self.get(lua, &userdata)?;
+        slot.expect("made above").replace(Some(Box::new(object)));
+        Ok(userdata)
+    }
+
+    /// Pushes a userdata whose slot is still to be filled.
+    ///
+    /// # Safety
+    /// As for `push_metatable`, with two free slots; the userdata stays on the stack as long as the reference lives.
+    pub unsafe fn push_empty<'a>(self, state: *mut lua_State) -> &'a Slot<T> {
+        // SAFETY: the caller's. The block is a `Slot` before it gets the metatable that says so.
+        unsafe {
+            let block = ffi::lua_newuserdata(state, size_of::<Slot<T>>()).cast::<Slot<T>>();
+            block.write(RefCell::new(None));
+            self.push_metatable(state);
+            lua_setmetatable(state, -2);
+            &*block
         }
     }
 

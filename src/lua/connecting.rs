@@ -1,0 +1,60 @@
+//! A connect as the work of a call: with what it is made, and what its connection is like.
+
+use crate::connect::{Connect, Connected};
+use crate::deadline::Deadline;
+use crate::error;
+use crate::step::Step;
+use crate::transport::tls::Report;
+use crate::wait::Place;
+
+use super::connection::{Connection, Manner};
+use super::options::Options;
+use super::park::Parking;
+use super::work::{Underway, Work};
+
+pub struct Connecting {
+    connect: Connect,
+    manner: Manner,
+    is_tls: bool,
+}
+
+impl Connecting {
+    /// Begins `operation`.
+    pub fn begin(
+        operation: &'static str,
+        options: Options,
+        safe: bool,
+        parking: &Parking,
+    ) -> error::Result<Underway<Self>> {
+        let Options { endpoint, timeout, connect_timeout, limits, json, mut target, tls } = options;
+        let (deadline, is_tls) =
+            (Deadline::after(connect_timeout.unwrap_or(timeout)), tls.is_some());
+        target.trace = parking.tracer().of(&endpoint);
+        target.is_eager = parking.place() == Place::Here;
+        let connect = Connect::start(&endpoint, target, tls, limits)
+            .map_err(|error| error.during(operation, &endpoint))?;
+        let manner = Manner { safe, endpoint, timeout, json };
+        Ok(Underway::new(Self { connect, manner, is_tls }, deadline))
+    }
+
+    /// The connection that it came to.
+    pub fn connection(self, connected: Connected, parking: &Parking) -> Connection {
+        Connection::new(connected, self.manner, self.is_tls, parking)
+    }
+}
+
+impl Work for Connecting {
+    type Result = Connected;
+
+    fn step(&mut self) -> error::Result<Step<Connected>> {
+        self.connect.step()
+    }
+
+    fn label(&self) -> String {
+        self.manner.endpoint.to_string()
+    }
+
+    fn report(&self) -> Option<Report> {
+        self.connect.report()
+    }
+}
