@@ -63,7 +63,7 @@ enum End {
 }
 
 pub struct Conn {
-    /// None once the script has closed it.
+    /// Taken at the end.
     transport: Option<Box<dyn Transport>>,
     limits: Limits,
     input: Buffer,
@@ -111,68 +111,58 @@ impl Conn {
         self.traffic
     }
 
-    pub fn is_open(&self) -> bool {
-        self.transport.is_some()
+    pub fn transport(&mut self) -> &mut dyn Transport {
+        there(self.transport.as_deref_mut())
     }
 
-    /// The transport, as long as the script has not closed it.
-    pub fn transport(&mut self) -> Result<&mut dyn Transport> {
-        match &mut self.transport {
-            Some(transport) => Ok(transport.as_mut()),
-            None => Err(Error::closed("this connection was closed by the script")),
-        }
+    fn carrier(&self) -> &dyn Transport {
+        there(self.transport.as_deref())
     }
 
-    pub fn fd(&mut self) -> Result<BorrowedFd<'_>> {
-        Ok(self.transport()?.fd())
-    }
-
-    pub fn is_traced(&self) -> bool {
-        self.transport.as_ref().is_some_and(|transport| transport.trace().is_some())
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.carrier().fd()
     }
 
     /// Where it is traced.
-    pub fn trace(&self) -> Option<Trace> {
-        self.transport.as_ref().and_then(|transport| transport.trace()).cloned()
+    pub fn trace(&self) -> Option<&Trace> {
+        self.carrier().trace()
     }
 
     /// Bytes that can be read without waiting; not those of a packet that is being skipped.
-    pub fn pending(&mut self) -> Result<usize> {
+    pub fn pending(&mut self) -> usize {
         for _ in 0..TURNS {
-            if self.end.is_some() || !self.transport()?.has_unseen() {
+            if self.end.is_some() || !self.carrier().has_unseen() {
                 break;
             }
             let Ok(Step::Done(())) = self.step_fill(Pending::More { have: 0 }) else { break };
         }
-        let inside = self.transport()?.pending();
-        Ok((self.input.len() + inside).saturating_sub(self.skip))
+        (self.input.len() + self.carrier().pending()).saturating_sub(self.skip)
     }
 
     /// Whether a read has something to give at once, its end or an error included, that a wait for the
     /// descriptor need not see.
-    pub fn has_input(&mut self) -> Result<bool> {
-        Ok(self.pending()? > 0 || self.end.is_some())
+    pub fn has_input(&mut self) -> bool {
+        self.pending() > 0 || self.end.is_some()
     }
 
     // Reading.
 
     /// Whether a read has something to give, its end or an error included. Looks once: over TLS what
     /// came need not be payload.
-    pub fn is_readable(&mut self) -> Result<bool> {
+    pub fn is_readable(&mut self) -> bool {
         self.has_asked = false;
         // What fails is news for a reader, also where it is not remembered.
-        let has_failed = !self.has_input()?
+        let has_failed = !self.has_input()
             && self.step_skipped().is_ok()
             && self.skip == 0
-            && !self.has_input()?
+            && !self.has_input()
             && self.step_fill(Pending::More { have: 0 }).is_err();
-        Ok(has_failed || self.has_input()?)
+        has_failed || self.has_input()
     }
 
     /// The item at the front of what has come, whole; `None` where the stream ended before it
     /// began. It stays until [`Conn::consume`].
     pub fn step_find(&mut self, request: Request<'_>) -> Result<Step<Option<Item>>> {
-        self.transport()?;
         ready!(self.step_skipped()?);
         let mut waiting_for = Pending::More { have: 0 };
         for _ in 0..TURNS {
@@ -211,7 +201,6 @@ impl Conn {
     /// Throws the next packet away without gathering it: its body's length. One that an earlier
     /// call has begun goes on.
     pub fn step_skip_packet(&mut self) -> Result<Step<Option<usize>>> {
-        self.transport()?;
         if self.skip == 0 {
             let header = Request::Exact { size: HEADER, max: HEADER };
             let Some(item) = ready!(self.step_find(header)?) else { return Ok(Step::Done(None)) };
@@ -249,7 +238,7 @@ impl Conn {
             Some(End::Failed(error)) => return Err(error.clone()),
             None => {}
         }
-        let transport = self.transport.as_mut().expect("checked at the door of each step");
+        let transport = there(self.transport.as_deref_mut());
         let is_empty = self.input.is_empty() && transport.pending() == 0 && !transport.has_unseen();
         if mem::take(&mut self.has_asked) && is_empty {
             let wait = Wait::new(&transport.fd(), Want::Read).untried(transport.is_drained());
@@ -270,7 +259,7 @@ impl Conn {
     }
 
     fn step_breath<T>(&mut self, pending: Pending) -> Result<Step<T>> {
-        Ok(Step::Wait(Wait::breath(&self.fd()?).pending(pending)))
+        Ok(Step::Wait(Wait::breath(&self.fd()).pending(pending)))
     }
 
     // Writing.
@@ -280,7 +269,6 @@ impl Conn {
         &mut self,
         fill: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        self.transport()?;
         if let Some(error) = &self.broken {
             return Err(error.clone().into());
         }
@@ -331,7 +319,6 @@ impl Conn {
 
     /// Sends what is queued.
     pub fn step_flush(&mut self) -> Result<Step<()>> {
-        self.transport()?;
         for _ in 0..TURNS {
             if let Some(error) = &self.broken {
                 return Err(error.clone());
@@ -341,7 +328,7 @@ impl Conn {
                 return Ok(Step::Done(()));
             }
             let pending = self.pending_send();
-            let transport = self.transport.as_mut().expect("checked above");
+            let transport = there(self.transport.as_deref_mut());
             match transport.write(self.output.filled()) {
                 Ok(step) => {
                     let count = ready!(step.pending(pending));
@@ -363,47 +350,48 @@ impl Conn {
 
     /// Sends what is queued and then ends the sending side, once; reading goes on.
     pub fn step_shutdown(&mut self) -> Result<Step<()>> {
-        self.transport()?;
         if self.is_shut {
             return Ok(Step::Done(()));
         }
         ready!(self.step_flush()?);
-        let ended = self.transport()?.shutdown()?;
+        let ended = self.transport().shutdown()?;
         ready!(ended);
         self.is_shut = true;
         self.broken = Some(Error::closed("this connection was shut down for writing"));
         Ok(Step::Done(()))
     }
 
-    /// The bare socket, for a protocol that begins anew on it; this connection is closed without it.
-    /// All that is queued must be sent. What has come already was not protected by what now begins,
-    /// whoever sent it: it is refused.
-    pub fn take_tcp(&mut self) -> Result<Tcp> {
-        if self.transport()?.as_tls().is_some() {
+    /// Whether another protocol may begin on the bare socket. All that is queued must be sent. What has come
+    /// already was not protected by what now begins, whoever sent it: it is refused.
+    pub fn check_bare(&mut self) -> Result<()> {
+        if self.transport().as_tls().is_some() {
             return Err(Error::new(Code::Tls, "TLS is in use already"));
         }
-        if self.skip > 0 || self.pending()? > 0 {
+        if self.skip > 0 || self.pending() > 0 {
             let detail = "plaintext came before the handshake (injected commands?)";
             return Err(Error::new(Code::Tls, detail));
         }
-        let tcp = self.transport.take().and_then(Transport::into_tcp);
-        tcp.ok_or_else(|| Error::new(Code::Tls, "there is no socket to begin TLS on"))
+        Ok(())
     }
 
-    /// Closes at once; what is queued is lost. Any number of times.
-    pub fn close(&mut self) {
-        if let Some(mut transport) = self.transport.take() {
-            transport.part();
-        }
-        self.input = Buffer::default();
-        self.output = Buffer::default();
+    /// The bare socket; none where something is on top of it.
+    pub fn into_tcp(mut self) -> Option<Tcp> {
+        self.transport.take().and_then(Transport::into_tcp)
     }
 }
 
+/// Closes at once; what is queued is lost.
 impl Drop for Conn {
     fn drop(&mut self) {
-        self.close();
+        if let Some(transport) = &mut self.transport {
+            transport.part();
+        }
     }
+}
+
+/// A connection has its transport from the beginning to the end.
+fn there<T>(transport: Option<T>) -> T {
+    transport.expect("taken at the end")
 }
 
 fn check_queue(total: usize, limit: usize) -> Result<()> {

@@ -195,7 +195,7 @@ fn act_on<T: Object, R>(
     if let Some(object) = object.as_mut() {
         object.settle()?;
     }
-    act(object.as_deref_mut())
+    act(object.as_mut())
 }
 
 fn finalized() -> Failure {

@@ -12,6 +12,7 @@ use crate::dial::Timings;
 use crate::endpoint::Endpoint;
 use crate::error::{self, Code, Error};
 use crate::step::Wait;
+use crate::transport::tcp::Tcp;
 use crate::transport::tls::Report;
 use crate::wait::Place;
 
@@ -21,7 +22,8 @@ use super::raw::fast;
 use super::{info, json, options, reading, upgrade, writing};
 
 pub struct Connection {
-    pub conn: Conn,
+    /// None once the script has closed it.
+    open: Option<Box<Conn>>,
     pub ends: Ends,
     pub timings: Timings,
     pub manner: Manner,
@@ -41,7 +43,7 @@ impl Connection {
     pub fn new(connected: Connected, manner: Manner, is_tls: bool, parking: &Parking) -> Self {
         let Connected { conn, ends, timings } = connected;
         Self {
-            conn,
+            open: Some(Box::new(conn)),
             ends,
             timings,
             manner,
@@ -54,9 +56,35 @@ impl Connection {
         }
     }
 
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    pub fn is_traced(&self) -> bool {
+        self.open.as_ref().is_some_and(|conn| conn.trace().is_some())
+    }
+
+    /// What is done with a connection, is done with this, as long as the script has not closed it.
+    pub fn conn(&mut self) -> error::Result<&mut Conn> {
+        let closed = || Error::closed("this connection was closed by the script");
+        self.open.as_deref_mut().ok_or_else(closed)
+    }
+
+    /// Closes at once; what is queued is lost. Any number of times.
+    pub fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// The bare socket, for TLS to begin anew on it; this connection is closed without it.
+    pub fn take_tcp(&mut self) -> error::Result<Tcp> {
+        self.conn()?.check_bare()?;
+        let tcp = self.open.take().and_then(|conn| conn.into_tcp());
+        tcp.ok_or_else(|| Error::new(Code::Tls, "there is no socket to begin TLS on"))
+    }
+
     /// Whether there is something to read. What a coroutine waits for is left to it.
     pub fn is_readable(&mut self) -> Result<bool> {
-        Ok(self.owners.have_reader() || self.conn.is_readable()?)
+        Ok(self.owners.have_reader() || self.conn()?.is_readable())
     }
 
     /// A call that needs these sides of the connection to itself, also while it waits elsewhere.
@@ -99,9 +127,9 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.is_known
-            && let Ok(fd) = self.conn.fd()
+            && let Some(conn) = &self.open
         {
-            self.parking.forget(fd.as_raw_fd());
+            self.parking.forget(conn.fd().as_raw_fd());
         }
     }
 }
@@ -129,7 +157,7 @@ impl Object for Connection {
     }
 
     fn report(&mut self) -> Option<Report> {
-        Some(self.conn.transport().ok()?.as_tls()?.report())
+        Some(self.conn().ok()?.transport().as_tls()?.report())
     }
 
     fn settle(&mut self) -> mlua::Result<()> {
@@ -137,7 +165,9 @@ impl Object for Connection {
             let size = lent.raw_get(1)?;
             lent.raw_set(1, false)?;
             self.lent = None;
-            self.conn.consume(size);
+            if let Some(conn) = &mut self.open {
+                conn.consume(size);
+            }
         }
         Ok(())
     }
@@ -201,29 +231,29 @@ pub fn checks(lua: &Lua) -> mlua::Result<Table> {
 
 fn tostring(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let kind = if this.is_tls { "tcp.TlsConnection" } else { "tcp.Connection" };
-    let closed = if this.conn.is_open() { "" } else { " (closed)" };
+    let closed = if this.is_open() { "" } else { " (closed)" };
     let Ends { sock, peer } = this.ends;
     Ok(Outcome::Value(call.string(&format!("{kind}: {sock} -> {peer}{closed}"))?))
 }
 
 fn close(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    this.conn.close();
+    this.close();
     Ok(Outcome::Nothing)
 }
 
 fn is_open(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    Ok(Outcome::Value(Value::Boolean(this.conn.is_open())))
+    Ok(Outcome::Value(Value::Boolean(this.is_open())))
 }
 
 fn shutdown(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let deadline = call.deadline(this.manner.timeout);
-    call.finish(deadline, || this.conn.step_shutdown())
+    call.finish(deadline, || this.conn()?.step_shutdown())
 }
 
 /// Finishes the TLS handshake that an accepted connection begins with.
 fn handshake(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let deadline = call.deadline(this.manner.timeout);
-    call.finish(deadline, || match this.conn.transport()?.as_tls() {
+    call.finish(deadline, || match this.conn()?.transport().as_tls() {
         Some(tls) => tls.step_handshake(),
         None => Err(no_tls()),
     })
@@ -231,7 +261,7 @@ fn handshake(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 
 /// What resumes this TLS session later; nil before the server has sent it.
 fn session(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let tls = this.conn.transport()?.as_tls().ok_or_else(no_tls)?;
+    let tls = this.conn()?.transport().as_tls().ok_or_else(no_tls)?;
     Ok(Outcome::Value(match tls.session()? {
         Some(session) => Value::String(call.lua.create_string(session)?),
         None => Value::Nil,
@@ -244,44 +274,44 @@ fn no_tls() -> Error {
 
 fn set_timeout(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     this.manner.timeout = call.argument(1).seconds()?;
-    this.conn.transport()?;
+    this.conn()?;
     Ok(Outcome::Nothing)
 }
 
 fn set_nodelay(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let nodelay = call.argument(1).boolean()?;
-    SockRef::from(&this.conn.fd()?).set_tcp_nodelay(nodelay).map_err(Error::from)?;
+    SockRef::from(&this.conn()?.fd()).set_tcp_nodelay(nodelay).map_err(Error::from)?;
     Ok(Outcome::Nothing)
 }
 
 fn set_keepalive(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let keepalive = options::keepalive(call.argument(1))?;
-    let fd = this.conn.fd()?;
+    let fd = this.conn()?.fd();
     crate::dial::set_keepalive(&SockRef::from(&fd), keepalive.as_ref())?;
     Ok(Outcome::Nothing)
 }
 
 fn fd(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    Ok(Outcome::Value(Value::Integer(this.conn.fd()?.as_raw_fd().into())))
+    Ok(Outcome::Value(Value::Integer(this.conn()?.fd().as_raw_fd().into())))
 }
 
 fn pending(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    Ok(Outcome::Value(Value::Integer(this.conn.pending()? as i64)))
+    Ok(Outcome::Value(Value::Integer(this.conn()?.pending() as i64)))
 }
 
 /// Whether there is something to read that a wait for the descriptor would not see (LuaSocket).
 fn dirty(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    Ok(Outcome::Value(Value::Boolean(this.conn.has_input()?)))
+    Ok(Outcome::Value(Value::Boolean(this.conn()?.has_input())))
 }
 
 /// What to wait for, in the words of poll (cqueues).
 fn events(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    this.conn.transport()?;
+    this.conn()?;
     Ok(Outcome::Value(call.string("r")?))
 }
 
 /// Seconds until a wait should end by itself: none at all where there is something to read (cqueues).
 fn timeout(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let buffered = this.conn.has_input()?;
+    let buffered = this.conn()?.has_input();
     Ok(Outcome::Value(if buffered { Value::Number(0.0) } else { Value::Nil }))
 }

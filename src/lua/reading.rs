@@ -40,7 +40,7 @@ pub const CHECKED: [&str; 6] =
 
 /// That there is a connection to read from, or write to.
 pub fn check(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    this.conn.transport()?;
+    this.conn()?;
     Ok(Outcome::Nothing)
 }
 
@@ -60,13 +60,13 @@ fn empty(lua: &Lua) -> Result<Value> {
 }
 
 fn read_str(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let limit = this.conn.limits().max_buffer;
+    let limit = this.conn()?.limits().max_buffer;
     let max = call.argument(1).integer_or(limit, 0)?.min(limit);
     strings(call, this, Request::All { max }, empty)
 }
 
 fn read(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let max = this.conn.limits().max_buffer;
+    let max = this.conn()?.limits().max_buffer;
     let size = call.argument(1).integer(0, usize::MAX)?;
     strings(call, this, Request::Exact { size, max }, closed)
 }
@@ -86,9 +86,9 @@ fn read_line(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 fn lines(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let request = line_request(call, this)?;
     items(call, this, request, nil, |call, this, item| {
-        let max = this.conn.limits().max_buffer;
+        let max = this.conn()?.limits().max_buffer;
         let most = BLOCK.min(call.argument(1).integer_or(max, 0)?);
-        let block = call.lua.create_string(this.conn.lines(item, most))?;
+        let block = call.lua.create_string(this.conn()?.lines(item, most))?;
         let lent = call.argument(2).table()?;
         lent.raw_set(1, 0)?;
         this.lent = Some(lent.clone());
@@ -96,13 +96,13 @@ fn lines(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     })
 }
 
-fn line_request(call: &Call<'_>, this: &Connection) -> Result<Request<'static>> {
-    let limit = this.conn.limits().max_buffer;
+fn line_request(call: &Call<'_>, this: &mut Connection) -> Result<Request<'static>> {
+    let limit = this.conn()?.limits().max_buffer;
     Ok(Request::Line { max: call.argument(1).integer_or(limit, 0)?.min(limit) })
 }
 
 fn read_until(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let limit = this.conn.limits().max_buffer;
+    let limit = this.conn()?.limits().max_buffer;
     let delimiter = call.argument(1).string()?;
     if delimiter.as_bytes().is_empty() {
         return Err(call.argument(1).wrong("delimiter is empty"));
@@ -112,11 +112,13 @@ fn read_until(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 }
 
 fn read_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    strings(call, this, this.conn.limits().packet(), closed)
+    let request = this.conn()?.limits().packet();
+    strings(call, this, request, closed)
 }
 
 fn next_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    strings(call, this, this.conn.limits().packet(), nil)
+    let request = this.conn()?.limits().packet();
+    strings(call, this, request, nil)
 }
 
 fn read_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
@@ -128,13 +130,14 @@ fn next_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcom
 }
 
 fn json_packets(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Outcome> {
-    items(call, this, this.conn.limits().packet(), at_end, |call, this, item| {
-        let value =
-            json::decode(call.lua, this.conn.text(item), this.manner.json).map_err(Failure::from);
+    let request = this.conn()?.limits().packet();
+    items(call, this, request, at_end, |call, this, item| {
+        let json = this.manner.json;
+        let value = json::decode(call.lua, this.conn()?.text(item), json).map_err(Failure::from);
         // The packet is whole, whatever is in it: the next one can be read. Only a failure of Lua's
         // own, such as no memory, leaves it there.
         if !matches!(value, Err(Failure::Lua(_))) {
-            this.conn.consume(item.size);
+            this.conn()?.consume(item.size);
         }
         value
     })
@@ -149,17 +152,18 @@ fn next_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 }
 
 fn json_values(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Outcome> {
-    let request = Request::Json { max: this.conn.limits().max_buffer };
+    let request = Request::Json { max: this.conn()?.limits().max_buffer };
     items(call, this, request, at_end, |call, this, item| {
-        let value = json::decode(call.lua, this.conn.text(item), this.manner.json)?;
-        this.conn.consume(item.size);
+        let json = this.manner.json;
+        let value = json::decode(call.lua, this.conn()?.text(item), json)?;
+        this.conn()?.consume(item.size);
         Ok(value)
     })
 }
 
 fn skip_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let deadline = call.deadline(this.manner.timeout);
-    match call.drive(deadline, || this.conn.step_skip_packet())? {
+    match call.drive(deadline, || this.conn()?.step_skip_packet())? {
         Ok(Some(length)) => Ok(Outcome::Value(Value::Integer(length as i64))),
         Ok(None) => closed(call.lua).map(Outcome::Value),
         Err(again) => Ok(again),
@@ -173,8 +177,8 @@ fn strings(
     at_end: AtEnd,
 ) -> Result<Outcome> {
     items(call, this, request, at_end, |call, this, item| {
-        let string = call.lua.create_string(this.conn.text(item))?;
-        this.conn.consume(item.size);
+        let string = call.lua.create_string(this.conn()?.text(item))?;
+        this.conn()?.consume(item.size);
         Ok(Value::String(string))
     })
 }
@@ -188,7 +192,7 @@ fn items(
     take: fn(&Call<'_>, &mut Connection, &Item) -> Result<Value>,
 ) -> Result<Outcome> {
     let deadline = call.deadline(this.manner.timeout);
-    match call.drive(deadline, || this.conn.step_find(request))? {
+    match call.drive(deadline, || this.conn()?.step_find(request))? {
         Ok(Some(item)) => take(call, this, &item).map(Outcome::Value),
         Ok(None) => at_end(call.lua).map(Outcome::Value),
         Err(again) => Ok(again),

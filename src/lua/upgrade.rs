@@ -46,17 +46,18 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> 
     // What is queued goes out as it was written. Once the work has begun, this handle is closed.
     if call.token.as_userdata().is_none() {
         let settings = options::tls(call.argument(1), &this.manner.endpoint.host)?;
-        this.conn.transport()?;
+        this.conn()?;
         client = Some(Client::new(settings)?);
-        if let Err(again) = call.drive(deadline, || this.conn.step_flush())? {
+        if let Err(again) = call.drive(deadline, || this.conn()?.step_flush())? {
             return Ok(again);
         }
     }
-    let limits = this.conn.limits();
     let begin = |call: &Call<'_>| {
         let client = client.expect("made where the work is not begun");
-        let trace = this.conn.trace().or_else(|| call.parking.tracer().of(&this.manner.endpoint));
-        let handshake = client.handshake(this.conn.take_tcp()?, trace.as_ref())?;
+        let conn = this.conn()?;
+        let (limits, trace) = (conn.limits(), conn.trace().cloned());
+        let trace = trace.or_else(|| call.parking.tracer().of(&this.manner.endpoint));
+        let handshake = client.handshake(this.take_tcp()?, trace.as_ref())?;
         let endpoint = this.manner.endpoint.clone();
         let work = Upgrade { handshake, limits, begun: now(), trace, endpoint };
         Ok(Underway::new(work, deadline))

@@ -73,7 +73,7 @@ impl<T: Work> Underway<T> {
             return Err(mlua::Error::UserDataDestructed.into());
         };
         let wait = match underway.go_on(call.parking.place()) {
-            Ok(Driven::Done(value)) => return Ok(Ok((value, *underway))),
+            Ok(Driven::Done(value)) => return Ok(Ok((value, underway))),
             // A failure closes what the work has opened now, and not when it is collected.
             Err(error) => return Err(underway.failed(call, error)),
             Ok(Driven::Interrupted) => None,

@@ -62,7 +62,7 @@ fn write(
 ) -> Result<Outcome> {
     let deadline = call.deadline(this.manner.timeout);
     if call.is_first() {
-        queue(call, &mut this.conn)?;
+        queue(call, this.conn()?)?;
     }
-    call.finish(deadline, || this.conn.step_flush())
+    call.finish(deadline, || this.conn()?.step_flush())
 }

@@ -60,7 +60,7 @@ unsafe fn try_connect(state: *mut lua_State, slot: &Slot<Connection>) -> Option<
     // SAFETY: as above; only the collector, at the state's end, empties the slot.
     let maker = unsafe { &*lua_touserdata(state, lua_upvalueindex(MAKER)).cast::<Slot<Maker>>() };
     let maker = maker.try_borrow().ok()?;
-    let maker = maker.as_deref()?;
+    let maker = maker.as_ref()?;
     if maker.parking.place() != Place::Here || maker.parking.tracer().is_on() {
         return None;
     }
@@ -72,7 +72,7 @@ unsafe fn try_connect(state: *mut lua_State, slot: &Slot<Connection>) -> Option<
         // SAFETY: `underway` is owned by this frame.
         return Some(unsafe { hand_over(state, maker.tokens, underway) });
     };
-    slot.replace(Some(Box::new(underway.work.connection(connected, &maker.parking))));
+    slot.replace(Some(underway.work.connection(connected, &maker.parking)));
     // SAFETY: Lua has room for what a C function returns, and for one more. Setting what is there allocates nothing.
     unsafe {
         lua_pushvalue(state, CONNECTION);
@@ -86,7 +86,7 @@ unsafe fn try_connect(state: *mut lua_State, slot: &Slot<Connection>) -> Option<
 /// To be called again with what is under way for a token.
 #[cold]
 unsafe fn hand_over<T: 'static>(state: *mut lua_State, kind: Kind<T>, underway: T) -> Ended {
-    let mut underway = Some(Box::new(underway));
+    let mut underway = Some(underway);
     // SAFETY: what is owned is in this frame, whatever is raised in the protected call.
     let is_given = unsafe {
         protected(state, TOKEN, 2, |state| {

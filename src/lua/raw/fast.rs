@@ -113,7 +113,7 @@ unsafe fn try_operate(state: *mut lua_State) -> Ended {
         (slot, deadline)
     };
     let Ok(object) = slot.try_borrow_mut() else { return Ended::Declined };
-    let Ok(this) = RefMut::filter_map(object, Option::as_deref_mut) else {
+    let Ok(this) = RefMut::filter_map(object, Option::as_mut) else {
         return Ended::Declined;
     };
     let sides = match plan {
@@ -152,7 +152,7 @@ impl Attempt<'_> {
     fn is_plain(&self) -> bool {
         self.this.lent.is_none()
             && self.this.failure.is_none()
-            && !self.this.conn.is_traced()
+            && !self.this.is_traced()
             && self.this.parking.place() != Place::Loop
             && self.this.owners.are_plain(self.sides, self.deadline.is_none())
     }
@@ -160,9 +160,8 @@ impl Attempt<'_> {
     unsafe fn read(&mut self, ask: Ask, give: impl FnOnce(&mut Self, &Item) -> Ended) -> Ended {
         // SAFETY: as `Attempt` says.
         unsafe {
-            let Some(request) = ask(self.state, self.this.conn.limits()) else {
-                return Ended::Declined;
-            };
+            let Ok(conn) = self.this.conn() else { return Ended::Declined };
+            let Some(request) = ask(self.state, conn.limits()) else { return Ended::Declined };
             match self.drive(|conn| conn.step_find(request)) {
                 Ok(Some(item)) => give(self, &item),
                 // The end, which is there to stay.
@@ -173,10 +172,11 @@ impl Attempt<'_> {
     }
 
     unsafe fn give_text(&mut self, item: &Item) -> Ended {
-        let text = self.this.conn.text(item);
+        let state = self.state;
+        let text = self.found().text(item);
         // SAFETY: as `Attempt` says.
         let is_given = unsafe {
-            protected(self.state, SELF, 2, |state| {
+            protected(state, SELF, 2, |state| {
                 lua_pushboolean(state, 1);
                 push_bytes(state, text);
                 2
@@ -186,20 +186,21 @@ impl Attempt<'_> {
     }
 
     unsafe fn give_json(&mut self, item: &Item, is_packet: bool) -> Ended {
-        let document = match Document::parse(self.this.conn.text(item), self.this.manner.json) {
+        let (state, json) = (self.state, self.this.manner.json);
+        let document = match Document::parse(self.found().text(item), json) {
             Ok(document) => document,
             Err(error) => {
                 let failure = Failure::from(error);
                 // The packet is whole, whatever is in it.
                 if is_packet && !matches!(failure, Failure::Lua(_)) {
-                    self.this.conn.consume(item.size);
+                    self.found().consume(item.size);
                 }
                 return self.fail(failure);
             }
         };
         // SAFETY: as `Attempt` says.
         let is_given = unsafe {
-            protected(self.state, SELF, 2, |state| {
+            protected(state, SELF, 2, |state| {
                 lua_pushboolean(state, 1);
                 document.push(state);
                 2
@@ -213,14 +214,20 @@ impl Attempt<'_> {
         if !is_given {
             return Ended::Raised;
         }
-        self.this.conn.consume(item.size);
+        self.found().consume(item.size);
         Ended::Given(2)
+    }
+
+    /// Where an item was found.
+    fn found(&mut self) -> &mut Conn {
+        self.this.conn().expect("nobody closes what is borrowed")
     }
 
     unsafe fn write(&mut self, queue: Queue) -> Ended {
         if self.deadline.is_none() {
+            let Ok(conn) = self.this.conn() else { return Ended::Declined };
             // SAFETY: as `Attempt` says.
-            match unsafe { queue(self.state, &mut self.this.conn) } {
+            match unsafe { queue(self.state, conn) } {
                 Ok(()) => {}
                 Err(Refused::Declined) => return Ended::Declined,
                 Err(Refused::Raised) => return Ended::Raised,
@@ -234,7 +241,7 @@ impl Attempt<'_> {
     }
 
     unsafe fn close(&mut self) -> Ended {
-        self.this.conn.close();
+        self.this.close();
         // SAFETY: as `Attempt` says.
         unsafe { self.done() }
     }
@@ -259,7 +266,7 @@ impl Attempt<'_> {
     ) -> Result<T, Ended> {
         let (mut deadline, sides) = (self.deadline, self.sides);
         let this = &mut *self.this;
-        let driven = match step(&mut this.conn) {
+        let driven = match this.conn().and_then(&mut step) {
             Ok(Step::Done(value)) => Ok(Driven::Done(value)),
             Ok(Step::Wait(wait)) => {
                 // Who has waited is told of what came: to wait again, it must look.
@@ -269,7 +276,7 @@ impl Attempt<'_> {
                 };
                 let deadline =
                     *deadline.get_or_insert_with(|| Deadline::after(this.manner.timeout));
-                go_on(wait, deadline, place, || step(&mut this.conn))
+                go_on(wait, deadline, place, || step(this.conn()?))
             }
             Err(error) => Err(error),
         };

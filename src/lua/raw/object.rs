@@ -11,7 +11,7 @@ use mlua::{AnyUserData, Function, LightUserData, Lua, Table, Value, ffi};
 use super::*;
 
 /// What a userdata holds: nothing once it is finalized.
-pub type Slot<T> = RefCell<Option<Box<T>>>;
+pub type Slot<T> = RefCell<Option<T>>;
 
 /// The userdata of one Lua state that hold a `T`: those with this metatable.
 pub struct Kind<T> {
@@ -76,7 +76,7 @@ impl<T: 'static> Kind<T> {
             })
         }?;
         let slot = self.get(lua, &userdata)?;
-        slot.expect("made above").replace(Some(Box::new(object)));
+        slot.expect("made above").replace(Some(object));
         Ok(userdata)
     }
 
