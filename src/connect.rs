@@ -31,7 +31,6 @@ pub struct Ends {
 }
 
 pub struct Connect {
-    begun: f64,
     dial: Dial,
     limits: Limits,
     /// What waits for the dial, if TLS is wanted.
@@ -48,17 +47,9 @@ impl Connect {
         tls: Option<Box<tls::Settings>>,
         limits: Limits,
     ) -> Result<Self> {
-        let begun = now();
         let client = tls.map(|settings| tls::Client::new(*settings)).transpose()?;
         let trace = target.trace.clone();
-        Ok(Self {
-            begun,
-            dial: Dial::start(endpoint, target)?,
-            limits,
-            client,
-            handshake: None,
-            trace,
-        })
+        Ok(Self { dial: Dial::start(endpoint, target)?, limits, client, handshake: None, trace })
     }
 
     pub fn step(&mut self) -> Result<Step<Connected>> {
@@ -88,7 +79,7 @@ impl Connect {
     fn finish(&mut self, transport: Box<dyn Transport>, ends: Ends) -> Connected {
         let mut timings = self.dial.timings();
         if self.handshake.is_some() {
-            timings.tls = Some(now() - self.begun - timings.total());
+            timings.tls = Some(now() - self.dial.begun() - timings.total());
         }
         let transport = traced(transport, self.trace.take());
         Connected { conn: Conn::new(transport, self.limits), ends, timings }

@@ -2,15 +2,15 @@
 //! call does. The only clock of the module: monotonic, so that setting the date changes nothing. The
 //! time of day is for people to read. May use nothing of ours.
 
-use std::sync::LazyLock;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+use nix::time::{ClockId, clock_gettime};
 
-/// Seconds on the module's clock, which starts when it is first looked at.
+/// Seconds on the module's clock, CLOCK_MONOTONIC of POSIX.
 #[inline(never)]
 pub fn now() -> f64 {
-    START.elapsed().as_secs_f64()
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every system has this clock");
+    time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9
 }
 
 /// How long this day has lasted, in UTC.

@@ -1,6 +1,7 @@
 //! From a host and a port to a connected socket: every address is tried, families interleaved and
 //! staggered, and the first to connect wins (RFC 8305, sections 4 and 5). Racing connects sit behind
-//! one descriptor, so that a wait is always for one. Uses `endpoint`, `resolve`, `step`, `deadline`, `trace`, `error`.
+//! one descriptor, so that a wait is always for one.
+//! Uses `endpoint`, `resolve`, `step`, `deadline`, `trace`, `error`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -42,7 +43,7 @@ pub struct Target {
     pub is_eager: bool,
 }
 
-/// Seconds that each phase took.
+/// Seconds that each phase took; 0 for the name where there is none.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timings {
     pub dns: f64,
@@ -90,6 +91,11 @@ impl Dial {
         Ok(Self { target, stage, begun, timings: Timings::default() })
     }
 
+    /// When it began, as [`now`] counts.
+    pub fn begun(&self) -> f64 {
+        self.begun
+    }
+
     pub fn timings(&self) -> Timings {
         self.timings
     }
@@ -97,7 +103,9 @@ impl Dial {
     pub fn step(&mut self) -> Result<Step<Dialed>> {
         if let Stage::Resolving(resolve) = &mut self.stage {
             let addresses = ready!(resolve.step()?);
-            self.timings.dns = now() - self.begun;
+            if resolve.is_lookup() {
+                self.timings.dns = now() - self.begun;
+            }
             self.stage = Stage::Racing(Race::new(&self.target, addresses)?);
         }
         let Stage::Racing(race) = &mut self.stage else { unreachable!("resolved above") };
@@ -202,9 +210,12 @@ impl Race {
 
     /// Families take turns, beginning with the one that the system prefers (RFC 8305, section 4).
     fn take_next(&mut self) -> Option<SocketAddr> {
+        if self.waiting.is_empty() {
+            return None;
+        }
         let is_other = |address: &SocketAddr| Some(family_of(*address)) != self.last;
         let next = self.waiting.iter().position(is_other).unwrap_or(0);
-        let address = (!self.waiting.is_empty()).then(|| self.waiting.remove(next))?;
+        let address = self.waiting.remove(next);
         self.last = Some(family_of(address));
         Some(address)
     }
@@ -241,6 +252,7 @@ impl Race {
         Ok(())
     }
 
+    #[cold]
     fn fail(&mut self, peer: SocketAddr, error: io::Error, phase: Option<Phase>) {
         if let Some(phase) = phase {
             phase.fail(system_text(&error));
@@ -281,6 +293,7 @@ impl Race {
     }
 
     /// All addresses failed: what happened to each.
+    #[cold]
     fn failure(&self) -> Error {
         let refused =
             |(_, error): &(_, io::Error)| error.kind() == io::ErrorKind::ConnectionRefused;

@@ -46,6 +46,11 @@ impl Resolve {
         }
     }
 
+    /// Whether there is a name to look up.
+    pub fn is_lookup(&self) -> bool {
+        matches!(self, Self::Lookup(_))
+    }
+
     /// The addresses, in the order in which the system prefers them (RFC 6724).
     pub fn step(&mut self) -> Result<Step<Vec<SocketAddr>>> {
         match self {

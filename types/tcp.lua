@@ -77,11 +77,11 @@
 ---@field port integer
 
 ---Seconds that each phase of connecting took.
----@class tcp.Timings
----@field dns number
+---@class tcp.Timings in seconds
+---@field dns number 0 where the host is an address
 ---@field connect number
 ---@field tls? number
----@field total number
+---@field total number the sum of them
 
 ---@class tcp.Certificate
 ---@field subject table<string, string> attributes by short name: CN, O ...

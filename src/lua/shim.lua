@@ -10,12 +10,11 @@
 --   nil, token, ticket, nil, seconds       the same, where the loop watches the poller (loops.lua)
 
 local native = ...
-local error, next, pairs, type = error, next, pairs, type
+local error, pairs, type = error, pairs, type
 
 -- The loop in use, if any, and what finds it; see loops.lua. Coroutines may still wait in those that were
--- in use: by name, the script's own as "own".
-local loop, choose
-local loops = {}
+-- in use: by name, the script's own as "own"; none before the first.
+local loop, choose, loops
 
 -- Waits as an operation asked for: in a coroutine of the loop by yielding to it, else here.
 local function wait(token, fd, writes, seconds)
@@ -76,12 +75,12 @@ local function raise(how, message, level)
   error(message or "not enough memory", how == "pass" and 0 or level + 1)
 end
 
--- The public face of a native operation, of which one has two results, and one is done when the state is over.
+-- The public face of a native operation, of which one has two results.
 -- No tail call: the caller's line would be lost.
-local function public(operation, has_two, is_close)
+local function public(operation, has_two)
   return function(...)
     if is_over then
-      return is_close or raise("throw", OVER, 2)
+      raise("throw", OVER, 2)
     end
     local ok, a, b, c, d = operation(nil, ...)
     if ok == nil then
@@ -99,31 +98,44 @@ local function public(operation, has_two, is_close)
 end
 
 -- The loops hear of a descriptor before it is closed.
-local function announce(operations)
-  local close, fd, is_open = operations.close, operations.fd, operations.is_open
-  function operations.close(token, self)
-    if next(loops) then
-      local ok, open = is_open(nil, self)
-      if ok and open then
-        local _, number = fd(nil, self)
-        for _, each in pairs(loops) do
-          if each.close then
-            each.close(number)
-          end
-        end
+local function announce(operations, self)
+  local ok, open = operations.is_open(nil, self)
+  if ok and open then
+    local _, number = operations.fd(nil, self)
+    for _, each in pairs(loops) do
+      if each.close then
+        each.close(number)
       end
     end
-    return close(token, self)
   end
 end
 
-announce(native.connection)
-announce(native.listener)
+-- The public face of a native close, which waits for nothing. When the state is over, all is closed.
+local function closing(operations)
+  local close = operations.close
+  return function(...)
+    if is_over then
+      return true
+    elseif loops then
+      announce(operations, (...))
+    end
+    local ok, a, b, c, d = close(nil, ...)
+    if ok then
+      return a
+    elseif a ~= "return" then
+      raise(a, b, 2)
+    end
+    return nil, b, c, d
+  end
+end
 
 local function publish(operations)
   local published = {}
   for name, operation in pairs(operations) do
-    published[name] = public(operation, false, name == "close")
+    published[name] = public(operation)
+  end
+  if operations.close then
+    published.close = closing(operations)
   end
   return published
 end
@@ -339,8 +351,12 @@ local function module(title, functions, success)
         error("bad argument #1 to 'use' (" .. why .. ")", 2)
       end
     end
-    loop, loops.own = chosen, nil
+    loop = chosen
+    if loops then
+      loops.own = nil
+    end
     if chosen then
+      loops = loops or {}
       loops[type(which) == "string" and which or "own"] = chosen
     end
     native.park(nil, loop ~= nil, loop ~= nil and loop.is_polled or false)

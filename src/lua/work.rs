@@ -30,7 +30,7 @@ pub trait Work: 'static {
 pub struct Underway<T> {
     pub work: T,
     deadline: Deadline,
-    /// What its first step came to, which the call is to go on from.
+    /// What its first step came to, where the call is yet to go on from there.
     first: Option<error::Result<Wait>>,
 }
 
@@ -39,8 +39,8 @@ impl<T: Work> Underway<T> {
         Self { work, deadline, first: None }
     }
 
-    /// The first step: what it gives, if that is all that is to do.
-    pub fn begin(&mut self) -> Option<T::Result> {
+    /// The first step: what it gives, if that is all that is to do. If not, `drive` goes on from there.
+    pub fn first_step(&mut self) -> Option<T::Result> {
         self.first = match self.work.step() {
             Ok(Step::Done(value)) => return Some(value),
             Ok(Step::Wait(wait)) => Some(Ok(wait)),
@@ -61,7 +61,7 @@ impl<T: Work> Underway<T> {
             None => {
                 let mut underway = make(call)?;
                 // What is done at once needs no token.
-                if let Some(value) = underway.begin() {
+                if let Some(value) = underway.first_step() {
                     return Ok(Ok((value, underway)));
                 }
                 // Before the wait: once a signal has come, nothing may run that its handler would end.

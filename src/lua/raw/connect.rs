@@ -1,7 +1,6 @@
-//! The fast half of `connect`: to a host and a port, with a timeout at most, where the call waits here and nothing is
-//! traced. Unlike the other halves it cannot be made again: what is not through with its first step, or
-//! has failed, is handed to the full half, as the token of the call.
-//! Uses `raw`, `object`, `connecting`, `work`.
+//! The fast half of `connect`: to a host and a port, with a timeout at most, where the call waits here and
+//! nothing is traced. A connect is not made again as a step is: what has failed, or is not through with its first
+//! step, is handed to the full half, as the token of the call. Uses `raw`, `object`, `connecting`, `work`.
 
 use std::ffi::c_int;
 
@@ -37,7 +36,8 @@ struct Maker {
     tokens: Kind<Underway<Connecting>>,
 }
 
-/// The fast half in front of the full one. What it made last is the first in `last`, where something must be already.
+/// The fast half in front of the full one. What it made last is the first in `last`, where something must be
+/// already.
 pub fn half(lua: &Lua, safe: bool, last: Table, full: Function) -> mlua::Result<Function> {
     let (parking, tokens) = (Parking::of(lua)?, Kind::of(lua)?);
     let maker = Kind::of(lua)?.create(lua, Maker { safe, parking, tokens })?;
@@ -48,10 +48,11 @@ unsafe extern "C-unwind" fn connect(state: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this; the upvalues are as `half` made them. Where Lua has no memory for the userdata,
     // nothing is owned yet.
     unsafe {
+        let count = lua_gettop(state).min(TIMEOUT);
         lua_settop(state, TIMEOUT);
         let kind = lua_touserdata(state, lua_upvalueindex(KIND));
         let slot = Kind::<Connection>::from_pointer(kind).push_empty(state);
-        attempt(state, TIMEOUT, |state| try_connect(state, slot).unwrap_or(Ended::Declined))
+        attempt(state, count, |state| try_connect(state, slot).unwrap_or(Ended::Declined))
     }
 }
 
@@ -61,19 +62,21 @@ unsafe fn try_connect(state: *mut lua_State, slot: &Slot<Connection>) -> Option<
     let maker = unsafe { &*lua_touserdata(state, lua_upvalueindex(MAKER)).cast::<Slot<Maker>>() };
     let maker = maker.try_borrow().ok()?;
     let maker = maker.as_ref()?;
+    let mut slot = slot.try_borrow_mut().ok()?;
     if maker.parking.place() != Place::Here || maker.parking.tracer().is_on() {
         return None;
     }
     // SAFETY: the slots are there.
     let options = unsafe { options(state) }?;
     let begun = Connecting::begin("connect", options, maker.safe, &maker.parking);
-    let mut underway = begun.ok()?;
-    let Some(connected) = underway.begin() else {
+    // Nothing has gone out yet.
+    let Ok(mut underway) = begun else { return None };
+    let Some(connected) = underway.first_step() else {
         // SAFETY: `underway` is owned by this frame.
         return Some(unsafe { hand_over(state, maker.tokens, underway) });
     };
-    slot.replace(Some(underway.work.connection(connected, &maker.parking)));
-    // SAFETY: Lua has room for what a C function returns, and for one more. Setting what is there allocates nothing.
+    *slot = Some(underway.work.connection(connected, &maker.parking));
+    // SAFETY: Lua has room for what a C function returns, and for one more. To set what is there needs no memory.
     unsafe {
         lua_pushvalue(state, CONNECTION);
         raw_set_index(state, lua_upvalueindex(LAST), 1);
