@@ -17,7 +17,7 @@ use crate::transport::traced::traced;
 
 /// A connection and how it came to be.
 pub struct Connected {
-    pub conn: Conn,
+    pub conn: Box<Conn>,
     pub ends: Ends,
     pub timings: Timings,
 }
@@ -71,6 +71,11 @@ impl Connect {
         Ok(Step::Done(self.finish(Box::new(tls), ends)))
     }
 
+    /// When it began, as [`now`] counts.
+    pub fn begun(&self) -> f64 {
+        self.dial.begun()
+    }
+
     /// What is known of a TLS peer whose handshake failed.
     pub fn report(&self) -> Option<tls::Report> {
         self.handshake.as_ref().and_then(|handshake| handshake.0.report())
@@ -81,7 +86,7 @@ impl Connect {
         if self.handshake.is_some() {
             timings.tls = Some(now() - self.dial.begun() - timings.total());
         }
-        let transport = traced(transport, self.trace.take());
-        Connected { conn: Conn::new(transport, self.limits), ends, timings }
+        let conn = Conn::new(traced(transport, self.trace.take()), self.limits);
+        Connected { conn: Box::new(conn), ends, timings }
     }
 }

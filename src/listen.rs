@@ -126,7 +126,7 @@ impl Listener {
             Some(server) => Box::new(server.accept(tcp, trace.as_ref())?),
             None => Box::new(tcp),
         };
-        let conn = Conn::new(traced(transport, trace), self.settings.limits);
+        let conn = Box::new(Conn::new(traced(transport, trace), self.settings.limits));
         Ok(Step::Done(Connected { conn, ends, timings: Timings::default() }))
     }
 }

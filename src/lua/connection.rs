@@ -43,7 +43,7 @@ impl Connection {
     pub fn new(connected: Connected, manner: Manner, is_tls: bool, parking: &Parking) -> Self {
         let Connected { conn, ends, timings } = connected;
         Self {
-            open: Some(Box::new(conn)),
+            open: Some(conn),
             ends,
             timings,
             manner,

@@ -24,11 +24,12 @@ struct Upgrade {
 }
 
 impl Work for Upgrade {
-    type Result = Conn;
+    type Result = Box<Conn>;
 
-    fn step(&mut self) -> error::Result<Step<Conn>> {
+    fn step(&mut self) -> error::Result<Step<Box<Conn>>> {
         let tls = ready!(self.handshake.step()?);
-        Ok(Step::Done(Conn::new(traced(Box::new(tls), self.trace.take()), self.limits)))
+        let conn = Conn::new(traced(Box::new(tls), self.trace.take()), self.limits);
+        Ok(Step::Done(Box::new(conn)))
     }
 
     fn label(&self) -> String {
