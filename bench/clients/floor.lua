@@ -51,6 +51,14 @@ function scenarios.write_packets(port, count)
   least.close()
 end
 
+function scenarios.read_often(port, count, size)
+  for _ = 1, count do
+    assert(#least.read_all(port) == size)
+  end
+end
+
+scenarios.read_once = scenarios.read_often
+
 function scenarios.connects(port, count)
   for _ = 1, count do
     least.hang_up(least.dial(port))

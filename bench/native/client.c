@@ -108,8 +108,8 @@ static void lines(void) {
   close_stream(&stream);
 }
 
-/* Everything until the end, in one piece of memory that grows; and a copy, if that is wanted. */
-static void read_all(int copies) {
+/* Everything until the end, in one piece of memory that grows. */
+static void read_until_end(void) {
   for (long i = 0; i < count; i++) {
     struct stream stream = connect_any();
     size_t room = 2 * ROOM, have = 0, got;
@@ -122,20 +122,10 @@ static void read_all(int copies) {
       }
     }
     expect(have == size, "all bytes");
-    if (copies) {
-      char *copy = memcpy(memory(have), all, have);
-      expect(copy[have - 1] == all[have - 1], "the same");
-      free(copy);
-    }
     free(all);
     close_stream(&stream);
   }
 }
-
-static void read_until_end(void) { read_all(0); }
-
-/* With the copy that a string of Lua's is. */
-static void read_to_string(void) { read_all(1); }
 
 /* Block by block, none of them kept. */
 static void read_blocks(void) {
@@ -177,8 +167,7 @@ static const struct {
     {"lines", lines, 0},                 {"read_once", read_until_end, 0},
     {"read_often", read_until_end, 0},   {"read_tls", read_blocks, 1},
     {"handshakes", handshakes, 1},       {"resumed", handshakes, 1},
-    {"connects", connects, 0},           {"read_once_floor", read_to_string, 0},
-    {"read_often_floor", read_to_string, 0},
+    {"connects", connects, 0},
 };
 
 int main(int argc, char **argv) {

@@ -6,6 +6,7 @@
  *   least.model(name, value)            what is received is made like this value, what is sent is FOLDER/NAME.json
  *   least.write(value)                  the packet with the id of the value
  *   least.read()                        the next packet, as a value
+ *   least.read_all(port)                what a new connection receives until its end
  *   least.dial(port)                    a connection that is nothing but a descriptor, under a deadline
  *   least.hang_up(fd) */
 
@@ -69,6 +70,21 @@ static int dial(lua_State *state) {
 static int hang_up(lua_State *state) {
   close((int)lua_tonumberx(state, 1, NULL));
   return 0;
+}
+
+/* Into memory that is kept for the next. */
+static int read_all(lua_State *state) {
+  static char *all;
+  static size_t room;
+  struct stream from = {begin(state, SOCK_STREAM), NULL};
+  size_t have = 0, got;
+  do {
+    if (room - have < ROOM) expect((all = realloc(all, room = 2 * room + ROOM)) != NULL, "memory");
+    have += got = read_some(&from, all + have, room - have);
+  } while (got > 0);
+  lua_pushlstring(state, all, have);
+  close_stream(&from);
+  return 1;
 }
 
 static int connect_to(lua_State *state) {
@@ -210,8 +226,9 @@ int luaopen_least(lua_State *state) {
     const char *name;
     int (*function)(lua_State *);
   } functions[] = {{"connect", connect_to}, {"model", model},        {"write", write_packet}, {"read", read_packet},
-                   {"answer", read_answer}, {"close", close_it},     {"dial", dial},          {"hang_up", hang_up}};
-  lua_createtable(state, 0, 8);
+                   {"answer", read_answer}, {"close", close_it},     {"dial", dial},          {"hang_up", hang_up},
+                   {"read_all", read_all}};
+  lua_createtable(state, 0, 9);
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     lua_pushcclosure(state, functions[i].function, 0);
     lua_setfield(state, -2, functions[i].name);
