@@ -17,6 +17,7 @@ use crate::transport::tls::Report;
 use crate::wait::Place;
 
 use super::call::{Call, Failure, Object, Outcome, Result, method};
+use super::lent::Lent;
 use super::park::{Owners, Parked, Parking, Sides};
 use super::raw::fast;
 use super::{info, json, options, reading, upgrade, writing};
@@ -28,9 +29,9 @@ pub struct Connection {
     pub timings: Timings,
     pub manner: Manner,
     pub is_tls: bool,
-    /// Where the shim's `lines` writes down how many bytes of its block it has handed out: the buffer
+    /// What the iterator of `lines` has, and how many bytes of it it has handed out: the buffer
     /// holds them until the next call. False tells it that the block is no longer true.
-    pub lent: Option<Table>,
+    pub lent: Option<Lent>,
     pub owners: Owners,
     pub parking: Parking,
     /// How an operation's fast half failed: the full one, which is called next, says so.
@@ -162,8 +163,7 @@ impl Object for Connection {
 
     fn settle(&mut self) -> mlua::Result<()> {
         if let Some(lent) = &self.lent {
-            let size = lent.raw_get(1)?;
-            lent.raw_set(1, false)?;
+            let size = lent.take_back()?;
             self.lent = None;
             if let Some(conn) = &mut self.open {
                 conn.consume(size);

@@ -10,6 +10,7 @@ mod functions;
 mod info;
 #[allow(unsafe_code)]
 mod json;
+mod lent;
 mod listener;
 mod options;
 mod park;
@@ -64,7 +65,10 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     native.raw_set("version", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")))?;
     native.raw_set("null", json::null())?;
     #[cfg(not(any(feature = "lua51", feature = "luajit")))]
-    native.raw_set("lines", raw::lines::function(lua)?)?;
+    {
+        native.raw_set("lines", raw::lines::function(lua)?)?;
+        native.raw_set("count", raw::lines::count(lua)?)?;
+    }
     native.raw_set("connection", connection::methods(lua)?)?;
     native.raw_set("checks", connection::checks(lua)?)?;
     native.raw_set("listener", listener::methods(lua)?)?;

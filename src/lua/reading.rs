@@ -9,6 +9,7 @@ use crate::find::{Item, Request};
 use super::call::{Call, Failure, Outcome, Result};
 use super::connection::{Connection, Method};
 use super::json;
+use super::lent::Lent;
 
 /// Bytes that `recv` gives at most unless told otherwise.
 pub const RECV: usize = 8192;
@@ -81,17 +82,15 @@ fn read_line(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     strings(call, this, request, closed)
 }
 
-/// A block of whole lines, which stay in the buffer. The shim cuts it, and writes down in the table
-/// beside `max` what it has handed out.
+/// A block of whole lines, which stay in the buffer. The iterator cuts it, and counts in what stands beside `max`
+/// what it has handed out.
 fn lines(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let request = line_request(call, this)?;
     items(call, this, request, nil, |call, this, item| {
         let max = this.conn()?.limits().max_buffer;
         let most = BLOCK.min(call.argument(1).integer_or(max, 0)?);
         let block = call.lua.create_string(this.conn()?.lines(item, most))?;
-        let lent = call.argument(2).table()?;
-        lent.raw_set(1, 0)?;
-        this.lent = Some(lent.clone());
+        this.lent = Some(Lent::new(call.lua, call.argument(2))?);
         Ok(Value::String(block))
     })
 }

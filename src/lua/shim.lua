@@ -179,7 +179,7 @@ local function iterator(name, operation)
 end
 
 -- An iterator over the lines of blocks, which `refill` gives until it gives nil; `handed[1]` bytes of a block
--- are handed out, false where it is no longer true. Later Luas have it in C (raw/lines.rs). A loop that LuaJIT
+-- are handed out, false where it is no longer true. Later Luas have both in C (raw/lines.rs). A loop that LuaJIT
 -- compiles has the iterator within, as long as that comes to no loop of its own.
 local function lines(refill, handed)
   local byte, find, sub = string.byte, string.find, string.sub
@@ -218,12 +218,13 @@ local function lines(refill, handed)
   end
 end
 lines = native.lines or lines
+local count = native.count or function() return { false } end
 
 -- The lines of a block at a time: a call of a native operation for each would cost more than all the rest.
 -- The operation's next call, of whatever kind, takes what is handed out off the buffer.
 function methods.lines(self, max)
   check_self("lines", self)
-  local operation, handed = operations.lines, { false }
+  local operation, handed = operations.lines, count()
   return lines(function()
     if is_over then
       raise("throw", OVER, 3)

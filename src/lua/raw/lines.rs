@@ -2,20 +2,31 @@
 //! costs more than all else. Lua 5.1 could not yield through it, and LuaJIT compiles the one in Lua
 //! (shim.lua), which does the same. Uses `raw`.
 
+use std::cell::Cell;
 use std::ffi::c_int;
+use std::rc::Rc;
 
 use memchr::memchr;
 use mlua::{Function, Lua, ffi};
 
+use super::object::{Kind, Slot};
 use super::*;
 
-// Upvalues: the function that gives the next block, the table that says how many bytes of the block are
-// handed out, false where it is no longer true; the block.
+/// How many bytes of the block are handed out; none where it is no longer true.
+pub type Count = Rc<Cell<Option<usize>>>;
+
+// Upvalues: the function that gives the next block, the count, and the block.
 const REFILL: c_int = 1;
-const HANDED: c_int = 2;
+const COUNT: c_int = 2;
 const BLOCK: c_int = 3;
 
-/// `lines(refill, handed)`: the iterator.
+/// `count()`: a count for an iterator.
+pub fn count(lua: &Lua) -> mlua::Result<Function> {
+    let kind = Kind::<Count>::of(lua)?;
+    lua.create_function(move |lua, ()| kind.create(lua, Count::default()))
+}
+
+/// `lines(refill, count)`: the iterator.
 pub fn function(lua: &Lua) -> mlua::Result<Function> {
     // SAFETY: nothing is captured.
     unsafe { lua.exec_raw((), |state| lua_pushcclosure(state, lines, 0)) }
@@ -24,7 +35,7 @@ pub fn function(lua: &Lua) -> mlua::Result<Function> {
 unsafe extern "C-unwind" fn lines(state: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this, and `next` owns nothing where Lua may raise.
     unsafe {
-        lua_settop(state, HANDED);
+        lua_settop(state, COUNT);
         push_bytes(state, b"");
         lua_pushcclosure(state, next, BLOCK);
         1
@@ -70,11 +81,11 @@ unsafe fn refilled(state: *mut lua_State) -> c_int {
         lua_pushvalue(state, -1);
         ffi::lua_replace(state, lua_upvalueindex(BLOCK));
         if !cut(state) {
-            if handed(state) != Some(0) {
+            let Some(count) = count_of(state).filter(|count| count.get() == Some(0)) else {
                 return refill(state);
-            }
+            };
             // The last line, which has no end.
-            set_handed(state, bytes_at(state, -1).len());
+            count.set(Some(bytes_at(state, -1).len()));
         }
         1
     }
@@ -84,35 +95,27 @@ unsafe fn refilled(state: *mut lua_State) -> c_int {
 unsafe fn cut(state: *mut lua_State) -> bool {
     // SAFETY: as in `next`; the block stays in its upvalue.
     unsafe {
-        let Some(taken) = handed(state) else { return false };
+        let Some(count) = count_of(state) else { return false };
+        let Some(taken) = count.get() else { return false };
         let block = bytes_at(state, lua_upvalueindex(BLOCK));
         let Some(rest) = block.get(taken..) else { return false };
         let Some(newline) = memchr(b'\n', rest) else { return false };
         let line = rest[..newline].strip_suffix(b"\r").unwrap_or(&rest[..newline]);
         push_bytes(state, line);
         // Memory may have been collected for it, and a finalizer may have read this connection.
-        if handed(state) != Some(taken) {
+        if count.get() != Some(taken) {
             return false;
         }
-        set_handed(state, taken + newline + 1);
+        count.set(Some(taken + newline + 1));
         true
     }
 }
 
-unsafe fn handed(state: *mut lua_State) -> Option<usize> {
-    // SAFETY: as in `next`; `HANDED` is a table.
+/// None where the collector has it.
+unsafe fn count_of<'a>(state: *mut lua_State) -> Option<&'a Cell<Option<usize>>> {
+    // SAFETY: as in `next`; `count` made the userdata, which lives as long as the upvalue. Nobody else changes the slot.
     unsafe {
-        raw_get_index(state, lua_upvalueindex(HANDED), 1);
-        let count = whole_at(state, -1);
-        lua_pop(state, 1);
-        count.map(|count| count as usize)
-    }
-}
-
-unsafe fn set_handed(state: *mut lua_State, count: usize) {
-    // SAFETY: as in `handed`. The element is there.
-    unsafe {
-        push_integer(state, count as i64);
-        raw_set_index(state, lua_upvalueindex(HANDED), 1);
+        let slot = lua_touserdata(state, lua_upvalueindex(COUNT)).cast::<Slot<Count>>();
+        (*(*slot).as_ptr()).as_deref()
     }
 }
