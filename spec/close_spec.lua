@@ -68,6 +68,19 @@ for _, over in ipairs(helper.kinds) do
       end
     end)
 
+    it("tells of a wrong argument first, also once it is closed", function()
+      local conn = connect([[ c.hold() ]], nil, nil, safe)
+      conn:close()
+      for _, method in ipairs {
+        "read", "read_str", "read_line", "read_until", "recv", "send", "write_str", "write_packet",
+        "set_timeout", "set_nodelay",
+      } do
+        local ok, message = pcall(function() return conn[method](conn, {}) end)
+        assert.is_false(ok, method)
+        assert.matches("bad argument #1 to '" .. method .. "'", message, 1, true)
+      end
+    end)
+
     it("closes at once, though much has come that nobody read", function()
       local conn, peer = connect [[
         try: c.send(b"x" * (1 << 24))

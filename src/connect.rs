@@ -71,11 +71,6 @@ impl Connect {
         Ok(Step::Done(self.finish(Box::new(tls), ends)))
     }
 
-    /// When it began, as [`now`] counts.
-    pub fn begun(&self) -> f64 {
-        self.dial.begun()
-    }
-
     /// What is known of a TLS peer whose handshake failed.
     pub fn report(&self) -> Option<tls::Report> {
         self.handshake.as_ref().and_then(|handshake| handshake.0.report())

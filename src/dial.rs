@@ -145,19 +145,20 @@ impl Race {
 
     fn step(&mut self, target: &Target) -> Result<Step<Dialed>> {
         self.drain_events()?;
+        let mut looks = true;
         loop {
-            if let Some(winner) = self.take_winner()? {
+            if looks && let Some(winner) = self.take_winner()? {
                 // The others are given up at once (RFC 8305, section 5).
                 self.running.clear();
                 self.poll = None;
                 return Ok(Step::Done(winner));
             }
-            let may_start = self.running.is_empty() || self.next.has_passed();
-            let Some(peer) = may_start.then(|| self.take_next()).flatten() else { break };
-            self.start(peer, target)?;
-            if !target.is_eager && !self.running.is_empty() {
+            looks = target.is_eager;
+            let is_idle = self.running.is_empty();
+            if self.waiting.is_empty() || !(is_idle || self.next.has_passed()) {
                 break;
             }
+            self.start_next(target)?;
         }
         match self.running.last() {
             Some(last) => {
@@ -220,7 +221,8 @@ impl Race {
         Some(address)
     }
 
-    fn start(&mut self, peer: SocketAddr, target: &Target) -> Result<()> {
+    fn start_next(&mut self, target: &Target) -> Result<()> {
+        let Some(peer) = self.take_next() else { return Ok(()) };
         let begin = |trace: &Trace| trace.begin(format!("connect {}", resolve::text(&peer)));
         let phase = target.trace.as_ref().map(begin);
         let socket = match new_socket(peer) {

@@ -27,12 +27,12 @@ impl Connecting {
         parking: &Parking,
     ) -> error::Result<Underway<Self>> {
         let Options { endpoint, timeout, connect_timeout, limits, json, mut target, tls } = options;
+        let deadline = Deadline::after(connect_timeout.unwrap_or(timeout));
         let is_tls = tls.is_some();
         target.trace = parking.tracer().of(&endpoint);
         target.is_eager = parking.place() == Place::Here;
         let connect = Connect::start(&endpoint, target, tls, limits)
             .map_err(|error| error.during(operation, &endpoint))?;
-        let deadline = Deadline::at(connect.begun() + connect_timeout.unwrap_or(timeout));
         let manner = Manner { safe, endpoint, timeout, json };
         Ok(Underway::new(Self { connect, manner, is_tls }, deadline))
     }

@@ -30,7 +30,7 @@ pub struct Connection {
     pub manner: Manner,
     pub is_tls: bool,
     /// What the iterator of `lines` has, and how many bytes of it it has handed out: the buffer
-    /// holds them until the next call. False tells it that the block is no longer true.
+    /// holds them until the next call, from which on the block is no longer true.
     pub lent: Option<Lent>,
     pub owners: Owners,
     pub parking: Parking,

@@ -108,9 +108,11 @@ fn establish(call: &mut Call<'_>, tls: bool) -> Result<Outcome> {
 
 fn begin_connect(call: &Call<'_>, is_tls: bool) -> Result<Underway<Connecting>> {
     let endpoint = call.endpoint(1)?;
-    let label = endpoint.to_string();
-    let mut options =
-        Options::new(endpoint, is_tls).map_err(|error| error.during(call.name(), &label))?;
+    let mut options = match is_tls {
+        true => Options::with_tls(endpoint.clone())
+            .map_err(|error| error.during(call.name(), &endpoint))?,
+        false => Options::new(endpoint),
+    };
     options.apply(call.argument(3))?;
     Ok(Connecting::begin(call.name(), options, call.safe, call.parking)?)
 }

@@ -67,7 +67,7 @@ pub fn listen(call: &mut Call<'_>) -> Result<Outcome> {
 }
 
 fn begin(call: &Call<'_>) -> Result<Underway<(Bind, Manner)>> {
-    let mut options = ListenOptions::new(call.endpoint(0)?)?;
+    let mut options = ListenOptions::new(call.endpoint(0)?);
     options.apply(call.argument(3))?;
     let ListenOptions { accepted, backlog, reuse_addr, reuse_port, tls } = options;
     let deadline = Deadline::after(accepted.connect_timeout.unwrap_or(accepted.timeout));

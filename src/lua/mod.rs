@@ -67,7 +67,7 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     #[cfg(not(any(feature = "lua51", feature = "luajit")))]
     {
         native.raw_set("lines", raw::lines::function(lua)?)?;
-        native.raw_set("count", raw::lines::count(lua)?)?;
+        native.raw_set("count", raw::lines::count_function(lua)?)?;
     }
     native.raw_set("connection", connection::methods(lua)?)?;
     native.raw_set("checks", connection::checks(lua)?)?;

@@ -36,11 +36,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults for an endpoint, with TLS or without.
-    pub fn new(endpoint: Endpoint, tls: bool) -> error::Result<Self> {
-        let settings = |name| Box::new(tls::Settings::new(name));
-        let tls = tls.then(|| server_name(&endpoint.host).map(settings)).transpose()?;
-        Ok(Self {
+    /// The defaults for an endpoint, without TLS.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self {
             endpoint,
             timeout: TIMEOUT,
             connect_timeout: None,
@@ -54,8 +52,14 @@ impl Options {
                 trace: None,
                 is_eager: true,
             },
-            tls,
-        })
+            tls: None,
+        }
+    }
+
+    /// The defaults with TLS.
+    pub fn with_tls(endpoint: Endpoint) -> error::Result<Self> {
+        let settings = Box::new(tls::Settings::new(server_name(&endpoint.host)?));
+        Ok(Self { tls: Some(settings), ..Self::new(endpoint) })
     }
 
     /// Takes what the argument says: nothing, a timeout, or a table.
@@ -106,7 +110,7 @@ impl Options {
 
 /// What a listener is made with.
 pub struct ListenOptions {
-    /// What its connections are like; the target is where it listens.
+    /// What its connections are like; the endpoint is where it listens.
     pub accepted: Options,
     pub backlog: i32,
     pub reuse_addr: bool,
@@ -115,9 +119,9 @@ pub struct ListenOptions {
 }
 
 impl ListenOptions {
-    pub fn new(endpoint: Endpoint) -> error::Result<Self> {
-        let accepted = Options::new(endpoint, false)?;
-        Ok(Self { accepted, backlog: 128, reuse_addr: true, reuse_port: false, tls: None })
+    pub fn new(endpoint: Endpoint) -> Self {
+        let accepted = Options::new(endpoint);
+        Self { accepted, backlog: 128, reuse_addr: true, reuse_port: false, tls: None }
     }
 
     pub fn apply(&mut self, argument: Argument<'_>) -> Result<()> {

@@ -61,14 +61,13 @@ fn empty(lua: &Lua) -> Result<Value> {
 }
 
 fn read_str(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let limit = this.conn()?.limits().max_buffer;
-    let max = call.argument(1).integer_or(limit, 0)?.min(limit);
+    let max = most(call, 1, this)?;
     strings(call, this, Request::All { max }, empty)
 }
 
 fn read(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let max = this.conn()?.limits().max_buffer;
     let size = call.argument(1).integer(0, usize::MAX)?;
+    let max = this.conn()?.limits().max_buffer;
     strings(call, this, Request::Exact { size, max }, closed)
 }
 
@@ -96,17 +95,21 @@ fn lines(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 }
 
 fn line_request(call: &Call<'_>, this: &mut Connection) -> Result<Request<'static>> {
-    let limit = this.conn()?.limits().max_buffer;
-    Ok(Request::Line { max: call.argument(1).integer_or(limit, 0)?.min(limit) })
+    Ok(Request::Line { max: most(call, 1, this)? })
+}
+
+/// How much may be gathered, by an argument and by the limit.
+fn most(call: &Call<'_>, at: usize, this: &mut Connection) -> Result<usize> {
+    let max = call.argument(at).integer_or(usize::MAX, 0)?;
+    Ok(max.min(this.conn()?.limits().max_buffer))
 }
 
 fn read_until(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let limit = this.conn()?.limits().max_buffer;
     let delimiter = call.argument(1).string()?;
     if delimiter.as_bytes().is_empty() {
         return Err(call.argument(1).wrong("delimiter is empty"));
     }
-    let max = call.argument(2).integer_or(limit, 0)?.min(limit);
+    let max = most(call, 2, this)?;
     strings(call, this, Request::Until { delimiter: &delimiter.as_bytes(), max }, closed)
 }
 

@@ -10,7 +10,7 @@
 --   nil, token, ticket, nil, seconds       the same, where the loop watches the poller (loops.lua)
 
 local native = ...
-local error, pairs, type = error, pairs, type
+local error, next, pairs, type = error, next, pairs, type
 
 -- The loop in use, if any, and what finds it; see loops.lua. Coroutines may still wait in those that were
 -- in use: by name, the script's own as "own"; none before the first.
@@ -355,6 +355,7 @@ local function module(title, functions, success)
     loop = chosen
     if loops then
       loops.own = nil
+      loops = next(loops) and loops
     end
     if chosen then
       loops = loops or {}

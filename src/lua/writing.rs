@@ -1,8 +1,6 @@
 //! What a connection writes. Everything is queued whole, once, by the first call; then, and when the
 //! call is made again after an interrupt, what is queued is sent.
 
-use crate::conn::Conn;
-
 use super::call::{Call, Outcome, Result};
 use super::connection::{Connection, Method};
 use super::json;
@@ -17,17 +15,17 @@ pub const METHODS: &[(&str, Method)] = &[
 ];
 
 pub fn send(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    write(call, this, |call, conn| {
+    write(call, this, |call, this| {
         let strings: Vec<_> = call.arguments().map(|each| each.string()).collect::<Result<_>>()?;
         let bytes: Vec<_> = strings.iter().map(|string| string.as_bytes()).collect();
         let parts: Vec<&[u8]> = bytes.iter().map(|bytes| &**bytes).collect();
-        Ok(conn.queue_bytes(&parts)?)
+        Ok(this.conn()?.queue_bytes(&parts)?)
     })
 }
 
 fn write_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    write(call, this, |call, conn| {
-        conn.queue(|out| {
+    write(call, this, |call, this| {
+        this.conn()?.queue(|out| {
             json::encode(call.lua, call.argument(1).value(), out)?;
             out.push(b'\n');
             Ok(())
@@ -36,15 +34,15 @@ fn write_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 }
 
 fn write_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    write(call, this, |call, conn| {
-        conn.queue_packet(|out| Ok(json::encode(call.lua, call.argument(1).value(), out)?))
+    write(call, this, |call, this| {
+        this.conn()?.queue_packet(|out| Ok(json::encode(call.lua, call.argument(1).value(), out)?))
     })
 }
 
 fn write_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    write(call, this, |call, conn| {
+    write(call, this, |call, this| {
         let body = call.argument(1).string()?;
-        conn.queue_packet(|out| {
+        this.conn()?.queue_packet(|out| {
             out.extend_from_slice(&body.as_bytes());
             Ok(())
         })
@@ -58,11 +56,11 @@ fn flush(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 fn write(
     call: &mut Call<'_>,
     this: &mut Connection,
-    queue: fn(&Call<'_>, &mut Conn) -> Result<()>,
+    queue: fn(&Call<'_>, &mut Connection) -> Result<()>,
 ) -> Result<Outcome> {
     let deadline = call.deadline(this.manner.timeout);
     if call.is_first() {
-        queue(call, this.conn()?)?;
+        queue(call, this)?;
     }
     call.finish(deadline, || this.conn()?.step_flush())
 }

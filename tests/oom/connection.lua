@@ -56,6 +56,7 @@ local lines, packets = conn:lines(), conn:json_packets()
 require "sweep" {
   { "read", function() return conn:read(size) end, nil, sent(head, tail) },
   { "read_line", function() return conn:read_line() end, nil, sent(head, tail, "\r\n") },
+  { "lines, an iterator", function() return type(conn:lines()) end },
   { "lines", function() return lines() end, nil, sent(head, tail, "\r\n") },
   { "recv", function() return conn:recv() end, nil, sent(head, tail) },
   { "read_packet", function() return conn:read_packet() end, nil, packet(head, tail) },

@@ -2,6 +2,7 @@
 //! nothing is traced. A connect is not made again as a step is: what has failed, or is not through with its first
 //! step, is handed to the full half, as the token of the call. Uses `raw`, `object`, `connecting`, `work`.
 
+use std::cell::Ref;
 use std::ffi::c_int;
 
 use mlua::{Function, Lua, Table};
@@ -50,22 +51,36 @@ unsafe extern "C-unwind" fn connect(state: *mut lua_State) -> c_int {
     unsafe {
         let count = lua_gettop(state).min(TIMEOUT);
         lua_settop(state, TIMEOUT);
+        if !is_plain(state) {
+            return attempt(state, count, |_| Ended::Declined);
+        }
         let kind = lua_touserdata(state, lua_upvalueindex(KIND));
         let slot = Kind::<Connection>::from_pointer(kind).push_empty(state);
         attempt(state, count, |state| try_connect(state, slot).unwrap_or(Ended::Declined))
     }
 }
 
+/// Whether it is the first call, which may wait here, and nothing is traced.
+unsafe fn is_plain(state: *mut lua_State) -> bool {
+    // SAFETY: `connect`'s.
+    let (is_first, maker) = unsafe { (lua_type(state, TOKEN) == LUA_TNIL, maker(state)) };
+    let is_here = |maker: &Maker| maker.parking.place() == Place::Here;
+    let is_quiet = |maker: &Maker| !maker.parking.tracer().is_on();
+    is_first && maker.is_some_and(|maker| is_here(&maker) && is_quiet(&maker))
+}
+
+/// None at the state's end, when the collector has it.
+unsafe fn maker<'a>(state: *mut lua_State) -> Option<Ref<'a, Maker>> {
+    // SAFETY: the upvalues are as `half` made them.
+    let slot = unsafe { &*lua_touserdata(state, lua_upvalueindex(MAKER)).cast::<Slot<Maker>>() };
+    Ref::filter_map(slot.try_borrow().ok()?, Option::as_ref).ok()
+}
+
 /// Owns what is begun; none where the full half is to begin.
 unsafe fn try_connect(state: *mut lua_State, slot: &Slot<Connection>) -> Option<Ended> {
-    // SAFETY: as above; only the collector, at the state's end, empties the slot.
-    let maker = unsafe { &*lua_touserdata(state, lua_upvalueindex(MAKER)).cast::<Slot<Maker>>() };
-    let maker = maker.try_borrow().ok()?;
-    let maker = maker.as_ref()?;
+    // SAFETY: `connect`'s.
+    let maker = unsafe { maker(state) }?;
     let mut slot = slot.try_borrow_mut().ok()?;
-    if maker.parking.place() != Place::Here || maker.parking.tracer().is_on() {
-        return None;
-    }
     // SAFETY: the slots are there.
     let options = unsafe { options(state) }?;
     let begun = Connecting::begin("connect", options, maker.safe, &maker.parking);
@@ -105,12 +120,12 @@ unsafe fn hand_over<T: 'static>(state: *mut lua_State, kind: Kind<T>, underway: 
 unsafe fn options(state: *mut lua_State) -> Option<Options> {
     // SAFETY: as above.
     unsafe {
-        if lua_type(state, TOKEN) != LUA_TNIL || lua_type(state, HOST) != LUA_TSTRING {
+        if lua_type(state, HOST) != LUA_TSTRING {
             return None;
         }
         let host = std::str::from_utf8(bytes_at(state, HOST)).ok()?.to_owned();
         let port = u16::try_from(whole_at(state, PORT)?).ok().filter(|port| *port > 0)?;
-        let mut options = Options::new(Endpoint { host, port }, false).ok()?;
+        let mut options = Options::new(Endpoint { host, port });
         match lua_type(state, TIMEOUT) {
             LUA_TNIL => {}
             LUA_TNUMBER if float_at(state, TIMEOUT) > 0.0 => {

@@ -21,9 +21,19 @@ const COUNT: c_int = 2;
 const BLOCK: c_int = 3;
 
 /// `count()`: a count for an iterator.
-pub fn count(lua: &Lua) -> mlua::Result<Function> {
-    let kind = Kind::<Count>::of(lua)?;
-    lua.create_function(move |lua, ()| kind.create(lua, Count::default()))
+pub fn count_function(lua: &Lua) -> mlua::Result<Function> {
+    let kind = Kind::<Count>::of(lua)?.to_value();
+    // SAFETY: nothing is captured; the kind is the function's argument.
+    unsafe { lua.exec_raw(kind, |state| lua_pushcclosure(state, count, 1)) }
+}
+
+unsafe extern "C-unwind" fn count(state: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls this, with the upvalue that `count_function` gave it; nothing is owned where Lua may raise.
+    unsafe {
+        let kind = lua_touserdata(state, lua_upvalueindex(1));
+        Kind::<Count>::from_pointer(kind).push_empty(state).replace(Some(Count::default()));
+        1
+    }
 }
 
 /// `lines(refill, count)`: the iterator.

@@ -85,6 +85,8 @@ impl<T: 'static> Kind<T> {
     /// # Safety
     /// As for `push_metatable`, with two free slots; the userdata stays on the stack as long as the reference lives.
     pub unsafe fn push_empty<'a>(self, state: *mut lua_State) -> &'a Slot<T> {
+        // What Lua aligns each block to.
+        const { assert!(align_of::<Slot<T>>() <= align_of::<f64>()) };
         // SAFETY: the caller's. The block is a `Slot` before it gets the metatable that says so.
         unsafe {
             let block = ffi::lua_newuserdata(state, size_of::<Slot<T>>()).cast::<Slot<T>>();
@@ -124,7 +126,7 @@ impl<T: 'static> Kind<T> {
     /// # Safety
     /// As for `push_metatable`; the value stays on the stack as long as the reference lives.
     pub unsafe fn at<'a>(self, state: *mut lua_State, index: c_int) -> Option<&'a Slot<T>> {
-        // SAFETY: the caller's. A userdata with this metatable was made by `create`.
+        // SAFETY: the caller's. A userdata with this metatable is of `push_empty`.
         unsafe {
             let block = lua_touserdata(state, index);
             if block.is_null() || lua_getmetatable(state, index) == 0 {
@@ -139,7 +141,7 @@ impl<T: 'static> Kind<T> {
 
 /// `__gc`: the object goes, the empty slot needs no more.
 unsafe extern "C-unwind" fn collect<T>(state: *mut lua_State) -> c_int {
-    // SAFETY: Lua calls this with what `create` made; scripts cannot reach it.
+    // SAFETY: Lua calls this with what `push_empty` made; scripts cannot reach it.
     let slot = unsafe { &*lua_touserdata(state, 1).cast::<Slot<T>>() };
     let _ = catch_unwind(AssertUnwindSafe(|| {
         if let Ok(mut object) = slot.try_borrow_mut() {
