@@ -53,10 +53,9 @@ end
 -- Iterators go on where they were.
 local lines, packets = conn:lines(), conn:json_packets()
 
-require "sweep" {
+local cases = {
   { "read", function() return conn:read(size) end, nil, sent(head, tail) },
   { "read_line", function() return conn:read_line() end, nil, sent(head, tail, "\r\n") },
-  { "lines, an iterator", function() return type(conn:lines()) end },
   { "lines", function() return lines() end, nil, sent(head, tail, "\r\n") },
   { "recv", function() return conn:recv() end, nil, sent(head, tail) },
   { "read_packet", function() return conn:read_packet() end, nil, packet(head, tail) },
@@ -71,3 +70,9 @@ require "sweep" {
   { "connect and close", connect, nil, accept_all },
   { "connect to nobody", function() return select(3, safe.connect("127.0.0.1", 1, 5)) end },
 }
+-- Where the iterator is in C. LuaJIT itself loses upvalues where there is no memory for their closure.
+if _VERSION ~= "Lua 5.1" then
+  cases[#cases + 1] = { "lines, an iterator", function() return type(conn:lines()) end }
+end
+
+require "sweep"(cases)
