@@ -177,11 +177,12 @@ describe("in a network of its own, a name", function()
 
   it_there("leaves no second connection behind when two addresses answer", function()
     run({ "192.0.2.1=both.example", "192.0.2.2=both.example" }, [[
-      local one = helper.listen([=[ c.recv_all() ]=], { host = "192.0.2.1" })
-      local two = helper.listen([=[ c.recv_all() ]=], { host = "192.0.2.2", port = one.port })
+      local one = helper.listen([=[ c.send(b"x") ]=], { host = "192.0.2.1" })
+      local two = helper.listen([=[ c.send(b"x") ]=], { host = "192.0.2.2", port = one.port })
       local before = helper.sockets()
       local conn = tcp.connect("both.example", one.port, 3)
       assert(helper.sockets() == before + 1)
+      assert(conn:read_str() == "x") -- it has come
       conn:close()
       assert(one:count() + two:count() == 1)
     ]])
