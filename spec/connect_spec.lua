@@ -46,14 +46,6 @@ describe("connect", function()
     assert.equal(1, peer:count())
   end)
 
-  it("takes what reads as a port or as a timeout", function()
-    local port = helper.listen(greeting).port
-    greets("127.0.0.1", tostring(port))
-    greets("127.0.0.1", port + 0.0)
-    greets("127.0.0.1", port, tostring(helper.timeout))
-    helper.keep(tcp.connect("127.0.0.1", port, nil, "ignored"))
-  end)
-
   it("uses 5 seconds where nothing else is said", function()
     -- Not waited for: it must only not be over too soon.
     local conn = helper.keep(tcp.connect("127.0.0.1", helper.listen([[
