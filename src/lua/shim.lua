@@ -75,12 +75,27 @@ local function raise(how, message, level)
   error(message or "not enough memory", how == "pass" and 0 or level + 1)
 end
 
--- The public face of a native operation, of which one has two results.
--- No tail call: the caller's line would be lost.
-local function public(operation, has_two)
+-- The loops hear of a descriptor before it is closed.
+local function announce(operations, self)
+  local ok, open = operations.is_open(nil, self)
+  if ok and open then
+    local _, number = operations.fd(nil, self)
+    for _, each in pairs(loops) do
+      if each.close then
+        each.close(number)
+      end
+    end
+  end
+end
+
+-- The public face of a native operation, of which one has two results. One that closes has in `closing` the
+-- operations that it is of; when the state is over, all is closed. No tail call: the caller's line would be lost.
+local function public(operation, has_two, closing)
   return function(...)
     if is_over then
-      raise("throw", OVER, 2)
+      return closing and true or raise("throw", OVER, 2)
+    elseif closing and loops then
+      announce(closing, (...))
     end
     local ok, a, b, c, d = operation(nil, ...)
     if ok == nil then
@@ -97,45 +112,10 @@ local function public(operation, has_two)
   end
 end
 
--- The loops hear of a descriptor before it is closed.
-local function announce(operations, self)
-  local ok, open = operations.is_open(nil, self)
-  if ok and open then
-    local _, number = operations.fd(nil, self)
-    for _, each in pairs(loops) do
-      if each.close then
-        each.close(number)
-      end
-    end
-  end
-end
-
--- The public face of a native close, which waits for nothing. When the state is over, all is closed.
-local function closing(operations)
-  local close = operations.close
-  return function(...)
-    if is_over then
-      return true
-    elseif loops then
-      announce(operations, (...))
-    end
-    local ok, a, b, c, d = close(nil, ...)
-    if ok then
-      return a
-    elseif a ~= "return" then
-      raise(a, b, 2)
-    end
-    return nil, b, c, d
-  end
-end
-
 local function publish(operations)
   local published = {}
   for name, operation in pairs(operations) do
-    published[name] = public(operation)
-  end
-  if operations.close then
-    published.close = closing(operations)
+    published[name] = public(operation, false, name == "close" and operations)
   end
   return published
 end

@@ -26,23 +26,23 @@ const TIMEOUT: c_int = 4;
 const CONNECTION: c_int = 5;
 
 // Upvalues.
-const KIND: c_int = OWN;
-const MAKER: c_int = OWN + 1;
-const LAST: c_int = OWN + 2;
+const MAKER: c_int = OWN;
+const LAST: c_int = OWN + 1;
 
 /// What makes the connections of one module.
 struct Maker {
     safe: bool,
     parking: Parking,
+    connections: Kind<Connection>,
     tokens: Kind<Underway<Connecting>>,
 }
 
 /// The fast half in front of the full one. What it made last is the first in `last`, where something must be
 /// already.
 pub fn half(lua: &Lua, safe: bool, last: Table, full: Function) -> mlua::Result<Function> {
-    let (parking, tokens) = (Parking::of(lua)?, Kind::of(lua)?);
-    let maker = Kind::of(lua)?.create(lua, Maker { safe, parking, tokens })?;
-    fast_half(lua, connect, full, (Kind::<Connection>::of(lua)?.to_value(), maker, last))
+    let (parking, connections, tokens) = (Parking::of(lua)?, Kind::of(lua)?, Kind::of(lua)?);
+    let maker = Kind::of(lua)?.create(lua, Maker { safe, parking, connections, tokens })?;
+    fast_half(lua, connect, full, (maker, last))
 }
 
 unsafe extern "C-unwind" fn connect(state: *mut lua_State) -> c_int {
@@ -51,22 +51,20 @@ unsafe extern "C-unwind" fn connect(state: *mut lua_State) -> c_int {
     unsafe {
         let count = lua_gettop(state).min(TIMEOUT);
         lua_settop(state, TIMEOUT);
-        if !is_plain(state) {
+        let Some(connections) = plain(state) else {
             return attempt(state, count, |_| Ended::Declined);
-        }
-        let kind = lua_touserdata(state, lua_upvalueindex(KIND));
-        let slot = Kind::<Connection>::from_pointer(kind).push_empty(state);
+        };
+        let slot = connections.push_empty(state);
         attempt(state, count, |state| try_connect(state, slot).unwrap_or(Ended::Declined))
     }
 }
 
-/// Whether it is the first call, which may wait here, and nothing is traced.
-unsafe fn is_plain(state: *mut lua_State) -> bool {
+/// What connections are made of, where it is the first call, which may wait here, and nothing is traced.
+unsafe fn plain(state: *mut lua_State) -> Option<Kind<Connection>> {
     // SAFETY: `connect`'s.
-    let (is_first, maker) = unsafe { (lua_type(state, TOKEN) == LUA_TNIL, maker(state)) };
-    let is_here = |maker: &Maker| maker.parking.place() == Place::Here;
-    let is_quiet = |maker: &Maker| !maker.parking.tracer().is_on();
-    is_first && maker.is_some_and(|maker| is_here(&maker) && is_quiet(&maker))
+    let (is_first, maker) = unsafe { (lua_type(state, TOKEN) == LUA_TNIL, maker(state)?) };
+    let may_wait = maker.parking.place() == Place::Here;
+    (is_first && may_wait && !maker.parking.tracer().is_on()).then_some(maker.connections)
 }
 
 /// None at the state's end, when the collector has it.
