@@ -14,7 +14,9 @@ LIB_EXTENSION ?= so
 # would see them change, and build OpenSSL's bindings anew at each turn between LuaRocks and make.
 unexport CC CFLAGS
 
-LIBRARY = target/$(FLAVOR)/release/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
+# release, or dev: built faster, and slower itself; for specs while one works.
+PROFILE ?= release
+LIBRARY = target/$(FLAVOR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
 .PHONY: build module install deps demo test spec lint check bench bench-json bench-profile bench-loops bench-tls docs deb reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
 
@@ -23,7 +25,7 @@ build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave 
 
 module: $(filter .build/lua5.5,$(LUA)) ## build for $(LUA), as .build/$(FLAVOR)/tcp.so alone
 	@LUA='$(LUA)' scripts/deps --check build lua
-	cargo build --release --locked --features $(FLAVOR) --target-dir target/$(FLAVOR)
+	cargo build --profile $(PROFILE) --locked --features $(FLAVOR) --target-dir target/$(FLAVOR)
 	@mkdir -p .build/$(FLAVOR)
 	install -m 755 $(LIBRARY) .build/$(FLAVOR)/tcp.so
 
