@@ -1,23 +1,25 @@
 //! `tcp`: TCP and TLS connections for Lua scripts.
 //!
 //! ```text
-//!             script
-//!               |            raises at the caller's line, yields to a loop, calls again after EINTR
-//!         lua/shim.lua, loops.lua      (entry.rs: what `require` finds)
-//!               |            arguments in, values out; nothing waits here but through drive()
-//!         lua/*.rs  ------------------------------->  lua/json/  (tape, replay, walk)
-//!               |    \
-//!               |     lua/raw/   what the million calls need without mlua: fast halves, our userdata
-//!               |
-//!        connect.rs -> conn.rs   step_* operations: Done | Wait
-//!               |   \
-//!               |    buffer.rs, find.rs, frame.rs, json_scan.rs     pure: bytes in, decision out
-//!         transport/  Tcp | Tls, Traced around one (trait Transport)
-//!               |
-//!         dial.rs, resolve.rs, listen.rs, endpoint.rs      socket2, rustix, mio, openssl
-//!         wait.rs: the only poll(2)      deadline.rs: the only clock      error.rs: the only errors
-//!         poller.rs: many waits behind one descriptor, for loops that watch no more
-//!         trace.rs: the only lines for stderr, or for a function of the script's
+//!            script
+//!              |            raises at the caller's line, yields to a loop, calls again after EINTR
+//!        src/lua/shim.lua, loops.lua      (src/entry.rs: what `require` finds)
+//!              |            arguments in, values out; nothing waits here but through drive()
+//!        src/lua/*.rs  ------------------------------->  src/lua/json/  (tape, replay, walk)
+//!              |    \
+//!              |     src/lua/raw/   what the million calls need without mlua: fast halves, our userdata
+//!              |
+//!    ----------+----------------- crates/net: no Lua below this line -----------------------------
+//!              |
+//!        connect/ -> stream/   step_* operations: Done | Wait
+//!              |   \
+//!              |    stream/buffer.rs, framing/, json_scan/     pure: bytes in, decision out
+//!        transport/  Tcp | Tls, a Traced one around either (trait Transport)
+//!              |
+//!        connect/race.rs, connect/resolve.rs, listen.rs, endpoint.rs      socket2, rustix, mio, openssl
+//!        io/wait.rs: the only poll(2)      io/deadline.rs: the only clock      error.rs: the only errors
+//!        io/poller.rs: many waits behind one descriptor, for loops that watch no more
+//!        trace.rs: the only lines for stderr, or for a function of the script's
 //! ```
 //!
 //! Every operation is a step that never blocks and can simply be made again, because all progress
@@ -29,27 +31,9 @@
 //! makes the step again, or goes on with the connect that was begun.
 //!
 //! With one of the features `lua51` to `lua55` or `luajit` the crate is the Lua module; with none it
-//! is everything below the Lua glue, which is how its tests and fuzz targets use it.
+//! holds nothing: what is below the glue is the crate `net`, which is tested and fuzzed without any Lua.
 
 #![deny(unsafe_code)]
-
-pub mod buffer;
-pub mod conn;
-pub mod connect;
-pub mod deadline;
-pub mod dial;
-pub mod endpoint;
-pub mod error;
-pub mod find;
-pub mod frame;
-pub mod json_scan;
-pub mod listen;
-pub mod poller;
-pub mod resolve;
-pub mod step;
-pub mod trace;
-pub mod transport;
-pub mod wait;
 
 #[cfg(feature = "mlua")]
 #[allow(unsafe_code)]

@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tcp::json_scan::{Found, Invalid, MAX_DEPTH, Scan};
+use net::json_scan::{Found, Invalid, MAX_DEPTH, Scan};
 use tcp_fuzz::{hash, oracle};
 
 fuzz_target!(|text: &[u8]| {

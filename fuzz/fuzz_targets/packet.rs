@@ -11,13 +11,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use libfuzzer_sys::fuzz_target;
-use tcp::conn::{Conn, Limits};
-use tcp::error::{Code, Error, Result};
-use tcp::find::{Item, Request};
-use tcp::frame::Endian;
-use tcp::json_scan::{self, Scan};
-use tcp::step::{Step, Wait, Want};
-use tcp::transport::Transport;
+use net::stream::{Conn, Limits};
+use net::error::{Code, Error, Result};
+use net::framing::text::{Item, Request};
+use net::framing::Endian;
+use net::json_scan::{self, Scan};
+use net::io::step::{Step, Wait, Want};
+use net::transport::Transport;
 use tcp_fuzz::Bytes;
 
 fuzz_target!(|bytes: &[u8]| {

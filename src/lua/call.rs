@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlua::{Function, Lua, MultiValue, Value};
 
-use crate::deadline::Deadline;
-use crate::endpoint::Endpoint;
-use crate::error::{Code, Error};
-use crate::step::{Step, Wait};
-use crate::transport::tls::Report;
-use crate::wait::{Driven, drive};
+use net::endpoint::Endpoint;
+use net::error::{Code, Error};
+use net::io::deadline::Deadline;
+use net::io::step::{Step, Wait};
+use net::io::wait::{Driven, drive};
+use net::transport::tls::Report;
 
 use super::argument::{Argument, type_name};
 use super::park::{Parked, Parking};
@@ -121,7 +121,7 @@ impl<'lua> Call<'lua> {
     pub fn drive<T>(
         &self,
         deadline: Deadline,
-        step: impl FnMut() -> crate::error::Result<Step<T>>,
+        step: impl FnMut() -> net::error::Result<Step<T>>,
     ) -> Result<std::result::Result<T, Outcome>> {
         let again = |wait| Err(Outcome::Again(Value::Number(deadline.seconds()), wait));
         Ok(match drive(deadline, self.parking.place(), step)? {
@@ -135,7 +135,7 @@ impl<'lua> Call<'lua> {
     pub fn finish(
         &self,
         deadline: Deadline,
-        step: impl FnMut() -> crate::error::Result<Step<()>>,
+        step: impl FnMut() -> net::error::Result<Step<()>>,
     ) -> Result<Outcome> {
         Ok(self.drive(deadline, step)?.map_or_else(|again| again, |()| Outcome::Nothing))
     }

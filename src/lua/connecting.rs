@@ -1,11 +1,11 @@
 //! A connect as the work of a call: with what it is made, and what its connection is like.
 
-use crate::connect::{Connect, Connected};
-use crate::deadline::Deadline;
-use crate::error;
-use crate::step::Step;
-use crate::transport::tls::Report;
-use crate::wait::Place;
+use net::connect::{Connect, Connected};
+use net::error;
+use net::io::deadline::Deadline;
+use net::io::step::Step;
+use net::io::wait::Place;
+use net::transport::tls::Report;
 
 use super::connection::{Connection, Manner};
 use super::options::Options;

@@ -6,15 +6,15 @@ use std::os::fd::AsRawFd;
 use mlua::{Lua, Table, Value};
 use socket2::SockRef;
 
-use crate::conn::Conn;
-use crate::connect::{Connected, Ends};
-use crate::dial::Timings;
-use crate::endpoint::Endpoint;
-use crate::error::{self, Code, Error};
-use crate::step::Wait;
-use crate::transport::tcp::Tcp;
-use crate::transport::tls::Report;
-use crate::wait::Place;
+use net::connect::race::Timings;
+use net::connect::{Connected, Ends};
+use net::endpoint::Endpoint;
+use net::error::{self, Code, Error};
+use net::io::step::Wait;
+use net::io::wait::Place;
+use net::stream::Conn;
+use net::transport::tcp::Tcp;
+use net::transport::tls::Report;
 
 use super::call::{Call, Failure, Object, Outcome, Result, method};
 use super::lent::Lent;
@@ -287,7 +287,7 @@ fn set_nodelay(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 fn set_keepalive(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let keepalive = options::keepalive(call.argument(1))?;
     let fd = this.conn()?.fd();
-    crate::dial::set_keepalive(&SockRef::from(&fd), keepalive.as_ref())?;
+    net::connect::race::set_keepalive(&SockRef::from(&fd), keepalive.as_ref())?;
     Ok(Outcome::Nothing)
 }
 

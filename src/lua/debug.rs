@@ -4,8 +4,8 @@
 
 use mlua::{Function, Value};
 
-use crate::error::printable;
-use crate::trace::{Detail, complain};
+use net::error::printable;
+use net::trace::{Detail, complain};
 
 use super::call::{Call, Failure, Outcome, Result};
 

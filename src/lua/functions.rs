@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 use mlua::{Lua, Table, Value};
 
-use crate::deadline::Deadline;
-use crate::error::{self, Error, printable};
-use crate::resolve::{self, Resolve};
-use crate::step::Step;
+use net::connect::resolve::{self, Resolve};
+use net::error::{self, Error, printable};
+use net::io::deadline::Deadline;
+use net::io::step::Step;
 
 use super::call::{Call, Object, Outcome, Result, function, with};
 use super::connecting::Connecting;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use mlua::{Lua, Table, Value};
 
-use crate::transport::tls::{Certificate, Report};
+use net::transport::tls::{Certificate, Report};
 
 use super::call::{Call, Outcome, Result};
 use super::connection::Connection;

@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use mlua::{Lua, Table, Value};
 
-use crate::deadline::Deadline;
-use crate::error::{self, Error};
-use crate::listen::{self, Bind};
-use crate::step::Step;
-use crate::transport::tls::Server;
+use net::error::{self, Error};
+use net::io::deadline::Deadline;
+use net::io::step::Step;
+use net::listen::{self, Bind};
+use net::transport::tls::Server;
 
 use super::call::{Call, Object, Outcome, Result, method};
 use super::connection::{Connection, Manner};

@@ -8,13 +8,13 @@ use std::time::Duration;
 use mlua::Value;
 use socket2::TcpKeepalive;
 
-use crate::conn::Limits;
-use crate::dial::{Family, Target};
-use crate::endpoint::Endpoint;
-use crate::error;
-use crate::frame::Endian;
-use crate::resolve;
-use crate::transport::tls;
+use net::connect::race::{Family, Target};
+use net::connect::resolve;
+use net::endpoint::Endpoint;
+use net::error;
+use net::framing::Endian;
+use net::stream::Limits;
+use net::transport::tls;
 
 use super::argument::Argument;
 use super::call::Result;

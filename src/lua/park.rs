@@ -9,12 +9,12 @@ use std::rc::Rc;
 use mlua::thread::ThreadStatus;
 use mlua::{Lua, Table, Thread, Value};
 
-use crate::deadline::Deadline;
-use crate::error::{self, Code, Error};
-use crate::poller::{DESCRIPTORS, Poller, Ticket, descriptor};
-use crate::step::{Wait, Want};
-use crate::trace::Tracer;
-use crate::wait::{Place, rest};
+use net::error::{self, Code, Error};
+use net::io::deadline::Deadline;
+use net::io::poller::{DESCRIPTORS, Poller, Ticket, descriptor};
+use net::io::step::{Wait, Want};
+use net::io::wait::{Place, rest};
+use net::trace::Tracer;
 
 use super::call::{Call, Outcome, Result};
 

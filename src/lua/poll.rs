@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use mlua::{Table, Value};
 
-use crate::step::Want;
-use crate::wait::poll_all;
+use net::io::step::Want;
+use net::io::wait::poll_all;
 
 use super::argument::Argument;
 use super::call::{Call, Failure, Outcome, Result, with};

@@ -3,8 +3,8 @@
 
 use mlua::{Lua, Value};
 
-use crate::error::Error;
-use crate::find::{Item, Request};
+use net::error::Error;
+use net::framing::text::{Item, Request};
 
 use super::call::{Call, Failure, Outcome, Result};
 use super::connection::{Connection, Method};

@@ -1,14 +1,14 @@
 //! `connection:start_tls()`: TLS on a connection that began without it.
 
-use crate::conn::{Conn, Limits};
-use crate::connect::Connected;
-use crate::deadline::now;
-use crate::endpoint::Endpoint;
-use crate::error;
-use crate::step::{Step, ready};
-use crate::trace::Trace;
-use crate::transport::tls::{Client, Handshake, Report};
-use crate::transport::traced::traced;
+use net::connect::Connected;
+use net::endpoint::Endpoint;
+use net::error;
+use net::io::deadline::now;
+use net::io::step::{Step, ready};
+use net::stream::{Conn, Limits};
+use net::trace::Trace;
+use net::transport::tls::{Client, Handshake, Report};
+use net::transport::tracing::traced;
 
 use super::call::{Call, Outcome, Result};
 use super::connection::Connection;

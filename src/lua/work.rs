@@ -3,11 +3,11 @@
 
 use mlua::Value;
 
-use crate::deadline::Deadline;
-use crate::error::{self, Error};
-use crate::step::{Step, Wait};
-use crate::transport::tls::Report;
-use crate::wait::{Driven, Place, drive, go_on};
+use net::error::{self, Error};
+use net::io::deadline::Deadline;
+use net::io::step::{Step, Wait};
+use net::io::wait::{Driven, Place, drive, go_on};
+use net::transport::tls::Report;
 
 use super::call::{Call, Failure, Outcome, Result};
 use super::raw::object::Kind;

@@ -7,8 +7,8 @@ use std::ffi::c_int;
 
 use mlua::{Function, Lua, Table};
 
-use crate::endpoint::Endpoint;
-use crate::wait::Place;
+use net::endpoint::Endpoint;
+use net::io::wait::Place;
 
 use super::object::{Kind, Slot};
 use super::*;

@@ -9,13 +9,13 @@ use std::ffi::c_int;
 
 use mlua::{Function, LightUserData, Lua};
 
-use crate::conn::{Conn, Limits};
-use crate::deadline::Deadline;
-use crate::error::{self, Error};
-use crate::find::{Item, Request};
-use crate::poller::Ticket;
-use crate::step::Step;
-use crate::wait::{Driven, Place, go_on};
+use net::error::{self, Error};
+use net::framing::text::{Item, Request};
+use net::io::deadline::Deadline;
+use net::io::poller::Ticket;
+use net::io::step::Step;
+use net::io::wait::{Driven, Place, go_on};
+use net::stream::{Conn, Limits};
 
 use super::object::Kind;
 use super::*;

@@ -3,13 +3,13 @@
 
 mod support;
 
+use net::error::{Code, Error, Result};
+use net::framing::Endian;
+use net::framing::text::Request;
+use net::io::step::Step;
+use net::stream::{Conn, Limits};
 use support::Event::{Bytes, End, Fail, Lapse, Take, Wait};
 use support::{Event, conn, cut, finish};
-use tcp::conn::{Conn, Limits};
-use tcp::error::{Code, Error, Result};
-use tcp::find::Request;
-use tcp::frame::Endian;
-use tcp::step::Step;
 
 const MAX: usize = 1000;
 

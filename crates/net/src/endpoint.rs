@@ -1,10 +1,10 @@
-//! A host and a port, as scripts give them and as messages name them. Uses `resolve`, `error`.
+//! A host and a port, as scripts give them and as messages name them. Uses `connect::resolve`, `error`.
 
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::connect::resolve;
 use crate::error::printable;
-use crate::resolve;
 
 #[derive(Clone, Debug)]
 pub struct Endpoint {

@@ -6,11 +6,11 @@ use std::io::PipeReader;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
+use net::error::{Error, Result};
+use net::io::step::{Step, Wait, Want};
+use net::stream::{Conn, Limits};
+use net::transport::Transport;
 use rustix::io::Errno;
-use tcp::conn::{Conn, Limits};
-use tcp::error::{Error, Result};
-use tcp::step::{Step, Wait, Want};
-use tcp::transport::Transport;
 
 /// What happens at one read or write.
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
-//! A listening socket: bound, and its clients taken as a step. Uses `endpoint`, `resolve`,
-//! `dial` (its socket options), `transport`, `conn`, `connect`, `step`, `trace`, `error`.
+//! A listening socket: bound, and its clients taken as a step. Uses `endpoint`, `connect::resolve`,
+//! `connect::race` (its socket options), `transport`, `stream`, `connect`, `io::step`, `trace`, `error`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,18 +7,18 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Socket, TcpKeepalive};
 
-use crate::conn::{Conn, Limits};
+use crate::connect::race::{Family, Timings, first, new_socket, set_keepalive};
+use crate::connect::resolve::Resolve;
 use crate::connect::{Connected, Ends};
-use crate::dial::{Family, Timings, first, new_socket, set_keepalive};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Pending, Result, system_text};
-use crate::resolve::Resolve;
-use crate::step::{Step, Wait, Want, ready};
+use crate::io::step::{Step, Wait, Want, ready};
+use crate::stream::{Conn, Limits};
 use crate::trace::{Trace, Tracer};
 use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
 use crate::transport::tls;
-use crate::transport::traced::traced;
+use crate::transport::tracing::traced;
 
 /// Where and how to listen, and what the accepted connections are like.
 pub struct Settings {

@@ -1,4 +1,4 @@
-//! A connected TCP socket in nonblocking mode. No path of it raises SIGPIPE. Uses `step`, `error`.
+//! A connected TCP socket in nonblocking mode. No path of it raises SIGPIPE. Uses `io::step`, `error`.
 
 use std::io;
 use std::net::Shutdown;
@@ -10,9 +10,9 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 
 use super::Transport;
-use crate::buffer::Buffer;
 use crate::error::{Result, is_passing};
-use crate::step::{Step, Wait, Want};
+use crate::io::step::{Step, Wait, Want};
+use crate::stream::buffer::Buffer;
 
 /// Apple's systems have a socket option instead, which socket2 sets.
 #[cfg(not(target_vendor = "apple"))]

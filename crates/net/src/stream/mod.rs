@@ -1,18 +1,20 @@
 //! One connection: the buffers on both sides of a transport, and the steps that every operation is
 //! made of. A read that fails consumes nothing; a write is queued once and then flushed, so either
-//! can be made again after a wait. Knows no Lua and no clock. Uses `buffer`, `find`, `frame`,
-//! `transport`, `step`, `error`.
+//! can be made again after a wait. Knows no Lua and no clock. Uses `stream::buffer`, `framing::text`, `framing`,
+//! `transport`, `io::step`, `error`.
+
+pub mod buffer;
 
 use std::mem;
 use std::os::fd::BorrowedFd;
 
 use memchr::memrchr;
 
-use crate::buffer::{Buffer, reserve};
 use crate::error::{Code, Error, Pending, Result};
-use crate::find::{Found, Item, Request, Search};
-use crate::frame::{self, Endian, HEADER};
-use crate::step::{Step, Wait, Want, ready};
+use crate::framing::text::{Found, Item, Request, Search};
+use crate::framing::{self, Endian, HEADER};
+use crate::io::step::{Step, Wait, Want, ready};
+use crate::stream::buffer::{Buffer, reserve};
 use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
@@ -204,7 +206,7 @@ impl Conn {
         if self.skip == 0 {
             let header = Request::Exact { size: HEADER, max: HEADER };
             let Some(item) = ready!(self.step_find(header)?) else { return Ok(Step::Done(None)) };
-            let length = frame::length(self.text(&item), self.limits.endian);
+            let length = framing::length(self.text(&item), self.limits.endian);
             self.consume(item.size);
             self.skip_length = length.unwrap_or_default();
             self.skip = self.skip_length;
@@ -298,8 +300,8 @@ impl Conn {
             out.resize(body, 0);
             fill(out)?;
             let length = out.len() - body;
-            frame::check(length, max_packet)?;
-            Ok(frame::put_length(&mut out[head..body], length, endian)?)
+            framing::check(length, max_packet)?;
+            Ok(framing::put_length(&mut out[head..body], length, endian)?)
         })
     }
 

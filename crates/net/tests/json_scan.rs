@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tcp::json_scan::{Found, Invalid, MAX_DEPTH, Scan};
+use net::json_scan::{Found, Invalid, MAX_DEPTH, Scan};
 
 type Verdict = Result<Found, Invalid>;
 
@@ -565,7 +565,7 @@ fn json_test_suite() -> Option<Vec<PathBuf>> {
     let folder = std::env::var_os("JSON_TEST_SUITE").map_or_else(
         || {
             let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-            root.join("../shared/data/JSONTestSuite/test_parsing")
+            root.join("../../../shared/data/JSONTestSuite/test_parsing")
         },
         PathBuf::from,
     );

@@ -1,19 +1,22 @@
 //! From a target to a connection: dial, then the TLS handshake where one is wanted, as one step
-//! under one deadline. Uses `endpoint`, `dial`, `transport`, `conn`, `step`, `trace`, `error`.
+//! under one deadline. Uses `endpoint`, `connect::race`, `transport`, `stream`, `io::step`, `trace`, `error`.
+
+pub mod race;
+pub mod resolve;
 
 use std::net::SocketAddr;
 
-use crate::conn::{Conn, Limits};
-use crate::deadline::now;
-use crate::dial::{Dial, Dialed, Target, Timings};
+use crate::connect::race::{Dial, Dialed, Target, Timings};
 use crate::endpoint::Endpoint;
 use crate::error::Result;
-use crate::step::{Step, ready};
+use crate::io::deadline::now;
+use crate::io::step::{Step, ready};
+use crate::stream::{Conn, Limits};
 use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
 use crate::transport::tls::{self, Handshake};
-use crate::transport::traced::traced;
+use crate::transport::tracing::traced;
 
 /// A connection and how it came to be.
 pub struct Connected {

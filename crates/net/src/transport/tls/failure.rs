@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use openssl::x509::{X509, X509Ref, X509StoreContextRef, X509VerifyResult};
 
+use super::ca_store;
 use super::certificate::{alternative_names, short};
-use super::store;
 use crate::error::printable;
 
 /// The first thing that verification found wrong, if anything.
@@ -66,8 +66,8 @@ fn remedy(system: bool) -> String {
     if !system {
         return "not among the trusted certificates given".to_owned();
     }
-    match store::places() {
-        Some((file, dirs)) if store::is_empty(&file, &dirs) => {
+    match ca_store::places() {
+        Some((file, dirs)) if ca_store::is_empty(&file, &dirs) => {
             let places: Vec<_> =
                 [file].iter().chain(&dirs).map(|at| at.display().to_string()).collect();
             format!(

@@ -1,6 +1,6 @@
 //! Names to addresses, by the system's own resolver. `getaddrinfo` knows no timeout and cannot be
 //! stopped, so it runs on a thread that can be left behind; a descriptor tells when it is through.
-//! Uses `step`, `trace`, `error`.
+//! Uses `io::step`, `trace`, `error`.
 
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, PipeWriter};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::error::{Code, Error, Pending, Result, system_text};
-use crate::step::{Step, Wait, Want};
+use crate::io::step::{Step, Wait, Want};
 use crate::trace::{Phase, Trace};
 
 /// Threads at most; what comes beyond queues, and its deadline runs.
@@ -233,8 +233,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deadline::Deadline;
-    use crate::wait::{Driven, Place, drive};
+    use crate::io::deadline::Deadline;
+    use crate::io::wait::{Driven, Place, drive};
 
     fn resolve(host: &str) -> Result<Vec<SocketAddr>> {
         let mut lookup = Resolve::start(host, 0, None)?;

@@ -18,7 +18,7 @@ use openssl::ssl::{
 use openssl::x509::X509;
 
 use super::profile::{Pem, Profile, Settings, Trust, Version};
-use super::{clear_errors, failed, reasons, store};
+use super::{ca_store, clear_errors, failed, reasons};
 use crate::error::{Code, Error, Result, system_text};
 
 /// Contexts kept at most.
@@ -167,7 +167,7 @@ fn trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<()> {
             let (path, why) = (path.display(), system_text(&error));
             Error::new(Code::Io, format!("cannot read ca_dir '{path}': {why}"))
         })?;
-        if !store::is_hashed(path) {
+        if !ca_store::is_hashed(path) {
             let path = path.display();
             let detail = format!(
                 "no certificate in ca_dir '{path}' is named by its hash, openssl rehash does it"

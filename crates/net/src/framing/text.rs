@@ -1,5 +1,5 @@
 //! Where the thing that a read asks for ends in the bytes that have come so far. Pure, and
-//! resumable: a byte is looked at once, however often the same read is made again. Uses `frame`,
+//! resumable: a byte is looked at once, however often the same read is made again. Uses `framing`,
 //! `json_scan`, `error`.
 
 use std::ops::Range;
@@ -7,7 +7,7 @@ use std::ops::Range;
 use memchr::{memchr, memchr_iter, memmem, memrchr};
 
 use crate::error::{Code, Error, Pending, Result};
-use crate::frame::{self, Endian, HEADER};
+use crate::framing::{self, Endian, HEADER};
 use crate::json_scan::{self, Invalid, Scan};
 
 /// What one read asks for. Sizes in bytes.
@@ -172,10 +172,10 @@ fn exact(filled: &[u8], size: usize, max: usize) -> Result<Found> {
 }
 
 fn packet(filled: &[u8], max: usize, endian: Endian) -> Result<Found> {
-    let Some(length) = frame::length(filled, endian) else {
+    let Some(length) = framing::length(filled, endian) else {
         return Ok(Found::NotYet(Pending::Header { have: filled.len() }));
     };
-    frame::check_announced(length, max, filled, endian)?;
+    framing::check_announced(length, max, filled, endian)?;
     let size = HEADER + length;
     Ok(if filled.len() >= size {
         Found::Item(Item { text: HEADER..size, size })

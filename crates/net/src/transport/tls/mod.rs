@@ -1,14 +1,14 @@
 //! TLS over a TCP transport: the handshake and the records as steps, every outcome of OpenSSL mapped
 //! in one place. OpenSSL is spoken to here and in the modules below, nowhere else. Uses
-//! `transport::tcp`, `step`, `trace`, `error`.
+//! `transport::tcp`, `io::step`, `trace`, `error`.
 
-mod advice;
+mod ca_store;
 mod certificate;
 mod context;
+mod failure;
+mod hints;
 mod profile;
-mod refusal;
 mod session;
-mod store;
 
 use std::mem;
 use std::net::IpAddr;
@@ -23,12 +23,12 @@ use openssl::x509::verify::X509CheckFlags;
 use super::Transport;
 use super::tcp::Tcp;
 use crate::error::{Code, Error, Pending, Result};
-use crate::step::{Step, Wait, Want, ready};
+use crate::io::step::{Step, Wait, Want, ready};
 use crate::trace::{Phase, Trace};
 
 pub use certificate::{Certificate, parse_pin};
+use failure::Refusal;
 pub use profile::{Pem, Pin, Profile, Settings, Trust, Version};
-use refusal::Refusal;
 use session::Session;
 
 /// Largest plaintext of one record (RFC 8446, section 5.1), and so of one read.
@@ -386,13 +386,13 @@ impl Tls {
     /// A failure, with the option that it may be about.
     #[cold]
     fn advised(&self, error: ssl::Error) -> Error {
-        let advice = first_reason(&error).and_then(|reason| match self.stream.ssl().is_server() {
-            true => advice::to_server(reason),
-            false => advice::to_client(reason, &self.end.settings),
+        let hints = first_reason(&error).and_then(|reason| match self.stream.ssl().is_server() {
+            true => hints::to_server(reason),
+            false => hints::to_client(reason, &self.end.settings),
         });
         let error = record_error(error);
-        match advice {
-            Some(advice) => Error::new(error.code(), format!("{} ({advice})", error.detail())),
+        match hints {
+            Some(hints) => Error::new(error.code(), format!("{} ({hints})", error.detail())),
             None => error,
         }
     }

@@ -1,7 +1,7 @@
 //! Lines about what connections do, for a person who looks for a fault: when, with whom, which phase,
 //! how many bytes, how long it took. Where nothing is traced there is no `Trace`, and nothing is done.
 //! What goes over a connection stands in a line only where that was asked for. No failure to write a
-//! line is anybody's. Uses `deadline`, `error`.
+//! line is anybody's. Uses `io::deadline`, `error`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use socket2::{SockAddr, SockRef};
 
-use crate::deadline::{now, time_of_day};
 use crate::error::{Code, Error};
+use crate::io::deadline::{now, time_of_day};
 
 /// Bytes of payload in one line at most. Escaped, and with the rest of the line, they are less than
 /// what a pipe takes in one piece (POSIX: 4096).

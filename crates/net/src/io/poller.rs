@@ -1,5 +1,5 @@
 //! Many waits behind one descriptor, for a loop that watches only that one: it is readable when
-//! some of them may be over. Never blocks. Uses `step`, `deadline`, `error`.
+//! some of them may be over. Never blocks. Uses `io::step`, `io::deadline`, `error`.
 //!
 //! A descriptor is watched from its first wait until it is closed, and what happens to it is reported once
 //! (edge-triggered): a wait costs no system call. What is reported while nobody waits is noted for the
@@ -15,9 +15,9 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
 
-use crate::deadline::Deadline;
 use crate::error::Result;
-use crate::step::{Wait, Want};
+use crate::io::deadline::Deadline;
+use crate::io::step::{Wait, Want};
 
 /// Events taken in one turn.
 const EVENTS: usize = 1024;

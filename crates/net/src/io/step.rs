@@ -1,10 +1,10 @@
 //! The shape of every operation: a step that never blocks. It is done, or it says what to wait for
-//! before the same step is made again; all progress lives in the buffers. Uses `deadline`, `error`.
+//! before the same step is made again; all progress lives in the buffers. Uses `io::deadline`, `error`.
 
 use std::os::fd::{AsRawFd, RawFd};
 
-use crate::deadline::Deadline;
 use crate::error::Pending;
+use crate::io::deadline::Deadline;
 
 #[derive(Debug)]
 pub enum Step<T> {
@@ -88,12 +88,13 @@ impl<T> Step<T> {
 }
 
 /// The value of a step that is done; else returns its wait from the function around.
+#[macro_export]
 macro_rules! ready {
     ($step:expr) => {
         match $step {
-            $crate::step::Step::Done(value) => value,
-            $crate::step::Step::Wait(wait) => return Ok($crate::step::Step::Wait(wait)),
+            $crate::io::step::Step::Done(value) => value,
+            $crate::io::step::Step::Wait(wait) => return Ok($crate::io::step::Step::Wait(wait)),
         }
     };
 }
-pub(crate) use ready;
+pub use ready;

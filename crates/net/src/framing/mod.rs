@@ -2,6 +2,8 @@
 //! the wire format of Erlang's `{packet, 4}` and Java's `DataOutputStream.writeInt`. Knows no socket
 //! and no Lua.
 
+pub mod text;
+
 use byteorder::{BigEndian, ByteOrder, LittleEndian};
 
 use crate::error::{Code, Error, Result};

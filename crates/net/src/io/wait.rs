@@ -1,13 +1,13 @@
-//! The only place that waits. Uses `step`, `deadline`, `error`; knows no Lua.
+//! The only place that waits. Uses `io::step`, `io::deadline`, `error`; knows no Lua.
 
 use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::deadline::Deadline;
 use crate::error::{Error, Result};
-use crate::step::{Look, Step, Wait, Want};
+use crate::io::deadline::Deadline;
+use crate::io::step::{Look, Step, Wait, Want};
 
 /// Longest time in here at a stretch, in seconds. A signal that lands just before `poll` does not
 /// interrupt it: the interpreter's hook runs when the caller gets control back.
@@ -157,11 +157,11 @@ mod tests {
     fn a_deadline_ends_the_wait_and_says_for_what() {
         let (reader, _writer) = std::io::pipe().expect("pipe");
         let wait = Wait::new(&reader, Want::Read).pending(Pending::Bytes { have: 1, need: 4 });
-        let start = crate::deadline::now();
+        let start = crate::io::deadline::now();
         let error =
             drive::<()>(Deadline::after(0.05), Place::Here, || Ok(Step::Wait(wait))).unwrap_err();
         assert_eq!((error.code(), error.detail()), (Code::Timeout, "1 of 4 bytes"));
-        assert!(crate::deadline::now() - start >= 0.05);
+        assert!(crate::io::deadline::now() - start >= 0.05);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Another transport, each of whose reads and writes is a line of the trace. A connection that is not
-//! traced has none of this around it. Uses `trace`, `step`, `error`.
+//! traced has none of this around it. Uses `trace`, `io::step`, `error`.
 
 use std::os::fd::BorrowedFd;
 
 use super::{Transport, tcp, tls};
 use crate::error::Result;
-use crate::step::Step;
+use crate::io::step::Step;
 use crate::trace::Trace;
 
 struct Traced {

@@ -3,13 +3,13 @@
 
 mod support;
 
+use net::error::{Code, Error, Result};
+use net::framing::Endian;
+use net::framing::text::Request;
+use net::io::step::Step;
+use net::stream::{Conn, Limits};
 use support::Event::{Bytes, End, Fail, Lapse, Take, Wait};
 use support::{Event, conn, cut, finish};
-use tcp::conn::{Conn, Limits};
-use tcp::error::{Code, Error, Result};
-use tcp::find::Request;
-use tcp::frame::Endian;
-use tcp::step::Step;
 
 const PACKET: Request<'static> = Request::Packet { max: 1000, endian: Endian::Big };
 const LINE: Request<'static> = Request::Line { max: 1000 };
@@ -188,7 +188,7 @@ fn a_write_goes_on_in_order_wherever_it_stopped() {
         let (mut conn, record) = conn(&[], &[Take(at.max(1)), Wait], Limits::default());
         queue(&mut conn, b"first");
         if let Step::Wait(wait) = conn.step_flush().expect("goes on") {
-            assert_eq!(wait.want, tcp::step::Want::Write);
+            assert_eq!(wait.want, net::io::step::Want::Write);
         }
         queue(&mut conn, b"second");
         finish(|| conn.step_flush()).expect("is sent");

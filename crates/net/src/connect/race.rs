@@ -1,7 +1,7 @@
 //! From a host and a port to a connected socket: every address is tried, families interleaved and
 //! staggered, and the first to connect wins (RFC 8305, sections 4 and 5). Racing connects sit behind
 //! one descriptor, so that a wait is always for one.
-//! Uses `endpoint`, `resolve`, `step`, `deadline`, `trace`, `error`.
+//! Uses `endpoint`, `connect::resolve`, `io::step`, `io::deadline`, `trace`, `error`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,11 +13,11 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
-use crate::deadline::{Deadline, now};
+use crate::connect::resolve::{self, Resolve};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Pending, Result, system_text};
-use crate::resolve::{self, Resolve};
-use crate::step::{Step, Wait, Want, ready};
+use crate::io::deadline::{Deadline, now};
+use crate::io::step::{Step, Wait, Want, ready};
 use crate::trace::{Phase, Trace};
 
 /// Head start of an address over the next one, in seconds (RFC 8305, section 5).
@@ -380,7 +380,7 @@ fn outcome(socket: &Socket) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wait::{Driven, Place, drive};
+    use crate::io::wait::{Driven, Place, drive};
     use std::net::TcpListener;
 
     fn target() -> Target {

@@ -1,14 +1,14 @@
 //! What carries the bytes of a connection, plain or encrypted. A transport never blocks and keeps
-//! no time; all above it is written once. Uses `step`, `trace`, `error`.
+//! no time; all above it is written once. Uses `io::step`, `trace`, `error`.
 
 pub mod tcp;
 pub mod tls;
-pub mod traced;
+pub mod tracing;
 
 use std::os::fd::BorrowedFd;
 
 use crate::error::Result;
-use crate::step::Step;
+use crate::io::step::Step;
 use crate::trace::Trace;
 
 pub trait Transport {
