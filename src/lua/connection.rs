@@ -12,7 +12,7 @@ use net::endpoint::Endpoint;
 use net::error::{self, Code, Error};
 use net::io::step::Wait;
 use net::io::wait::Place;
-use net::stream::Conn;
+use net::stream::Stream;
 use net::transport::tcp::Tcp;
 use net::transport::tls::Report;
 
@@ -24,7 +24,7 @@ use super::{info, json, options, reading, upgrade, writing};
 
 pub struct Connection {
     /// None once the script has closed it.
-    open: Option<Box<Conn>>,
+    open: Option<Box<Stream>>,
     pub ends: Ends,
     pub timings: Timings,
     pub manner: Manner,
@@ -42,9 +42,9 @@ pub struct Connection {
 
 impl Connection {
     pub fn new(connected: Connected, manner: Manner, is_tls: bool, parking: &Parking) -> Self {
-        let Connected { conn, ends, timings } = connected;
+        let Connected { stream, ends, timings } = connected;
         Self {
-            open: Some(conn),
+            open: Some(stream),
             ends,
             timings,
             manner,
@@ -62,11 +62,11 @@ impl Connection {
     }
 
     pub fn is_traced(&self) -> bool {
-        self.open.as_ref().is_some_and(|conn| conn.trace().is_some())
+        self.open.as_ref().is_some_and(|stream| stream.trace().is_some())
     }
 
     /// What is done with a connection, is done with this, as long as the script has not closed it.
-    pub fn conn(&mut self) -> error::Result<&mut Conn> {
+    pub fn stream(&mut self) -> error::Result<&mut Stream> {
         let closed = || Error::closed("this connection was closed by the script");
         self.open.as_deref_mut().ok_or_else(closed)
     }
@@ -78,14 +78,14 @@ impl Connection {
 
     /// The bare socket, for TLS to begin anew on it; this connection is closed without it.
     pub fn take_tcp(&mut self) -> error::Result<Tcp> {
-        self.conn()?.check_bare()?;
-        let tcp = self.open.take().and_then(|conn| conn.into_tcp());
+        self.stream()?.check_bare()?;
+        let tcp = self.open.take().and_then(|stream| stream.into_tcp());
         tcp.ok_or_else(|| Error::new(Code::Tls, "there is no socket to begin TLS on"))
     }
 
     /// Whether there is something to read. What a coroutine waits for is left to it.
     pub fn is_readable(&mut self) -> Result<bool> {
-        Ok(self.owners.have_reader() || self.conn()?.is_readable())
+        Ok(self.owners.have_reader() || self.stream()?.is_readable())
     }
 
     /// A call that needs these sides of the connection to itself, also while it waits elsewhere.
@@ -128,9 +128,9 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if self.is_known
-            && let Some(conn) = &self.open
+            && let Some(stream) = &self.open
         {
-            self.parking.forget(conn.fd().as_raw_fd());
+            self.parking.forget(stream.fd().as_raw_fd());
         }
     }
 }
@@ -158,15 +158,15 @@ impl Object for Connection {
     }
 
     fn report(&mut self) -> Option<Report> {
-        Some(self.conn().ok()?.transport().as_tls()?.report())
+        Some(self.stream().ok()?.transport().as_tls()?.report())
     }
 
     fn settle(&mut self) -> mlua::Result<()> {
         if let Some(lent) = &self.lent {
             let size = lent.take_back()?;
             self.lent = None;
-            if let Some(conn) = &mut self.open {
-                conn.consume(size);
+            if let Some(stream) = &mut self.open {
+                stream.consume(size);
             }
         }
         Ok(())
@@ -247,13 +247,13 @@ fn is_open(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 
 fn shutdown(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let deadline = call.deadline(this.manner.timeout);
-    call.finish(deadline, || this.conn()?.step_shutdown())
+    call.finish(deadline, || this.stream()?.step_shutdown())
 }
 
 /// Finishes the TLS handshake that an accepted connection begins with.
 fn handshake(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let deadline = call.deadline(this.manner.timeout);
-    call.finish(deadline, || match this.conn()?.transport().as_tls() {
+    call.finish(deadline, || match this.stream()?.transport().as_tls() {
         Some(tls) => tls.step_handshake(),
         None => Err(no_tls()),
     })
@@ -261,7 +261,7 @@ fn handshake(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 
 /// What resumes this TLS session later; nil before the server has sent it.
 fn session(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let tls = this.conn()?.transport().as_tls().ok_or_else(no_tls)?;
+    let tls = this.stream()?.transport().as_tls().ok_or_else(no_tls)?;
     Ok(Outcome::Value(match tls.session()? {
         Some(session) => Value::String(call.lua.create_string(session)?),
         None => Value::Nil,
@@ -274,44 +274,44 @@ fn no_tls() -> Error {
 
 fn set_timeout(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     this.manner.timeout = call.argument(1).seconds()?;
-    this.conn()?;
+    this.stream()?;
     Ok(Outcome::Nothing)
 }
 
 fn set_nodelay(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let nodelay = call.argument(1).boolean()?;
-    SockRef::from(&this.conn()?.fd()).set_tcp_nodelay(nodelay).map_err(Error::from)?;
+    SockRef::from(&this.stream()?.fd()).set_tcp_nodelay(nodelay).map_err(Error::from)?;
     Ok(Outcome::Nothing)
 }
 
 fn set_keepalive(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let keepalive = options::keepalive(call.argument(1))?;
-    let fd = this.conn()?.fd();
+    let fd = this.stream()?.fd();
     net::connect::race::set_keepalive(&SockRef::from(&fd), keepalive.as_ref())?;
     Ok(Outcome::Nothing)
 }
 
 fn fd(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    Ok(Outcome::Value(Value::Integer(this.conn()?.fd().as_raw_fd().into())))
+    Ok(Outcome::Value(Value::Integer(this.stream()?.fd().as_raw_fd().into())))
 }
 
 fn pending(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    Ok(Outcome::Value(Value::Integer(this.conn()?.pending() as i64)))
+    Ok(Outcome::Value(Value::Integer(this.stream()?.pending() as i64)))
 }
 
 /// Whether there is something to read that a wait for the descriptor would not see (LuaSocket).
 fn dirty(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    Ok(Outcome::Value(Value::Boolean(this.conn()?.has_input())))
+    Ok(Outcome::Value(Value::Boolean(this.stream()?.has_input())))
 }
 
 /// What to wait for, in the words of poll (cqueues).
 fn events(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    this.conn()?;
+    this.stream()?;
     Ok(Outcome::Value(call.string("r")?))
 }
 
 /// Seconds until a wait should end by itself: none at all where there is something to read (cqueues).
 fn timeout(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let buffered = this.conn()?.has_input();
+    let buffered = this.stream()?.has_input();
     Ok(Outcome::Value(if buffered { Value::Number(0.0) } else { Value::Nil }))
 }

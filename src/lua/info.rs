@@ -11,7 +11,7 @@ use super::connection::Connection;
 
 pub fn info(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let lua = call.lua;
-    let traffic = this.conn()?.traffic();
+    let traffic = this.stream()?.traffic();
     let info = lua.create_table()?;
     info.raw_set("host", &*this.manner.endpoint.host)?;
     info.raw_set("peer", address(lua, this.ends.peer)?)?;
@@ -19,7 +19,7 @@ pub fn info(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     info.raw_set("timings", timings(lua, this)?)?;
     info.raw_set("bytes_read", traffic.read)?;
     info.raw_set("bytes_written", traffic.written)?;
-    if let Some(report) = this.conn()?.transport().as_tls().map(|tls| tls.report()) {
+    if let Some(report) = this.stream()?.transport().as_tls().map(|tls| tls.report()) {
         info.raw_set("tls", tls(lua, report)?)?;
     }
     Ok(Outcome::Value(Value::Table(info)))

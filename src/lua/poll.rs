@@ -82,9 +82,9 @@ fn watch(call: &Call<'_>, list: Argument<'_>, value: Value, want: Want) -> Resul
     }
     (watched.fd, watched.buffered) =
         with(call.lua, Some(&watched.value), wrong, |connection: &mut Connection| {
-            let conn = connection.conn()?;
-            let buffered = want == Want::Read && conn.has_input();
-            Ok((conn.fd().as_raw_fd(), buffered))
+            let stream = connection.stream()?;
+            let buffered = want == Want::Read && stream.has_input();
+            Ok((stream.fd().as_raw_fd(), buffered))
         })?;
     watched.is_connection = true;
     Ok(watched)

@@ -1,4 +1,4 @@
-//! What a connection reads. Each method says what it looks for, drives `Conn::step_find`, and makes a
+//! What a connection reads. Each method says what it looks for, drives `Stream::step_find`, and makes a
 //! Lua value of what is found; the item is consumed when nothing can fail any more.
 
 use mlua::{Lua, Value};
@@ -41,7 +41,7 @@ pub const CHECKED: [&str; 6] =
 
 /// That there is a connection to read from, or write to.
 pub fn check(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    this.conn()?;
+    this.stream()?;
     Ok(Outcome::Nothing)
 }
 
@@ -67,7 +67,7 @@ fn read_str(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 
 fn read(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let size = call.argument(1).integer(0, usize::MAX)?;
-    let max = this.conn()?.limits().max_buffer;
+    let max = this.stream()?.limits().max_buffer;
     strings(call, this, Request::Exact { size, max }, closed)
 }
 
@@ -86,9 +86,9 @@ fn read_line(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 fn lines(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let request = line_request(call, this)?;
     items(call, this, request, nil, |call, this, item| {
-        let max = this.conn()?.limits().max_buffer;
+        let max = this.stream()?.limits().max_buffer;
         let most = BLOCK.min(call.argument(1).integer_or(max, 0)?);
-        let block = call.lua.create_string(this.conn()?.lines(item, most))?;
+        let block = call.lua.create_string(this.stream()?.lines(item, most))?;
         this.lent = Some(Lent::new(call.lua, call.argument(2))?);
         Ok(Value::String(block))
     })
@@ -101,7 +101,7 @@ fn line_request(call: &Call<'_>, this: &mut Connection) -> Result<Request<'stati
 /// How much may be gathered, by an argument and by the limit.
 fn most(call: &Call<'_>, at: usize, this: &mut Connection) -> Result<usize> {
     let max = call.argument(at).integer_or(usize::MAX, 0)?;
-    Ok(max.min(this.conn()?.limits().max_buffer))
+    Ok(max.min(this.stream()?.limits().max_buffer))
 }
 
 fn read_until(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
@@ -114,12 +114,12 @@ fn read_until(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 }
 
 fn read_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let request = this.conn()?.limits().packet();
+    let request = this.stream()?.limits().packet();
     strings(call, this, request, closed)
 }
 
 fn next_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let request = this.conn()?.limits().packet();
+    let request = this.stream()?.limits().packet();
     strings(call, this, request, nil)
 }
 
@@ -132,14 +132,14 @@ fn next_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcom
 }
 
 fn json_packets(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Outcome> {
-    let request = this.conn()?.limits().packet();
+    let request = this.stream()?.limits().packet();
     items(call, this, request, at_end, |call, this, item| {
         let json = this.manner.json;
-        let value = json::decode(call.lua, this.conn()?.text(item), json).map_err(Failure::from);
+        let value = json::decode(call.lua, this.stream()?.text(item), json).map_err(Failure::from);
         // The packet is whole, whatever is in it: the next one can be read. Only a failure of Lua's
         // own, such as no memory, leaves it there.
         if !matches!(value, Err(Failure::Lua(_))) {
-            this.conn()?.consume(item.size);
+            this.stream()?.consume(item.size);
         }
         value
     })
@@ -154,18 +154,18 @@ fn next_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 }
 
 fn json_values(call: &mut Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Outcome> {
-    let request = Request::Json { max: this.conn()?.limits().max_buffer };
+    let request = Request::Json { max: this.stream()?.limits().max_buffer };
     items(call, this, request, at_end, |call, this, item| {
         let json = this.manner.json;
-        let value = json::decode(call.lua, this.conn()?.text(item), json)?;
-        this.conn()?.consume(item.size);
+        let value = json::decode(call.lua, this.stream()?.text(item), json)?;
+        this.stream()?.consume(item.size);
         Ok(value)
     })
 }
 
 fn skip_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let deadline = call.deadline(this.manner.timeout);
-    match call.drive(deadline, || this.conn()?.step_skip_packet())? {
+    match call.drive(deadline, || this.stream()?.step_skip_packet())? {
         Ok(Some(length)) => Ok(Outcome::Value(Value::Integer(length as i64))),
         Ok(None) => closed(call.lua).map(Outcome::Value),
         Err(again) => Ok(again),
@@ -179,8 +179,8 @@ fn strings(
     at_end: AtEnd,
 ) -> Result<Outcome> {
     items(call, this, request, at_end, |call, this, item| {
-        let string = call.lua.create_string(this.conn()?.text(item))?;
-        this.conn()?.consume(item.size);
+        let string = call.lua.create_string(this.stream()?.text(item))?;
+        this.stream()?.consume(item.size);
         Ok(Value::String(string))
     })
 }
@@ -194,7 +194,7 @@ fn items(
     take: fn(&Call<'_>, &mut Connection, &Item) -> Result<Value>,
 ) -> Result<Outcome> {
     let deadline = call.deadline(this.manner.timeout);
-    match call.drive(deadline, || this.conn()?.step_find(request))? {
+    match call.drive(deadline, || this.stream()?.step_find(request))? {
         Ok(Some(item)) => take(call, this, &item).map(Outcome::Value),
         Ok(None) => at_end(call.lua).map(Outcome::Value),
         Err(again) => Ok(again),

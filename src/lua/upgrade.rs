@@ -5,7 +5,7 @@ use net::endpoint::Endpoint;
 use net::error;
 use net::io::deadline::now;
 use net::io::step::{Step, ready};
-use net::stream::{Conn, Limits};
+use net::stream::{Limits, Stream};
 use net::trace::Trace;
 use net::transport::tls::{Client, Handshake, Report};
 use net::transport::tracing::traced;
@@ -24,12 +24,12 @@ struct Upgrade {
 }
 
 impl Work for Upgrade {
-    type Result = Box<Conn>;
+    type Result = Box<Stream>;
 
-    fn step(&mut self) -> error::Result<Step<Box<Conn>>> {
+    fn step(&mut self) -> error::Result<Step<Box<Stream>>> {
         let tls = ready!(self.handshake.step()?);
-        let conn = Conn::new(traced(Box::new(tls), self.trace.take()), self.limits);
-        Ok(Step::Done(Box::new(conn)))
+        let stream = Stream::new(traced(Box::new(tls), self.trace.take()), self.limits);
+        Ok(Step::Done(Box::new(stream)))
     }
 
     fn label(&self) -> String {
@@ -47,28 +47,28 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> 
     // What is queued goes out as it was written. Once the work has begun, this handle is closed.
     if call.token.as_userdata().is_none() {
         let settings = options::tls(call.argument(1), &this.manner.endpoint.host)?;
-        this.conn()?;
+        this.stream()?;
         client = Some(Client::new(settings)?);
-        if let Err(again) = call.drive(deadline, || this.conn()?.step_flush())? {
+        if let Err(again) = call.drive(deadline, || this.stream()?.step_flush())? {
             return Ok(again);
         }
     }
     let begin = |call: &Call<'_>| {
         let client = client.expect("made where the work is not begun");
-        let conn = this.conn()?;
-        let (limits, trace) = (conn.limits(), conn.trace().cloned());
+        let stream = this.stream()?;
+        let (limits, trace) = (stream.limits(), stream.trace().cloned());
         let trace = trace.or_else(|| call.parking.tracer().of(&this.manner.endpoint));
         let handshake = client.handshake(this.take_tcp()?, trace.as_ref())?;
         let endpoint = this.manner.endpoint.clone();
         let work = Upgrade { handshake, limits, begun: now(), trace, endpoint };
         Ok(Underway::new(work, deadline))
     };
-    let (conn, Underway { work, .. }) = match Underway::drive(call, begin)? {
+    let (stream, Underway { work, .. }) = match Underway::drive(call, begin)? {
         Ok(done) => done,
         Err(again) => return Ok(again),
     };
     let mut timings = this.timings;
     timings.tls = Some(now() - work.begun);
-    let connected = Connected { conn, ends: this.ends, timings };
+    let connected = Connected { stream, ends: this.ends, timings };
     call.object(Connection::new(connected, this.manner.clone(), true, call.parking))
 }

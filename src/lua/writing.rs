@@ -19,13 +19,13 @@ pub fn send(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
         let strings: Vec<_> = call.arguments().map(|each| each.string()).collect::<Result<_>>()?;
         let bytes: Vec<_> = strings.iter().map(|string| string.as_bytes()).collect();
         let parts: Vec<&[u8]> = bytes.iter().map(|bytes| &**bytes).collect();
-        Ok(this.conn()?.queue_bytes(&parts)?)
+        Ok(this.stream()?.queue_bytes(&parts)?)
     })
 }
 
 fn write_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     write(call, this, |call, this| {
-        this.conn()?.queue(|out| {
+        this.stream()?.queue(|out| {
             json::encode(call.lua, call.argument(1).value(), out)?;
             out.push(b'\n');
             Ok(())
@@ -35,14 +35,15 @@ fn write_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 
 fn write_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     write(call, this, |call, this| {
-        this.conn()?.queue_packet(|out| Ok(json::encode(call.lua, call.argument(1).value(), out)?))
+        this.stream()?
+            .queue_packet(|out| Ok(json::encode(call.lua, call.argument(1).value(), out)?))
     })
 }
 
 fn write_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     write(call, this, |call, this| {
         let body = call.argument(1).string()?;
-        this.conn()?.queue_packet(|out| {
+        this.stream()?.queue_packet(|out| {
             out.extend_from_slice(&body.as_bytes());
             Ok(())
         })
@@ -62,5 +63,5 @@ fn write(
     if call.is_first() {
         queue(call, this)?;
     }
-    call.finish(deadline, || this.conn()?.step_flush())
+    call.finish(deadline, || this.stream()?.step_flush())
 }

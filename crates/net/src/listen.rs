@@ -13,7 +13,7 @@ use crate::connect::{Connected, Ends};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::io::step::{Step, Wait, Want, ready};
-use crate::stream::{Conn, Limits};
+use crate::stream::{Limits, Stream};
 use crate::trace::{Trace, Tracer};
 use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
@@ -126,8 +126,8 @@ impl Listener {
             Some(server) => Box::new(server.accept(tcp, trace.as_ref())?),
             None => Box::new(tcp),
         };
-        let conn = Box::new(Conn::new(traced(transport, trace), self.settings.limits));
-        Ok(Step::Done(Connected { conn, ends, timings: Timings::default() }))
+        let stream = Box::new(Stream::new(traced(transport, trace), self.settings.limits));
+        Ok(Step::Done(Connected { stream, ends, timings: Timings::default() }))
     }
 }
 

@@ -7,7 +7,7 @@ use net::error::{Code, Error, Result};
 use net::framing::Endian;
 use net::framing::text::Request;
 use net::io::step::Step;
-use net::stream::{Conn, Limits};
+use net::stream::{Limits, Stream};
 use support::Event::{Bytes, End, Fail, Lapse, Take, Wait};
 use support::{Event, conn, cut, finish};
 
@@ -35,7 +35,7 @@ fn dripping(bytes: &[u8], ending: Event) -> Vec<Event> {
 }
 
 /// Reads one item: the bytes that it takes off the stream.
-fn take(conn: &mut Conn, request: Request<'_>) -> Result<Vec<u8>> {
+fn take(conn: &mut Stream, request: Request<'_>) -> Result<Vec<u8>> {
     // What the item is made of, and what separates it from the next.
     let before = conn.traffic().read as usize - conn.pending();
     let Some(item) = finish(|| conn.step_find(request))? else { return Ok(Vec::new()) };
@@ -45,7 +45,7 @@ fn take(conn: &mut Conn, request: Request<'_>) -> Result<Vec<u8>> {
 }
 
 /// What is left, whatever it is.
-fn drain(conn: &mut Conn) -> Vec<u8> {
+fn drain(conn: &mut Stream) -> Vec<u8> {
     let mut rest = Vec::new();
     while let Ok(Some(item)) = finish(|| conn.step_find(Request::Available { max: 3 })) {
         rest.extend_from_slice(conn.text(&item));
@@ -125,7 +125,7 @@ fn a_skip_that_fails_at_any_byte_goes_no_further() {
 }
 
 /// Queues what is sent: the bytes that must arrive.
-fn queue(conn: &mut Conn) -> Vec<u8> {
+fn queue(conn: &mut Stream) -> Vec<u8> {
     conn.queue_bytes(&[b"one", b"", b"two"]).expect("fits");
     let body = |out: &mut Vec<u8>| {
         out.extend_from_slice(b"three");

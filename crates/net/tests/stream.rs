@@ -7,7 +7,7 @@ use net::error::{Code, Error, Result};
 use net::framing::Endian;
 use net::framing::text::Request;
 use net::io::step::Step;
-use net::stream::{Conn, Limits};
+use net::stream::{Limits, Stream};
 use support::Event::{Bytes, End, Fail, Lapse, Take, Wait};
 use support::{Event, conn, cut, finish};
 
@@ -17,7 +17,7 @@ const JSON: Request<'static> = Request::Json { max: 1000 };
 const ALL: Request<'static> = Request::All { max: 1000 };
 
 /// Reads one item to its end: its bytes, or none at a clean end.
-fn read(conn: &mut Conn, request: Request<'_>) -> Result<Option<Vec<u8>>> {
+fn read(conn: &mut Stream, request: Request<'_>) -> Result<Option<Vec<u8>>> {
     let Some(item) = finish(|| conn.step_find(request))? else { return Ok(None) };
     let bytes = conn.text(&item).to_vec();
     conn.consume(item.size);
@@ -176,7 +176,7 @@ fn strings_go_out_in_one_write() {
 
 #[test]
 fn a_write_goes_on_in_order_wherever_it_stopped() {
-    let queue = |conn: &mut Conn, body: &[u8]| {
+    let queue = |conn: &mut Stream, body: &[u8]| {
         let fill = |out: &mut Vec<u8>| {
             out.extend_from_slice(body);
             Ok::<_, Error>(())

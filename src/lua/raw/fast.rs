@@ -15,7 +15,7 @@ use net::io::deadline::Deadline;
 use net::io::poller::Ticket;
 use net::io::step::Step;
 use net::io::wait::{Driven, Place, go_on};
-use net::stream::{Conn, Limits};
+use net::stream::{Limits, Stream};
 
 use super::object::Kind;
 use super::*;
@@ -49,7 +49,7 @@ enum Plan {
 }
 
 /// Queues what is to be written. Refused: the full half says why.
-type Queue = unsafe fn(*mut lua_State, &mut Conn) -> Result<(), Refused>;
+type Queue = unsafe fn(*mut lua_State, &mut Stream) -> Result<(), Refused>;
 
 enum Refused {
     Declined,
@@ -160,9 +160,9 @@ impl Attempt<'_> {
     unsafe fn read(&mut self, ask: Ask, give: impl FnOnce(&mut Self, &Item) -> Ended) -> Ended {
         // SAFETY: as `Attempt` says.
         unsafe {
-            let Ok(conn) = self.this.conn() else { return Ended::Declined };
-            let Some(request) = ask(self.state, conn.limits()) else { return Ended::Declined };
-            match self.drive(|conn| conn.step_find(request)) {
+            let Ok(stream) = self.this.stream() else { return Ended::Declined };
+            let Some(request) = ask(self.state, stream.limits()) else { return Ended::Declined };
+            match self.drive(|stream| stream.step_find(request)) {
                 Ok(Some(item)) => give(self, &item),
                 // The end, which is there to stay.
                 Ok(None) => Ended::Declined,
@@ -219,21 +219,21 @@ impl Attempt<'_> {
     }
 
     /// Where an item was found.
-    fn found(&mut self) -> &mut Conn {
-        self.this.conn().expect("nobody closes what is borrowed")
+    fn found(&mut self) -> &mut Stream {
+        self.this.stream().expect("nobody closes what is borrowed")
     }
 
     unsafe fn write(&mut self, queue: Queue) -> Ended {
         if self.deadline.is_none() {
-            let Ok(conn) = self.this.conn() else { return Ended::Declined };
+            let Ok(stream) = self.this.stream() else { return Ended::Declined };
             // SAFETY: as `Attempt` says.
-            match unsafe { queue(self.state, conn) } {
+            match unsafe { queue(self.state, stream) } {
                 Ok(()) => {}
                 Err(Refused::Declined) => return Ended::Declined,
                 Err(Refused::Raised) => return Ended::Raised,
             }
         }
-        match self.drive(Conn::step_flush) {
+        match self.drive(Stream::step_flush) {
             // SAFETY: as `Attempt` says.
             Ok(()) => unsafe { self.done() },
             Err(ended) => ended,
@@ -262,11 +262,11 @@ impl Attempt<'_> {
     /// Drives a step of the connection until it is done.
     fn drive<T>(
         &mut self,
-        mut step: impl FnMut(&mut Conn) -> error::Result<Step<T>>,
+        mut step: impl FnMut(&mut Stream) -> error::Result<Step<T>>,
     ) -> Result<T, Ended> {
         let (mut deadline, sides) = (self.deadline, self.sides);
         let this = &mut *self.this;
-        let driven = match this.conn().and_then(&mut step) {
+        let driven = match this.stream().and_then(&mut step) {
             Ok(Step::Done(value)) => Ok(Driven::Done(value)),
             Ok(Step::Wait(wait)) => {
                 // Who has waited is told of what came: to wait again, it must look.
@@ -276,7 +276,7 @@ impl Attempt<'_> {
                 };
                 let deadline =
                     *deadline.get_or_insert_with(|| Deadline::after(this.manner.timeout));
-                go_on(wait, deadline, place, || step(this.conn()?))
+                go_on(wait, deadline, place, || step(this.stream()?))
             }
             Err(error) => Err(error),
         };
@@ -357,7 +357,7 @@ unsafe fn ask_some(state: *mut lua_State, _: Limits) -> Option<Request<'static>>
 
 // What is queued. SAFETY, for all: as above; the strings stay in their slots.
 
-unsafe fn queue_strings(state: *mut lua_State, conn: &mut Conn) -> Result<(), Refused> {
+unsafe fn queue_strings(state: *mut lua_State, stream: &mut Stream) -> Result<(), Refused> {
     // SAFETY: as above.
     unsafe {
         let count = (lua_gettop(state) - FIRST + 1) as usize;
@@ -366,14 +366,14 @@ unsafe fn queue_strings(state: *mut lua_State, conn: &mut Conn) -> Result<(), Re
         for (part, index) in parts.iter_mut().zip(FIRST..) {
             *part = string_at(state, index)?;
         }
-        Ok(conn.queue_bytes(parts)?)
+        Ok(stream.queue_bytes(parts)?)
     }
 }
 
-unsafe fn queue_packet(state: *mut lua_State, conn: &mut Conn) -> Result<(), Refused> {
+unsafe fn queue_packet(state: *mut lua_State, stream: &mut Stream) -> Result<(), Refused> {
     // SAFETY: as above.
     let body = unsafe { string_at(state, FIRST) }?;
-    conn.queue_packet(|out| {
+    stream.queue_packet(|out| {
         out.extend_from_slice(body);
         Ok(())
     })
@@ -389,8 +389,8 @@ unsafe fn string_at<'a>(state: *mut lua_State, index: c_int) -> Result<&'a [u8],
     }
 }
 
-unsafe fn queue_json(state: *mut lua_State, conn: &mut Conn) -> Result<(), Refused> {
-    conn.queue(|out| {
+unsafe fn queue_json(state: *mut lua_State, stream: &mut Stream) -> Result<(), Refused> {
+    stream.queue(|out| {
         // SAFETY: as above.
         unsafe { encode(state, out) }?;
         out.push(b'\n');
@@ -398,9 +398,9 @@ unsafe fn queue_json(state: *mut lua_State, conn: &mut Conn) -> Result<(), Refus
     })
 }
 
-unsafe fn queue_json_packet(state: *mut lua_State, conn: &mut Conn) -> Result<(), Refused> {
+unsafe fn queue_json_packet(state: *mut lua_State, stream: &mut Stream) -> Result<(), Refused> {
     // SAFETY: as above.
-    conn.queue_packet(|out| unsafe { encode(state, out) })
+    stream.queue_packet(|out| unsafe { encode(state, out) })
 }
 
 unsafe fn encode(state: *mut lua_State, out: &mut Vec<u8>) -> Result<(), Refused> {

@@ -11,7 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::io::deadline::now;
 use crate::io::step::{Step, ready};
-use crate::stream::{Conn, Limits};
+use crate::stream::{Limits, Stream};
 use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
@@ -20,7 +20,7 @@ use crate::transport::tracing::traced;
 
 /// A connection and how it came to be.
 pub struct Connected {
-    pub conn: Box<Conn>,
+    pub stream: Box<Stream>,
     pub ends: Ends,
     pub timings: Timings,
 }
@@ -84,7 +84,7 @@ impl Connect {
         if self.handshake.is_some() {
             timings.tls = Some(now() - self.dial.begun() - timings.total());
         }
-        let conn = Conn::new(traced(transport, self.trace.take()), self.limits);
-        Connected { conn: Box::new(conn), ends, timings }
+        let stream = Stream::new(traced(transport, self.trace.take()), self.limits);
+        Connected { stream: Box::new(stream), ends, timings }
     }
 }

@@ -64,7 +64,7 @@ enum End {
     Failed(Error),
 }
 
-pub struct Conn {
+pub struct Stream {
     /// Taken at the end.
     transport: Option<Box<dyn Transport>>,
     limits: Limits,
@@ -86,7 +86,7 @@ pub struct Conn {
     traffic: Traffic,
 }
 
-impl Conn {
+impl Stream {
     pub fn new(transport: Box<dyn Transport>, limits: Limits) -> Self {
         Self {
             transport: Some(transport),
@@ -163,7 +163,7 @@ impl Conn {
     }
 
     /// The item at the front of what has come, whole; `None` where the stream ended before it
-    /// began. It stays until [`Conn::consume`].
+    /// began. It stays until [`Stream::consume`].
     pub fn step_find(&mut self, request: Request<'_>) -> Result<Step<Option<Item>>> {
         ready!(self.step_skipped()?);
         let mut waiting_for = Pending::More { have: 0 };
@@ -383,7 +383,7 @@ impl Conn {
 }
 
 /// Closes at once; what is queued is lost.
-impl Drop for Conn {
+impl Drop for Stream {
     fn drop(&mut self) {
         if let Some(transport) = &mut self.transport {
             transport.part();

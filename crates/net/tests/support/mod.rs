@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use net::error::{Error, Result};
 use net::io::step::{Step, Wait, Want};
-use net::stream::{Conn, Limits};
+use net::stream::{Limits, Stream};
 use net::transport::Transport;
 use rustix::io::Errno;
 
@@ -44,7 +44,7 @@ pub struct Script {
 }
 
 /// A connection over a script of reads and writes, and the record of what it does.
-pub fn conn(reads: &[Event], writes: &[Event], limits: Limits) -> (Conn, Rc<RefCell<Record>>) {
+pub fn conn(reads: &[Event], writes: &[Event], limits: Limits) -> (Stream, Rc<RefCell<Record>>) {
     let record = Rc::new(RefCell::new(Record::default()));
     let (fd, _) = std::io::pipe().expect("pipe");
     let script = Script {
@@ -53,7 +53,7 @@ pub fn conn(reads: &[Event], writes: &[Event], limits: Limits) -> (Conn, Rc<RefC
         record: Rc::clone(&record),
         fd,
     };
-    (Conn::new(Box::new(script), limits), record)
+    (Stream::new(Box::new(script), limits), record)
 }
 
 /// The pieces of `bytes`, cut at `cuts`, a wait between any two.
