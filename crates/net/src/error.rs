@@ -139,12 +139,12 @@ struct Parts {
     peer: String,
     detail: String,
     phase: Option<&'static str>,
-    passing: bool,
+    transient: bool,
 }
 
 /// Whether a call that failed so would have gone well at another moment, and has done nothing: the system
 /// had no memory.
-pub fn is_passing(errno: Errno) -> bool {
+pub fn is_transient(errno: Errno) -> bool {
     matches!(errno, Errno::NOBUFS | Errno::NOMEM)
 }
 
@@ -157,7 +157,7 @@ impl Error {
             peer: String::new(),
             detail: detail.into(),
             phase: None,
-            passing: false,
+            transient: false,
         }))
     }
 
@@ -204,8 +204,8 @@ impl Error {
     }
 
     /// Whether nothing has happened, so that the same may be tried again.
-    pub fn is_passing(&self) -> bool {
-        self.0.passing
+    pub fn is_transient(&self) -> bool {
+        self.0.transient
     }
 
     /// For a timeout while connecting: `dns`, `connect` or `tls`.
@@ -225,7 +225,7 @@ impl From<Errno> for Error {
     #[cold]
     fn from(errno: Errno) -> Self {
         let mut error = Self::from(io::Error::from(errno));
-        error.0.passing = is_passing(errno);
+        error.0.transient = is_transient(errno);
         error
     }
 }

@@ -8,7 +8,7 @@ use net::framing::Endian;
 use net::framing::text::Request;
 use net::io::step::Step;
 use net::stream::{Limits, Stream};
-use support::Event::{Bytes, End, Fail, Lapse, Take, Wait};
+use support::Event::{Bytes, End, Fail, Take, Transient, Wait};
 use support::{Event, conn, cut, finish};
 
 const MAX: usize = 1000;
@@ -84,7 +84,7 @@ fn a_read_that_fails_at_any_byte_loses_none() {
 fn a_read_that_fails_for_a_moment_at_any_byte_goes_on_there() {
     let stream = stream();
     for at in 0..=stream.len() {
-        let mut events = dripping(&stream[..at], Lapse);
+        let mut events = dripping(&stream[..at], Transient);
         events.extend(dripping(&stream[at..], End));
         let (mut conn, _) = conn(&events, &[], Limits::default());
         let (mut taken, mut failures) = (Vec::new(), 0);
@@ -160,7 +160,7 @@ fn a_write_that_fails_at_any_byte_has_sent_those_before() {
 fn a_write_that_fails_for_a_moment_at_any_byte_goes_on_there() {
     for at in 0..19 {
         let mut events = vec![Take(1); at];
-        events.push(Lapse);
+        events.push(Transient);
         let (mut conn, record) = conn(&[], &events, Limits::default());
         let whole = queue(&mut conn);
         assert_eq!(finish(|| conn.step_flush()).expect_err("fails once").code(), Code::Io);

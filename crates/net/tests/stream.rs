@@ -8,7 +8,7 @@ use net::framing::Endian;
 use net::framing::text::Request;
 use net::io::step::Step;
 use net::stream::{Limits, Stream};
-use support::Event::{Bytes, End, Fail, Lapse, Take, Wait};
+use support::Event::{Bytes, End, Fail, Take, Transient, Wait};
 use support::{Event, conn, cut, finish};
 
 const PACKET: Request<'static> = Request::Packet { max: 1000, endian: Endian::Big };
@@ -228,7 +228,7 @@ fn a_queue_over_its_limit_takes_nothing() {
 
 #[test]
 fn what_fails_for_a_moment_is_news_for_a_reader() {
-    let (mut conn, _) = conn(&[Lapse, Wait], &[], Limits::default());
+    let (mut conn, _) = conn(&[Transient, Wait], &[], Limits::default());
     assert!(conn.is_readable());
     assert!(!conn.is_readable());
 }

@@ -254,7 +254,7 @@ impl Stream {
                     self.end = Some(End::Clean);
                 }
             }
-            Err(error) if error.is_passing() => return Err(error),
+            Err(error) if error.is_transient() => return Err(error),
             Err(error) => self.end = Some(End::Failed(error)),
         }
         Ok(Step::Done(()))
@@ -339,7 +339,7 @@ impl Stream {
                     self.sent += count;
                     self.has_asked = true;
                 }
-                Err(error) if error.is_passing() => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
                 Err(error) => self.broken = Some(error),
             }
         }

@@ -10,7 +10,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 
 use super::Transport;
-use crate::error::{Result, is_passing};
+use crate::error::{Result, is_transient};
 use crate::io::step::{Step, Wait, Want};
 use crate::stream::buffer::Buffer;
 
@@ -30,13 +30,19 @@ pub struct Tcp {
     reads_ahead: bool,
     is_drained: bool,
     /// What the TLS above was told is a wait.
-    lapse: Option<Errno>,
+    transient: Option<Errno>,
 }
 
 impl Tcp {
     /// Takes a connected socket in nonblocking mode.
     pub fn new(socket: Socket) -> Self {
-        Self { socket, ahead: Buffer::default(), reads_ahead: true, is_drained: false, lapse: None }
+        Self {
+            socket,
+            ahead: Buffer::default(),
+            reads_ahead: true,
+            is_drained: false,
+            transient: None,
+        }
     }
 
     /// Whether more than is asked for may be taken for the TLS above.
@@ -49,14 +55,14 @@ impl Tcp {
     }
 
     /// Why the last read or write of the TLS above was no wait, though it was told so.
-    pub fn take_lapse(&mut self) -> Option<Errno> {
-        self.lapse.take()
+    pub fn take_transient(&mut self) -> Option<Errno> {
+        self.transient.take()
     }
 
     /// A failed call as the TLS above is told: what passes it takes for a wait, all else for the end.
     fn carried(&mut self, errno: Errno) -> io::Error {
-        if is_passing(errno) {
-            self.lapse = Some(errno);
+        if is_transient(errno) {
+            self.transient = Some(errno);
             return io::ErrorKind::WouldBlock.into();
         }
         // OpenSSL looks there: a server forgives a client that is gone before its tickets come, whose data

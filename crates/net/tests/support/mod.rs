@@ -23,7 +23,7 @@ pub enum Event {
     End,
     Fail(&'static str),
     /// Fails for this once.
-    Lapse,
+    Transient,
 }
 
 #[derive(Default)]
@@ -94,7 +94,7 @@ impl Transport for Script {
             }
             Some(Event::Wait) => Ok(Step::Wait(Wait::new(&self.fd, Want::Read))),
             Some(Event::Fail(why)) => Err(Error::closed(why)),
-            Some(Event::Lapse) => Err(Errno::NOBUFS.into()),
+            Some(Event::Transient) => Err(Errno::NOBUFS.into()),
             Some(Event::Take(_)) => panic!("a read is no write"),
             Some(Event::End) | None => Ok(Step::Done(0)),
         }
@@ -107,7 +107,7 @@ impl Transport for Script {
             Some(Event::Take(count)) => count.min(bytes.len()),
             Some(Event::Wait) => return Ok(Step::Wait(Wait::new(&self.fd, Want::Write))),
             Some(Event::Fail(why)) => return Err(Error::closed(why)),
-            Some(Event::Lapse) => return Err(Errno::NOBUFS.into()),
+            Some(Event::Transient) => return Err(Errno::NOBUFS.into()),
             Some(_) => panic!("a write is no read"),
             None => bytes.len(),
         };

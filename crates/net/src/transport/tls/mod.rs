@@ -220,7 +220,7 @@ impl Tls {
         let outcome = match self.step(result) {
             Ok(Step::Wait(wait)) => return Ok(Step::Wait(wait.pending(Pending::Handshake))),
             Ok(Step::Done(())) => self.check_certificate().and_then(|()| self.check_pin()),
-            Err(error) if error.is_passing() => return Err(error),
+            Err(error) if error.is_transient() => return Err(error),
             Err(error) => Err(error),
         };
         self.stream.get_mut().set_reads_ahead(true);
@@ -337,12 +337,12 @@ impl Tls {
     /// What an outcome of OpenSSL means: done, a wait in the direction that it asks for (which need
     /// not be the operation's own), or an error.
     fn step<T>(&mut self, result: std::result::Result<T, ssl::Error>) -> Result<Step<T>> {
-        let lapse = self.stream.get_mut().take_lapse();
+        let transient = self.stream.get_mut().take_transient();
         let error = match result {
             Ok(value) => return Ok(Step::Done(value)),
             Err(error) => error,
         };
-        let wait = |want| match lapse {
+        let wait = |want| match transient {
             Some(errno) => Err(errno.into()),
             None => Ok(Step::Wait(Wait::new(&self.fd(), want))),
         };
