@@ -105,7 +105,7 @@ impl Listener {
                 }
                 // A client that was gone before it was accepted is none.
                 io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {
-                    return Ok(Step::Wait(Wait::breath(&self.socket).pending(Pending::Client)));
+                    return Ok(Step::Wait(Wait::yield_now(&self.socket).pending(Pending::Client)));
                 }
                 _ => return Err(error.into()),
             },

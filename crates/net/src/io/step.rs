@@ -22,11 +22,11 @@ pub enum Want {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     /// It has just looked, in vain.
-    Vain,
+    WouldBlock,
     /// It has not, for an answer that cannot be there yet: it must before the time is up.
-    Owed,
+    Untried,
     /// The same; and when it looked last, it took all that there was.
-    Drained,
+    ShortRead,
 }
 
 /// Wait until `fd` can be read from or written to, then step again.
@@ -44,18 +44,18 @@ pub struct Wait {
 impl Wait {
     pub fn new(fd: &impl AsRawFd, want: Want) -> Self {
         let pending = Pending::More { have: 0 };
-        Self { fd: fd.as_raw_fd(), want, wake: Deadline::NEVER, look: Look::Vain, pending }
+        Self { fd: fd.as_raw_fd(), want, wake: Deadline::NEVER, look: Look::WouldBlock, pending }
     }
 
     /// Not a wait, but a moment for the clock, the interpreter and other coroutines: a peer that
     /// sends without end must not keep a step busy past its deadline.
-    pub fn breath(fd: &impl AsRawFd) -> Self {
+    pub fn yield_now(fd: &impl AsRawFd) -> Self {
         Self { wake: Deadline::at(0.0), ..Self::new(fd, Want::Read) }
     }
 
     /// A wait that comes before the first try.
-    pub fn untried(self, is_drained: bool) -> Self {
-        Self { look: if is_drained { Look::Drained } else { Look::Owed }, ..self }
+    pub fn untried(self, was_short: bool) -> Self {
+        Self { look: if was_short { Look::ShortRead } else { Look::Untried }, ..self }
     }
 
     pub fn waking(self, wake: Deadline) -> Self {

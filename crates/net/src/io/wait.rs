@@ -64,9 +64,9 @@ pub fn go_on<T>(
         // A turn of a loop costs more than a look, and the poller tells nobody twice: what it has not seen
         // come, it must be. Before the time is up it is worth one, too.
         let may_wait = match wait.look {
-            Look::Vain => true,
-            Look::Owed => place == Place::Here && !is_late,
-            Look::Drained => matches!(place, Place::Here | Place::Watched) && !is_late,
+            Look::WouldBlock => true,
+            Look::Untried => place == Place::Here && !is_late,
+            Look::ShortRead => matches!(place, Place::Here | Place::Watched) && !is_late,
         };
         if may_wait {
             if is_late {
@@ -178,8 +178,8 @@ mod tests {
         let (wait, deadline) = (Wait::new(&reader, Want::Read), Deadline::after(5.0));
         let driven = drive::<()>(deadline, Place::Loop, || Ok(Step::Wait(wait)));
         assert!(matches!(driven, Ok(Driven::Parked(wait)) if wait.wake == deadline));
-        let breath = Wait::breath(&reader);
-        let driven = drive::<()>(deadline, Place::Loop, || Ok(Step::Wait(breath)));
+        let yield_now = Wait::yield_now(&reader);
+        let driven = drive::<()>(deadline, Place::Loop, || Ok(Step::Wait(yield_now)));
         assert!(matches!(driven, Ok(Driven::Parked(wait)) if wait.wake.has_passed()));
         let past = Deadline::after(-1.0);
         assert!(drive::<()>(past, Place::Loop, || Ok(Step::Wait(wait))).is_err());

@@ -178,7 +178,7 @@ impl Stream {
                 }
             }
         }
-        self.step_breath(waiting_for)
+        self.step_yield(waiting_for)
     }
 
     /// The bytes of an item that was found.
@@ -226,7 +226,7 @@ impl Stream {
             }
             ready!(self.step_fill(self.pending_skip())?);
         }
-        self.step_breath(self.pending_skip())
+        self.step_yield(self.pending_skip())
     }
 
     fn pending_skip(&self) -> Pending {
@@ -243,7 +243,7 @@ impl Stream {
         let transport = there(self.transport.as_deref_mut());
         let is_empty = self.input.is_empty() && transport.pending() == 0 && !transport.has_unseen();
         if mem::take(&mut self.has_asked) && is_empty {
-            let wait = Wait::new(&transport.fd(), Want::Read).untried(transport.is_drained());
+            let wait = Wait::new(&transport.fd(), Want::Read).untried(transport.was_short());
             return Ok(Step::Wait(wait.pending(pending)));
         }
         match self.input.fill(ROOM, |into| transport.read(into))? {
@@ -260,8 +260,8 @@ impl Stream {
         Ok(Step::Done(()))
     }
 
-    fn step_breath<T>(&mut self, pending: Pending) -> Result<Step<T>> {
-        Ok(Step::Wait(Wait::breath(&self.fd()).pending(pending)))
+    fn step_yield<T>(&mut self, pending: Pending) -> Result<Step<T>> {
+        Ok(Step::Wait(Wait::yield_now(&self.fd()).pending(pending)))
     }
 
     // Writing.
@@ -343,7 +343,7 @@ impl Stream {
                 Err(error) => self.broken = Some(error),
             }
         }
-        self.step_breath(self.pending_send())
+        self.step_yield(self.pending_send())
     }
 
     fn pending_send(&self) -> Pending {

@@ -37,7 +37,7 @@ pub trait Transport {
     }
 
     /// Whether the last read took all that had come, as far as this can be told.
-    fn is_drained(&self) -> bool {
+    fn was_short(&self) -> bool {
         false
     }
 

@@ -28,7 +28,7 @@ pub struct Tcp {
     /// What came for the TLS above and was not asked for yet.
     ahead: Buffer,
     reads_ahead: bool,
-    is_drained: bool,
+    was_short: bool,
     /// What the TLS above was told is a wait.
     transient: Option<Errno>,
 }
@@ -40,7 +40,7 @@ impl Tcp {
             socket,
             ahead: Buffer::default(),
             reads_ahead: true,
-            is_drained: false,
+            was_short: false,
             transient: None,
         }
     }
@@ -75,7 +75,7 @@ impl Tcp {
         match result {
             Ok(count) => Ok(Step::Done(count)),
             Err(Errno::AGAIN) => Ok(Step::Wait(Wait::new(&self.fd(), want))),
-            Err(Errno::INTR) => Ok(Step::Wait(Wait::breath(&self.fd()))),
+            Err(Errno::INTR) => Ok(Step::Wait(Wait::yield_now(&self.fd()))),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -85,7 +85,7 @@ impl Transport for Tcp {
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
         let room = into.capacity() - into.len();
         let result = recv(self.fd(), spare_capacity(into), RecvFlags::empty());
-        self.is_drained = match &result {
+        self.was_short = match &result {
             Ok((_, count)) => *count < room,
             Err(errno) => *errno == Errno::AGAIN,
         };
@@ -112,8 +112,8 @@ impl Transport for Tcp {
     }
 
     /// But for an end, which the poller remembers.
-    fn is_drained(&self) -> bool {
-        self.is_drained
+    fn was_short(&self) -> bool {
+        self.was_short
     }
 
     fn into_tcp(self: Box<Self>) -> Option<Tcp> {

@@ -11,12 +11,12 @@ use super::certificate::{alternative_names, short};
 use crate::error::printable;
 
 /// The first thing that verification found wrong, if anything.
-pub struct Refusal {
+pub struct VerifyFailure {
     expected: String,
     found: OnceLock<(String, Vec<X509>)>,
 }
 
-impl Refusal {
+impl VerifyFailure {
     /// For a peer that should be `expected`.
     pub fn new(expected: &str) -> Self {
         Self { expected: expected.to_owned(), found: OnceLock::new() }

@@ -27,7 +27,7 @@ use crate::io::step::{Step, Wait, Want, ready};
 use crate::trace::{Phase, Trace};
 
 pub use certificate::{Certificate, parse_pin};
-use failure::Refusal;
+use failure::VerifyFailure;
 pub use profile::{Pem, Pin, Profile, Settings, Trust, Version};
 use session::Session;
 
@@ -52,7 +52,7 @@ pub struct Client {
 /// What one end knows besides what OpenSSL does.
 struct End {
     settings: Arc<Settings>,
-    refusal: Arc<Refusal>,
+    failure: Arc<VerifyFailure>,
     /// The session that is offered, if any.
     offered: Option<Session>,
 }
@@ -62,14 +62,14 @@ impl Client {
     pub fn new(settings: Settings) -> Result<Self> {
         let context = context::client(&settings.profile)?;
         let mut ssl = Ssl::new(&context).map_err(failed)?;
-        let refusal = Arc::new(Refusal::new(&settings.server_name));
-        expect(&mut ssl, &settings, &refusal).map_err(failed)?;
+        let failure = Arc::new(VerifyFailure::new(&settings.server_name));
+        expect(&mut ssl, &settings, &failure).map_err(failed)?;
         let session = settings.session.as_ref();
         let offered = session.and_then(|bytes| Session::offered(bytes, &settings, &context));
         if let Some(session) = &offered {
             resume(&mut ssl, session).map_err(failed)?;
         }
-        let end = End { settings: Arc::new(settings), refusal, offered };
+        let end = End { settings: Arc::new(settings), failure, offered };
         Ok(Self { ssl, end })
     }
 
@@ -81,11 +81,11 @@ impl Client {
 }
 
 /// Tells a client whom to expect: the name sent, the name or address verified (RFC 9525: the subject's
-/// alternative names, never the CN), and where a refusal is written down.
+/// alternative names, never the CN), and where a failure is written down.
 fn expect(
     ssl: &mut Ssl,
     settings: &Settings,
-    refusal: &Arc<Refusal>,
+    failure: &Arc<VerifyFailure>,
 ) -> std::result::Result<(), ErrorStack> {
     let name = &settings.server_name;
     let param = ssl.param_mut();
@@ -97,11 +97,11 @@ fn expect(
             ssl.set_hostname(name)?;
         }
     }
-    let (refusal, verify) = (Arc::clone(refusal), settings.verify);
+    let (failure, verify) = (Arc::clone(failure), settings.verify);
     let system = settings.profile.trust.is_system();
     ssl.set_verify_callback(SslVerifyMode::PEER, move |ok, store| {
         if !ok {
-            refusal.note(store, system);
+            failure.note(store, system);
         }
         ok || !verify
     });
@@ -132,8 +132,8 @@ impl Server {
     /// silent client holds up nobody.
     pub fn accept(&self, mut tcp: Tcp, trace: Option<&Trace>) -> Result<Tls> {
         let mut ssl = Ssl::new(&self.context).map_err(failed)?;
-        let refusal = Arc::new(Refusal::new("the client"));
-        let (note, verify) = (Arc::clone(&refusal), self.settings.verify);
+        let failure = Arc::new(VerifyFailure::new("the client"));
+        let (note, verify) = (Arc::clone(&failure), self.settings.verify);
         let system = self.settings.profile.trust.is_system();
         let mode = self.context.verify_mode();
         ssl.set_verify_callback(mode, move |ok, store| {
@@ -146,7 +146,7 @@ impl Server {
         // Whoever reads or writes first makes the handshake, and must not take what another waits for.
         tcp.set_reads_ahead(false);
         let stream = SslStream::new(ssl, tcp).map_err(failed)?;
-        let end = End { settings: Arc::clone(&self.settings), refusal, offered: None };
+        let end = End { settings: Arc::clone(&self.settings), failure, offered: None };
         Ok(Tls::new(stream, end, trace))
     }
 }
@@ -275,14 +275,14 @@ impl Tls {
             return Ok(None);
         };
         let resume = session.to_owned();
-        let session = Session { resume, chain: self.chain(), refusal: self.verify_error() };
+        let session = Session { resume, chain: self.chain(), failure: self.verify_error() };
         session.to_bytes(&self.end.settings, ssl.ssl_context()).map(Some).map_err(failed)
     }
 
     fn verify_error(&self) -> Option<String> {
         match self.resumed() {
-            Some(session) => session.refusal.clone(),
-            None => self.end.refusal.why().map(str::to_owned),
+            Some(session) => session.failure.clone(),
+            None => self.end.failure.why().map(str::to_owned),
         }
     }
 
@@ -297,7 +297,7 @@ impl Tls {
             return session.chain.clone();
         }
         let ssl = self.stream.ssl();
-        let Some(leaf) = ssl.peer_certificate() else { return self.end.refusal.chain().to_vec() };
+        let Some(leaf) = ssl.peer_certificate() else { return self.end.failure.chain().to_vec() };
         // A client's list begins with the leaf, a server's does not.
         let sent = ssl.peer_cert_chain().map(|chain| chain.iter().map(ToOwned::to_owned));
         let others = sent.into_iter().flatten().filter(|other: &X509| *other != leaf);
@@ -358,7 +358,7 @@ impl Tls {
     #[cold]
     fn handshake_error(&self, error: ssl::Error) -> Error {
         if first_reason(&error) == Some(CERTIFICATE_VERIFY_FAILED) {
-            let why = self.end.refusal.why().unwrap_or("verification failed");
+            let why = self.end.failure.why().unwrap_or("verification failed");
             return Error::new(Code::Certificate, why);
         }
         if is_end(&error) {

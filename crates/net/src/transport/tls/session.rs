@@ -22,7 +22,7 @@ pub struct Session {
     /// Leaf first.
     pub chain: Vec<X509>,
     /// What verification found wrong with that chain when it was shown, if anything.
-    pub refusal: Option<String>,
+    pub failure: Option<String>,
 }
 
 impl Session {
@@ -35,7 +35,7 @@ impl Session {
         let mut parts = vec![
             settings.server_name.as_bytes().to_vec(),
             digest(settings, context)?.to_vec(),
-            self.refusal.clone().unwrap_or_default().into_bytes(),
+            self.failure.clone().unwrap_or_default().into_bytes(),
             self.resume.to_der()?,
         ];
         for certificate in &self.chain {
@@ -58,11 +58,11 @@ impl Session {
         {
             return None;
         }
-        let refusal = String::from_utf8_lossy(parts.next()?).into_owned();
+        let failure = String::from_utf8_lossy(parts.next()?).into_owned();
         let resume = SslSession::from_der(parts.next()?).ok()?;
         let chain = decode(parts.collect())?;
-        let session = Self { resume, chain, refusal: Some(refusal).filter(|why| !why.is_empty()) };
-        let holds = match session.refusal {
+        let session = Self { resume, chain, failure: Some(failure).filter(|why| !why.is_empty()) };
+        let holds = match session.failure {
             Some(_) => !settings.verify,
             None => session.verifies(context),
         };
