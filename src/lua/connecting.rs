@@ -1,6 +1,6 @@
 //! A connect as the work of a call: with what it is made, and what its connection is like.
 
-use net::connect::{Connect, Connected};
+use net::connect::{Connect, Established};
 use net::error;
 use net::io::deadline::Deadline;
 use net::io::step::Step;
@@ -38,15 +38,15 @@ impl Connecting {
     }
 
     /// The connection that it came to.
-    pub fn connection(self, connected: Connected, parking: &Parking) -> Connection {
+    pub fn connection(self, connected: Established, parking: &Parking) -> Connection {
         Connection::new(connected, self.manner, self.is_tls, parking)
     }
 }
 
 impl Work for Connecting {
-    type Result = Connected;
+    type Result = Established;
 
-    fn step(&mut self) -> error::Result<Step<Connected>> {
+    fn step(&mut self) -> error::Result<Step<Established>> {
         self.connect.step()
     }
 

@@ -7,7 +7,7 @@ use mlua::{Lua, Table, Value};
 use socket2::SockRef;
 
 use net::connect::race::Timings;
-use net::connect::{Connected, Ends};
+use net::connect::{Established, Addresses};
 use net::endpoint::Endpoint;
 use net::error::{self, Code, Error};
 use net::io::step::Wait;
@@ -25,7 +25,7 @@ use super::{info, json, options, reading, upgrade, writing};
 pub struct Connection {
     /// None once the script has closed it.
     open: Option<Box<Stream>>,
-    pub ends: Ends,
+    pub addresses: Addresses,
     pub timings: Timings,
     pub manner: Manner,
     pub is_tls: bool,
@@ -41,11 +41,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(connected: Connected, manner: Manner, is_tls: bool, parking: &Parking) -> Self {
-        let Connected { stream, ends, timings } = connected;
+    pub fn new(connected: Established, manner: Manner, is_tls: bool, parking: &Parking) -> Self {
+        let Established { stream, addresses, timings } = connected;
         Self {
             open: Some(stream),
-            ends,
+            addresses,
             timings,
             manner,
             is_tls,
@@ -232,7 +232,7 @@ pub fn checks(lua: &Lua) -> mlua::Result<Table> {
 fn tostring(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let kind = if this.is_tls { "tcp.TlsConnection" } else { "tcp.Connection" };
     let closed = if this.is_open() { "" } else { " (closed)" };
-    let Ends { sock, peer } = this.ends;
+    let Addresses { sock, peer } = this.addresses;
     Ok(Outcome::Value(call.string(&format!("{kind}: {sock} -> {peer}{closed}"))?))
 }
 

@@ -14,8 +14,8 @@ pub fn info(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let traffic = this.stream()?.traffic();
     let info = lua.create_table()?;
     info.raw_set("host", &*this.manner.endpoint.host)?;
-    info.raw_set("peer", address(lua, this.ends.peer)?)?;
-    info.raw_set("sock", address(lua, this.ends.sock)?)?;
+    info.raw_set("peer", address(lua, this.addresses.peer)?)?;
+    info.raw_set("sock", address(lua, this.addresses.sock)?)?;
     info.raw_set("timings", timings(lua, this)?)?;
     info.raw_set("bytes_read", traffic.read)?;
     info.raw_set("bytes_written", traffic.written)?;

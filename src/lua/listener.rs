@@ -128,7 +128,7 @@ fn accept(call: &mut Call<'_>, this: &mut Listener) -> Result<Outcome> {
         Ok(connected) => connected,
         Err(again) => return Ok(again),
     };
-    let manner = Manner { endpoint: connected.ends.peer.into(), ..this.manner.clone() };
+    let manner = Manner { endpoint: connected.addresses.peer.into(), ..this.manner.clone() };
     let is_tls = this.socket()?.is_tls();
     call.object(Connection::new(connected, manner, is_tls, call.parking))
 }

@@ -1,6 +1,6 @@
 //! `connection:start_tls()`: TLS on a connection that began without it.
 
-use net::connect::Connected;
+use net::connect::Established;
 use net::endpoint::Endpoint;
 use net::error;
 use net::io::deadline::now;
@@ -69,6 +69,6 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> 
     };
     let mut timings = this.timings;
     timings.tls = Some(now() - work.begun);
-    let connected = Connected { stream, ends: this.ends, timings };
+    let connected = Established { stream, addresses: this.addresses, timings };
     call.object(Connection::new(connected, this.manner.clone(), true, call.parking))
 }

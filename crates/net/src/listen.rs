@@ -9,7 +9,7 @@ use socket2::{Socket, TcpKeepalive};
 
 use crate::connect::race::{Family, Timings, first, new_socket, set_keepalive};
 use crate::connect::resolve::Resolve;
-use crate::connect::{Connected, Ends};
+use crate::connect::{Established, Addresses};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::io::step::{Step, Wait, Want, ready};
@@ -95,7 +95,7 @@ impl Listener {
     }
 
     /// The next client. A TLS handshake is left to its first read or write.
-    pub fn step_accept(&self) -> Result<Step<Connected>> {
+    pub fn step_accept(&self) -> Result<Step<Established>> {
         let (socket, peer) = match self.socket.accept() {
             Ok(accepted) => accepted,
             Err(error) => match error.kind() {
@@ -116,8 +116,8 @@ impl Listener {
             set_keepalive(&socket, self.settings.keepalive.as_ref())?;
         }
         let sock = socket.local_addr()?.as_socket().unwrap_or(self.sock);
-        let ends = Ends { sock, peer: peer.as_socket().unwrap_or(self.sock) };
-        let trace = self.settings.tracer.of(ends.peer);
+        let addresses = Addresses { sock, peer: peer.as_socket().unwrap_or(self.sock) };
+        let trace = self.settings.tracer.of(addresses.peer);
         if let Some(trace) = &trace {
             trace.note(format_args!("accept: at {sock}"));
         }
@@ -127,7 +127,7 @@ impl Listener {
             None => Box::new(tcp),
         };
         let stream = Box::new(Stream::new(traced(transport, trace), self.settings.limits));
-        Ok(Step::Done(Connected { stream, ends, timings: Timings::default() }))
+        Ok(Step::Done(Established { stream, addresses, timings: Timings::default() }))
     }
 }
 

@@ -19,15 +19,15 @@ use crate::transport::tls::{self, Handshake};
 use crate::transport::tracing::traced;
 
 /// A connection and how it came to be.
-pub struct Connected {
+pub struct Established {
     pub stream: Box<Stream>,
-    pub ends: Ends,
+    pub addresses: Addresses,
     pub timings: Timings,
 }
 
-/// The addresses of the two ends.
+/// The addresses of both sides.
 #[derive(Clone, Copy, Debug)]
-pub struct Ends {
+pub struct Addresses {
     /// This side's.
     pub sock: SocketAddr,
     pub peer: SocketAddr,
@@ -38,7 +38,7 @@ pub struct Connect {
     limits: Limits,
     /// What waits for the dial, if TLS is wanted.
     client: Option<tls::Client>,
-    handshake: Option<Box<(Handshake, Ends)>>,
+    handshake: Option<Box<(Handshake, Addresses)>>,
     trace: Option<Trace>,
 }
 
@@ -55,23 +55,23 @@ impl Connect {
         Ok(Self { dial: Dial::start(endpoint, target)?, limits, client, handshake: None, trace })
     }
 
-    pub fn step(&mut self) -> Result<Step<Connected>> {
-        let (handshake, ends) = match self.handshake.as_deref_mut() {
+    pub fn step(&mut self) -> Result<Step<Established>> {
+        let (handshake, addresses) = match self.handshake.as_deref_mut() {
             Some(handshake) => handshake,
             None => {
                 let Dialed { socket, sock, peer } = ready!(self.dial.step()?);
-                let (tcp, ends) = (Tcp::new(socket), Ends { sock, peer });
+                let (tcp, addresses) = (Tcp::new(socket), Addresses { sock, peer });
                 match self.client.take() {
                     Some(client) => {
                         let handshake = client.handshake(tcp, self.trace.as_ref())?;
-                        self.handshake.insert(Box::new((handshake, ends)))
+                        self.handshake.insert(Box::new((handshake, addresses)))
                     }
-                    None => return Ok(Step::Done(self.finish(Box::new(tcp), ends))),
+                    None => return Ok(Step::Done(self.finish(Box::new(tcp), addresses))),
                 }
             }
         };
-        let (tls, ends) = (ready!(handshake.step()?), *ends);
-        Ok(Step::Done(self.finish(Box::new(tls), ends)))
+        let (tls, addresses) = (ready!(handshake.step()?), *addresses);
+        Ok(Step::Done(self.finish(Box::new(tls), addresses)))
     }
 
     /// What is known of a TLS peer whose handshake failed.
@@ -79,12 +79,12 @@ impl Connect {
         self.handshake.as_ref().and_then(|handshake| handshake.0.report())
     }
 
-    fn finish(&mut self, transport: Box<dyn Transport>, ends: Ends) -> Connected {
+    fn finish(&mut self, transport: Box<dyn Transport>, addresses: Addresses) -> Established {
         let mut timings = self.dial.timings();
         if self.handshake.is_some() {
             timings.tls = Some(now() - self.dial.begun() - timings.total());
         }
         let stream = Stream::new(traced(transport, self.trace.take()), self.limits);
-        Connected { stream: Box::new(stream), ends, timings }
+        Established { stream: Box::new(stream), addresses, timings }
     }
 }
