@@ -7,7 +7,7 @@ use mlua::{Lua, Table, Value};
 use socket2::SockRef;
 
 use net::connect::race::Timings;
-use net::connect::{Established, Addresses};
+use net::connect::{Addresses, Established};
 use net::endpoint::Endpoint;
 use net::error::{self, Code, Error};
 use net::io::step::Wait;

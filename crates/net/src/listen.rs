@@ -9,7 +9,7 @@ use socket2::{Socket, TcpKeepalive};
 
 use crate::connect::race::{Family, Timings, first, new_socket, set_keepalive};
 use crate::connect::resolve::Resolve;
-use crate::connect::{Established, Addresses};
+use crate::connect::{Addresses, Established};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::io::step::{Step, Wait, Want, ready};

@@ -50,11 +50,11 @@ impl Buffer {
     pub fn consume(&mut self, count: usize) {
         self.start += count;
         debug_assert!(self.start <= self.bytes.len());
-        self.settle();
+        self.release_if_empty();
     }
 
     /// Gives the memory back if the buffer is empty.
-    pub fn settle(&mut self) {
+    pub fn release_if_empty(&mut self) {
         if self.is_empty() {
             self.start = 0;
             keep(mem::take(&mut self.bytes));
@@ -71,7 +71,7 @@ impl Buffer {
         let is_full = self.bytes.capacity() - self.bytes.len() < room;
         if !is_full || self.len() <= SMALL {
             let result = read(self.spare(room)?);
-            self.settle();
+            self.release_if_empty();
             return Ok(result);
         }
         let mut more = SPARE.take();
@@ -228,7 +228,7 @@ mod tests {
         one.consume(3);
         assert_eq!(one.bytes.capacity(), 0);
         assert_eq!(other.spare(1000).expect("memory").as_ptr(), at);
-        other.settle();
+        other.release_if_empty();
         assert_eq!((other.bytes.capacity(), one.spare(10).expect("memory").as_ptr()), (0, at));
     }
 }

@@ -283,7 +283,7 @@ impl Stream {
         });
         if queued.is_err() {
             out.truncate(mark);
-            self.output.settle();
+            self.output.release_if_empty();
         }
         queued
     }

@@ -133,7 +133,7 @@ impl io::Read for Tcp {
             let spare = self.ahead.spare(AHEAD).map_err(|_| io::ErrorKind::OutOfMemory)?;
             let result =
                 retry_on_intr(|| recv(&self.socket, spare_capacity(spare), RecvFlags::empty()));
-            self.ahead.settle();
+            self.ahead.release_if_empty();
             result.map_err(|errno| self.carried(errno))?;
         }
         let count = into.len().min(self.ahead.len());
