@@ -48,8 +48,8 @@ describe("the annotations", function()
   local types = helper.contents "types/tcp.lua"
   local readme = helper.contents "README.md"
   local source = ""
-  for _, file in ipairs { "shim.lua", "connection.rs", "reading.rs", "writing.rs", "listener.rs" } do
-    source = source .. helper.contents("src/lua/" .. file)
+  for _, file in ipairs { "lua/shim.lua", "ops/settings.rs", "ops/read.rs", "ops/write.rs", "listener.rs" } do
+    source = source .. helper.contents("src/" .. file)
   end
 
   it("are Lua", function()
@@ -75,7 +75,7 @@ describe("the annotations", function()
 
   it("name every option, as the README does", function()
     local options = {}
-    local text = helper.contents "src/lua/options.rs"
+    local text = helper.contents "src/options.rs"
     for names in text:gmatch '\n%s*("[%l_| "0-9]-") =>' do
       for name in names:gmatch '"([%l_0-9]+)"' do options[name] = true end
     end

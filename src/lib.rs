@@ -3,11 +3,12 @@
 //! ```text
 //!            script
 //!              |            raises at the caller's line, yields to a loop, calls again after EINTR
-//!        src/lua/shim.lua, loops.lua      (src/entry.rs: what `require` finds)
-//!              |            arguments in, values out; nothing waits here but through drive()
-//!        src/lua/*.rs  ------------------------------->  src/lua/json/  (tape, replay, walk)
-//!              |    \
-//!              |     src/lua/raw/   what the million calls need without mlua: fast halves, our userdata
+//!        lua/shim.lua, lua/loops.lua      (luaopen.rs, modules.rs: what `require` gives)
+//!              |
+//!        ffi/trampoline.rs   the one C function behind all: operation, push, commit
+//!              |                 \
+//!        ops/*.rs             ffi/argument.rs, ffi/reply.rs: arguments in, data out      json/  (tape, replay, walk)
+//!        each operation once
 //!              |
 //!    ----------+----------------- crates/net: no Lua below this line -----------------------------
 //!              |
@@ -22,13 +23,12 @@
 //!        trace.rs: the only lines for stderr, or for a function of the script's
 //! ```
 //!
-//! Every operation is a step that never blocks and can simply be made again, because all progress
-//! lives in the buffers. A call drives its step with `poll(2)` in between; in a coroutine of an event
-//! loop it hands the very same wait to the loop (`lua/park.rs`).
+//! Every operation is a step that never blocks and can simply be made again, because all progress lives in the
+//! buffers. A call drives its step with `poll(2)` in between; in a coroutine of an event loop it hands the very same
+//! wait to the loop (`event_loop.rs`).
 //!
-//! A script's call comes to a fast half first (`lua/raw/fast.rs`, `lua/raw/connect.rs`), where it is one of
-//! those that are made a million times. It does what is plain, and leaves all else to the full half, which
-//! makes the step again, or goes on with the connect that was begun.
+//! An operation exists once. It reads its arguments from Lua's stack, works in safe Rust, and answers with data, which
+//! the trampoline pushes in one protected call. Only then is it committed, so what raises on the way loses nothing.
 //!
 //! With one of the features `lua51` to `lua55` or `luajit` the crate is the Lua module; with none it
 //! holds nothing: what is below the glue is the crate `net`, which is tested and fuzzed without any Lua.
@@ -36,7 +36,25 @@
 #![deny(unsafe_code)]
 
 #[cfg(feature = "mlua")]
-#[allow(unsafe_code)]
-mod entry;
+mod connection;
 #[cfg(feature = "mlua")]
-mod lua;
+mod event_loop;
+#[cfg(feature = "mlua")]
+#[allow(unsafe_code)]
+mod ffi;
+#[cfg(feature = "mlua")]
+#[allow(unsafe_code)]
+mod json;
+#[cfg(feature = "mlua")]
+mod listener;
+#[cfg(feature = "mlua")]
+#[allow(unsafe_code)]
+mod luaopen;
+#[cfg(feature = "mlua")]
+mod modules;
+#[cfg(feature = "mlua")]
+mod ops;
+#[cfg(feature = "mlua")]
+mod options;
+#[cfg(feature = "mlua")]
+mod pending;

@@ -1,4 +1,4 @@
-//! The parts of `lua/json` that know no Lua, against tables, serde_json, and the JSONTestSuite files.
+//! The parts of `json` that know no Lua, against tables, serde_json, and the JSONTestSuite files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,15 +7,15 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 
 const MAX_DEPTH: usize = 128;
 
-#[path = "../src/lua/json/parse.rs"]
+#[path = "../src/json/parse.rs"]
 mod parse;
-#[path = "../src/lua/json/plain.rs"]
+#[path = "../src/json/plain.rs"]
 mod plain;
-#[path = "../src/lua/json/scalar.rs"]
+#[path = "../src/json/scalar.rs"]
 mod scalar;
-#[path = "../src/lua/json/tape.rs"]
+#[path = "../src/json/tape.rs"]
 mod tape;
-#[path = "../src/lua/json/write.rs"]
+#[path = "../src/json/write.rs"]
 mod write;
 
 use parse::{BigInt, Failure};

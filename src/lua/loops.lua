@@ -11,6 +11,9 @@ local running, status = coroutine.running, coroutine.status
 local yield, resume = coroutine.yield, coroutine.resume
 local traceback = debug and debug.traceback or function(_, message) return message end
 
+-- Who waits, which keeps nobody: by descriptor, if its ticket is there, else by claim.
+local waiting, tickets, descriptors = native.waiting, native.tickets, native.descriptors
+
 local loops = {}
 
 local function in_coroutine()
@@ -28,9 +31,7 @@ local kept, owned = {}, setmetatable({}, { __mode = "k" })
 -- `is_owner` says that the loop itself keeps its coroutines, or has dropped them; `is_turning`, that `turn` is
 -- being called, which arms the loop at its end.
 local function polled(loop)
-  local _, poller = native.poller()
-  -- Who waits, which keeps nobody: by descriptor, if its ticket is there, else by ticket.
-  local waiting, tickets, descriptors = poller.waiting, poller.tickets, poller.descriptors
+  local _, fd = native.poller()
   local home = loop.is_owner and owned or kept
   loop.home = home
 
@@ -121,7 +122,7 @@ local function polled(loop)
   end
 
   loop.is_polled = true
-  return poller.fd
+  return fd
 end
 
 -- Of cqueues, each controller has a coroutine that watches the poller as long as any other of its waits there.
@@ -357,23 +358,25 @@ local has_yielding_pcall = coroutine.wrap(function()
   return pcall(yield, true)
 end)() == true
 
--- The same wait; where it raises, the coroutine no longer owns what it has waited for.
-local function leaving(wait)
-  if not has_yielding_pcall then
-    return wait
+-- A loop of the script's own: its `wait`, and `close` where it has one. Where `wait` raises, the coroutine no longer
+-- owns what it has waited for.
+local function own(wait, close)
+  local function try(fd, mode, seconds)
+    if has_yielding_pcall then
+      return pcall(wait, fd, mode, seconds)
+    end
+    return true, wait(fd, mode, seconds)
   end
-  return function(fd, mode, seconds)
-    local ok, message = pcall(wait, fd, mode, seconds)
+  local loop = { inside = in_coroutine, close = close }
+  function loop.wait(claim, seconds, this, fd, mode)
+    waiting[claim] = this
+    local ok, message = try(fd, mode, seconds)
+    waiting[claim] = nil
     if not ok then
-      native.leave(nil)
       error(message, 0)
     end
   end
-end
-
--- A loop of the script's own: its `wait`, and `close` where it has one.
-local function own(wait, close)
-  return { inside = in_coroutine, wait = leaving(wait), close = close }
+  return loop
 end
 
 -- Coroutines may still wait in one that was in use before.

@@ -2,12 +2,13 @@
 -- calling again what was interrupted. Knows no protocol; runs on every Lua from 5.1 on.
 --
 -- A native operation takes a token and its arguments. It answers
---   true, value                            it is done
---   false, how, message, code, details     it failed; `how` is "throw", "return" or "pass"
---   nil, token                             a moment for the interpreter, then again with this token
---   nil, token, fd, writes, seconds        a wait first: until the descriptor can be read, or written
---                                          if `writes`, at most for so long; only with a loop in use
---   nil, token, ticket, nil, seconds       the same, where the loop watches the poller (loops.lua)
+--   true, value                                   it is done
+--   false, how, message, code, details            it failed; `how` is "throw", "return" or "pass"
+--   nil, token                                    a moment for the interpreter, then again with this token
+--   nil, token, claim, seconds                    a wait first, by way of the poller: `claim` is its ticket, and the
+--                                                 poller is due for a turn in so many seconds, if that is news
+--   nil, token, claim, seconds, fd, writes        a wait first, for so many seconds at most, until the descriptor can
+--                                                 be read, or written if `writes`
 
 local native = ...
 local error, next, pairs, type = error, next, pairs, type
@@ -17,57 +18,47 @@ local error, next, pairs, type = error, next, pairs, type
 local loop, choose, loops
 
 -- Waits as an operation asked for: in a coroutine of the loop by yielding to it, else here.
-local function wait(token, fd, writes, seconds)
+local function wait(token, claim, seconds, fd, writes)
   local this = loop and loop.inside()
   if not this then
-    native.wait(nil, fd, writes, seconds)
+    native.wait(nil, claim, seconds, fd, writes)
     return
   end
-  if writes == nil then
-    loop.wait(fd, seconds, this)
+  if fd == nil then
+    loop.wait(claim, seconds, this)
     return
   end
   local close = loop.close
-  loop.wait(fd, writes and "w" or "r", seconds)
+  loop.wait(claim, seconds, this, fd, writes and "w" or "r")
   -- What lives in its token, such as a connect, may close in its next step what it waited for.
   if close and type(token) == "userdata" then
     close(fd)
   end
 end
 
--- Goes on with what is not done, until it is settled. An interpreter that has a signal to handle does
--- so between the calls.
-local function resume(operation, token, fd, writes, seconds, ...)
+-- Goes on with what is not done, until it is. An interpreter that has a signal to handle does so between the calls.
+local function resume(operation, token, claim, seconds, fd, writes, ...)
   local ok
   repeat
-    if fd then
-      wait(token, fd, writes, seconds)
+    if claim then
+      wait(token, claim, seconds, fd, writes)
     end
-    ok, token, fd, writes, seconds = operation(token, ...)
+    ok, token, claim, seconds, fd, writes = operation(token, ...)
   until ok ~= nil
-  return ok, token, fd, writes, seconds
+  return ok, token, claim, seconds, fd
 end
 -- A compiled loop would not look whether a signal came.
 if type(jit) == "table" then
   jit.off(resume)
 end
 
--- The state is being closed: what finalizers of older objects may still call, has nothing behind it any more.
-local is_over = false
-local OVER = "this Lua state is being closed"
-
--- Sees the end come before the native functions go that are there by now: what is made last goes first. For
--- as long as it is kept.
-local function watch()
-  local function over()
-    is_over = true
+-- Makes a call to its end: what the operation answers then.
+local function call(operation, ...)
+  local ok, a, b, c, d, e = operation(nil, ...)
+  if ok == nil then
+    return resume(operation, a, b, c, d, e, ...)
   end
-  if newproxy then -- luacheck: ignore 113
-    local proxy = newproxy(true) -- luacheck: ignore 113
-    getmetatable(proxy).__gc = over
-    return proxy
-  end
-  return setmetatable({}, { __gc = over })
+  return ok, a, b, c, d
 end
 
 -- Raises a failure at `level`, seen from the caller. There may be no memory for its words.
@@ -89,17 +80,15 @@ local function announce(operations, self)
 end
 
 -- The public face of a native operation, of which one has two results. One that closes has in `closing` the
--- operations that it is of; when the state is over, all is closed. No tail call: the caller's line would be lost.
+-- operations that it is of. No tail call: the caller's line would be lost.
 local function public(operation, has_two, closing)
   return function(...)
-    if is_over then
-      return closing and true or raise("throw", OVER, 2)
-    elseif closing and loops then
+    if closing and loops then
       announce(closing, (...))
     end
-    local ok, a, b, c, d = operation(nil, ...)
+    local ok, a, b, c, d, e = operation(nil, ...)
     if ok == nil then
-      ok, a, b, c, d = resume(operation, a, b, c, d, ...)
+      ok, a, b, c, d = resume(operation, a, b, c, d, e, ...)
     end
     if ok and has_two then
       return a, b
@@ -127,9 +116,6 @@ local methods = publish(operations)
 
 -- Raises where the self of a method that is made here is no connection, or a closed one.
 local function check_self(name, self)
-  if is_over then
-    raise("throw", OVER, 3)
-  end
   local ok, how, message = native.checks[name](nil, self)
   if not ok then
     raise(how, message, 3)
@@ -143,13 +129,7 @@ local function iterator(name, operation)
     check_self(name, self)
     local max = ...
     return function()
-      if is_over then
-        raise("throw", OVER, 2)
-      end
-      local ok, a, b, c, d = operation(nil, self, max)
-      if ok == nil then
-        ok, a, b = resume(operation, a, b, c, d, self, max)
-      end
+      local ok, a, b = call(operation, self, max)
       if not ok then
         raise(a, b, 2)
       end
@@ -158,14 +138,15 @@ local function iterator(name, operation)
   end
 end
 
--- An iterator over the lines of blocks, which `refill` gives until it gives nil; `handed[1]` bytes of a block
--- are handed out, false where it is no longer true. Later Luas have both in C (raw/lines.rs). A loop that LuaJIT
--- compiles has the iterator within, as long as that comes to no loop of its own.
-local function lines(refill, handed)
+-- An iterator over the lines of blocks, which `refill` gives until it gives nil. Of the block `lent[2]`, which the
+-- native side puts there, `lent[1]` bytes are handed out, false where the block is no longer true. Later Luas have
+-- this in C (ffi/lines.rs). A loop that LuaJIT compiles has the iterator within, as long as that comes to no loop of
+-- its own.
+local function lines(refill, lent)
   local byte, find, sub = string.byte, string.find, string.sub
-  local block
-  -- The line behind so many bytes; nil where no newline ends it, or the block is no longer true.
+  -- The line behind so many bytes; nil where no newline ends it.
   local function cut(taken)
+    local block = lent[2]
     local newline = find(block, "\n", taken + 1, true)
     if newline then
       local to = newline - 1
@@ -174,50 +155,46 @@ local function lines(refill, handed)
       end
       local line = sub(block, taken + 1, to)
       -- Memory may have been collected for it, and a finalizer may have read this connection.
-      if handed[1] == taken then
-        handed[1] = newline
+      if lent[1] == taken and lent[2] == block then
+        lent[1] = newline
         return line
       end
     end
   end
   return function()
-    local taken = handed[1]
+    local taken = lent[1]
     local line = taken and cut(taken)
     while not line do
-      block = refill()
+      local block = refill()
       if block == nil then
         return nil
       end
       line = cut(0)
-      if not line and handed[1] == 0 then
-        handed[1] = #block
+      if not line and lent[1] == 0 and lent[2] == block then
+        lent[1] = #block
         return block
       end
     end
     return line
   end
 end
-lines = native.lines or lines
-local count = native.count or function() return { false } end
 
 -- The lines of a block at a time: a call of a native operation for each would cost more than all the rest.
--- The operation's next call, of whatever kind, takes what is handed out off the buffer.
+-- The connection's next call, of whatever kind, takes what is handed out off the buffer.
 function methods.lines(self, max)
   check_self("lines", self)
-  local operation, handed = operations.lines, count()
-  return lines(function()
-    if is_over then
-      raise("throw", OVER, 3)
-    end
-    local ok, a, b, c, d = operation(nil, self, max, handed)
-    if ok == nil then
-      ok, a, b = resume(operation, a, b, c, d, self, max, handed)
-    end
+  local operation, lent = operations.lines, not native.lines and { false, "" } or nil
+  local function refill()
+    local ok, a, b = call(operation, self, max, lent)
     if not ok then
       raise(a, b, 3)
     end
     return a
-  end, handed)
+  end
+  if lent then
+    return lines(refill, lent)
+  end
+  return native.lines(refill, self)
 end
 
 for _, name in pairs { "json_packets", "json_values", "packets" } do
@@ -227,10 +204,7 @@ end
 -- What LTN12 makes of a call: its value, or nil and a message. What is no failure of ours has no code,
 -- and is raised at the line of whoever calls the source or the sink.
 local function attempt(operation, ...)
-  if is_over then
-    raise("throw", OVER, 3)
-  end
-  local ok, a, b, code = resume(operation, nil, nil, nil, nil, ...)
+  local ok, a, b, code = call(operation, ...)
   if ok then
     return a
   elseif code == nil then
@@ -272,10 +246,7 @@ local listener = publish(native.listener)
 function listener.connections(self)
   local accept = native.listener.accept
   return function()
-    if is_over then
-      raise("throw", OVER, 2)
-    end
-    local ok, a, b, c = resume(accept, nil, nil, nil, nil, self)
+    local ok, a, b, c = call(accept, self)
     if not ok and c ~= "closed" then
       raise(a, b, 2)
     end
@@ -288,9 +259,6 @@ end
 -- A codec never waits, and takes options at most: no need for `public`.
 local function codec(operation)
   return function(value, options)
-    if is_over then
-      raise("throw", OVER, 2)
-    end
     local ok, a, b, c = operation(nil, value, options)
     if ok then
       return a
@@ -304,11 +272,8 @@ end
 -- The names that the module's first scripts call without saying where they are from.
 local globals = { "connect", "connect_tls", "send", "recv" }
 
-local watches = {} -- luacheck: ignore 241
-
 -- What `require` gives, made of native functions; `success` is what one without a value gives.
 local function module(title, functions, success)
-  watches[title] = watch()
   local json = functions.json
   functions.json = nil
   local tcp = publish(functions)
@@ -321,12 +286,9 @@ local function module(title, functions, success)
     encode = codec(json.encode),
   }
   function tcp.use(which)
-    if is_over then
-      raise("throw", OVER, 2)
-    end
     local chosen, why
     if which ~= nil then
-      choose = choose or native.loops(native)
+      choose = choose or native.loops()
       chosen, why = choose(which)
       if not chosen then
         error("bad argument #1 to 'use' (" .. why .. ")", 2)
@@ -341,7 +303,10 @@ local function module(title, functions, success)
       loops = loops or {}
       loops[type(which) == "string" and which or "own"] = chosen
     end
-    native.park(nil, loop ~= nil, loop ~= nil and loop.is_polled or false)
+    local ok, how, message = native.park(nil, loop ~= nil, loop ~= nil and loop.is_polled or false)
+    if not ok then
+      raise(how, message, 2)
+    end
     return success
   end
   function tcp.export(env)

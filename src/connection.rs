@@ -1,0 +1,211 @@
+//! A connection as scripts hold it: the stream, and what the script has set. What can be done with it is in `ops`.
+//! Uses `event_loop`, `json`.
+
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+
+use net::connect::race::Timings;
+use net::connect::{Addresses, Established};
+use net::endpoint::Endpoint;
+use net::error::{self, Code, Error};
+use net::framing::text::Item;
+use net::io::step::Wait;
+use net::io::wait::Place;
+use net::stream::Stream;
+use net::transport::tcp::Tcp;
+use net::transport::tls::Report;
+
+use crate::event_loop::{Host, Owners, Sides, Suspended};
+use crate::ffi::call::{Call, Method, Result, Stop};
+use crate::ffi::reply::Reply;
+use crate::json;
+
+pub struct Connection {
+    /// None once the script has closed it.
+    open: Option<Box<Stream>>,
+    pub addresses: Addresses,
+    pub timings: Timings,
+    pub settings: Settings,
+    pub is_tls: bool,
+    /// What the iterator of `lines` has, until the next call of whatever kind.
+    pub lent: Option<LineBlock>,
+    owners: Owners,
+    host: Rc<Host>,
+    /// The poller has had to do with its descriptor.
+    is_known: bool,
+}
+
+/// How a script wants its connection.
+#[derive(Clone)]
+pub struct Settings {
+    /// Failures are returned and not thrown: the connection was made by `tcp.safe`.
+    pub safe: bool,
+    pub endpoint: Endpoint,
+    /// Seconds for each call.
+    pub timeout: f64,
+    pub json: json::Options,
+}
+
+impl Connection {
+    pub fn new(connected: Established, settings: Settings, is_tls: bool, host: &Rc<Host>) -> Self {
+        let Established { stream, addresses, timings } = connected;
+        Self {
+            open: Some(stream),
+            addresses,
+            timings,
+            settings,
+            is_tls,
+            lent: None,
+            owners: Owners::default(),
+            host: Rc::clone(host),
+            is_known: false,
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// What is done with a connection, is done with this, as long as the script has not closed it.
+    pub fn stream(&mut self) -> error::Result<&mut Stream> {
+        let closed = || Error::closed("this connection was closed by the script");
+        self.open.as_deref_mut().ok_or_else(closed)
+    }
+
+    /// Whom messages name.
+    #[cold]
+    pub fn label(&self) -> String {
+        self.settings.endpoint.to_string()
+    }
+
+    /// What is known of a peer whose certificate was refused.
+    #[cold]
+    pub fn report(&mut self) -> Option<Report> {
+        Some(self.stream().ok()?.transport().as_tls()?.report())
+    }
+
+    /// Closes at once; what is queued is lost. Any number of times.
+    pub fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// The bare socket, for TLS to begin anew on it; this connection is closed without it.
+    pub fn take_tcp(&mut self) -> error::Result<Tcp> {
+        self.stream()?.check_bare()?;
+        let tcp = self.open.take().and_then(|stream| stream.into_tcp());
+        tcp.ok_or_else(|| Error::new(Code::Tls, "there is no socket to begin TLS on"))
+    }
+
+    /// Whether there is something to read. What a coroutine waits for is left to it.
+    pub fn is_readable(&mut self) -> error::Result<bool> {
+        Ok(self.owners.have_reader() || self.stream()?.is_readable())
+    }
+
+    /// Makes a call that needs these sides of the connection to itself, also while it waits elsewhere.
+    #[inline]
+    pub fn own(&mut self, call: &mut Call<'_>, sides: Sides, body: Method) -> Result<Reply> {
+        if call.is_first() {
+            self.owners.check(call, sides)?;
+        }
+        let result = body(call, self);
+        self.owners.set(sides, None);
+        match result {
+            Err(Stop::Again(token, Some(wait))) => {
+                let suspended = self.suspend(wait)?;
+                self.owners.set(sides, Some(suspended.claim));
+                Err(Stop::Suspended(token, suspended))
+            }
+            other => other,
+        }
+    }
+
+    /// Where a call waits for its descriptor: one that has waited is told of what came, and to wait again it
+    /// must look.
+    pub fn place(&self, call: &Call<'_>) -> Place {
+        match self.host.place() {
+            Place::Poller if self.is_known && call.is_first() => Place::Watched,
+            place => place,
+        }
+    }
+
+    fn suspend(&mut self, wait: Wait) -> error::Result<Suspended> {
+        let suspended = self.host.suspend(wait, self.is_known)?;
+        self.is_known |= suspended.claim >= 0;
+        Ok(suspended)
+    }
+
+    /// The bytes of an item that was found.
+    pub fn found(&self, item: &Item) -> &[u8] {
+        self.open.as_ref().map_or(b"", |stream| stream.text(item))
+    }
+
+    /// Drops so many bytes that were handed over.
+    pub fn consume(&mut self, size: usize) {
+        if let Some(stream) = &mut self.open {
+            stream.consume(size);
+        }
+    }
+
+    /// The line that was found, and in `most` bytes the whole lines behind it.
+    pub fn line_block(&self, first: &Item, most: usize) -> &[u8] {
+        self.open.as_ref().map_or(b"", |stream| stream.lines(first, most))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.is_known
+            && let Some(stream) = &self.open
+        {
+            self.host.forget(stream.fd().as_raw_fd());
+        }
+    }
+}
+
+/// A block of whole lines that the iterator of `lines` has: the buffer holds them until the next call, from which
+/// on the block is no longer true. Where the iterator is Lua, it counts by itself (ffi/lines.rs).
+#[cfg_attr(any(feature = "lua51", feature = "luajit"), allow(dead_code))]
+pub struct LineBlock {
+    /// Where Lua has the block's bytes: what tells it from others.
+    at: *const u8,
+    size: usize,
+    /// How many bytes of it are handed out.
+    taken: usize,
+}
+
+#[cfg_attr(any(feature = "lua51", feature = "luajit"), allow(dead_code))]
+impl LineBlock {
+    pub fn new(block: &[u8]) -> Self {
+        Self { at: block.as_ptr(), size: block.len(), taken: 0 }
+    }
+
+    /// So many bytes, of what somebody has counted.
+    pub fn at_most(&self, count: usize) -> usize {
+        count.min(self.size)
+    }
+
+    pub fn taken(&self) -> usize {
+        self.at_most(self.taken)
+    }
+
+    /// The next line of the block, if it is this one: where it begins and ends without its `\n` or `\r\n`, and
+    /// where the line after it begins.
+    pub fn next_line(&self, block: &[u8]) -> Option<(usize, usize, usize)> {
+        if block.as_ptr() != self.at {
+            return None;
+        }
+        let rest = block.get(self.taken..)?;
+        let newline = memchr::memchr(b'\n', rest)?;
+        let line = rest[..newline].strip_suffix(b"\r").unwrap_or(&rest[..newline]);
+        Some((self.taken, self.taken + line.len(), self.taken + newline + 1))
+    }
+
+    /// Counts what was handed out, from there to there; false where that is no longer so.
+    pub fn hand_out(&mut self, block: &[u8], from: usize, to: usize) -> bool {
+        let is_next = block.as_ptr() == self.at && self.taken == from && to <= self.size;
+        if is_next {
+            self.taken = to;
+        }
+        is_next
+    }
+}

@@ -1,0 +1,276 @@
+//! What the calls in one Lua state share, and waits that an event loop does for a call. With a loop in use
+//! (`tcp.use`) an operation that must wait says for what instead, and the shim has the loop's coroutine yield.
+//! Who waits is kept by the shim, in a table; here is only looked whether somebody does. Uses `ffi`.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::{AsRawFd, RawFd};
+
+use mlua::Lua;
+
+use net::error::{self, Code, Error};
+use net::io::deadline::Deadline;
+use net::io::poller::{Poller, Ticket};
+use net::io::step::{Wait, Want};
+use net::io::wait::{Place, rest};
+use net::trace::Tracer;
+
+use crate::connection::Connection;
+use crate::ffi::call::Body::Function;
+use crate::ffi::call::{Call, Operation, Result};
+use crate::ffi::object::Kind;
+use crate::ffi::reply::{Reply, Value};
+use crate::listener::Listener;
+use crate::pending::Pending;
+
+/// What the calls in one Lua state share. Holds nothing of Lua's, which it outlives.
+pub struct Host {
+    pub kinds: Kinds,
+    pub tracer: Tracer,
+    place: Cell<Place>,
+    /// The claim of the last wait that was not the poller's.
+    last_claim: Cell<Claim>,
+    /// For a loop that watches it for all waits.
+    poller: RefCell<Option<Poller>>,
+    /// When the loop will make the poller's next turn at the latest.
+    armed: Cell<Deadline>,
+}
+
+/// The kinds of userdata.
+#[derive(Clone, Copy)]
+pub struct Kinds {
+    pub connections: Kind<Connection>,
+    pub listeners: Kind<Listener>,
+    pub tokens: Kind<Box<Pending>>,
+}
+
+/// The number of a wait that is left to a loop: the poller's ticket, or one below 0.
+pub type Claim = i64;
+
+/// A wait that is left to a loop.
+pub struct Suspended {
+    pub wait: Wait,
+    pub claim: Claim,
+}
+
+impl Suspended {
+    pub fn is_polled(&self) -> bool {
+        self.claim >= 0
+    }
+}
+
+impl Host {
+    pub fn new(lua: &Lua) -> mlua::Result<Self> {
+        Ok(Self {
+            kinds: Kinds {
+                connections: Kind::new(lua)?,
+                listeners: Kind::new(lua)?,
+                tokens: Kind::new(lua)?,
+            },
+            tracer: Tracer::from_environment(),
+            place: Cell::new(Place::Here),
+            last_claim: Cell::default(),
+            poller: RefCell::default(),
+            armed: Cell::new(Deadline::NEVER),
+        })
+    }
+
+    /// Where a call waits.
+    pub fn place(&self) -> Place {
+        self.place.get()
+    }
+
+    /// Leaves a wait to the loop. `is_known` says that the poller has watched this very descriptor before.
+    pub fn suspend(&self, wait: Wait, is_known: bool) -> error::Result<Suspended> {
+        if self.place() == Place::Poller {
+            let ticket = self.with_poller(|poller| poller.watch(wait, is_known))?;
+            return Ok(Suspended { wait, claim: ticket as Claim });
+        }
+        self.last_claim.set(self.last_claim.get() - 1);
+        Ok(Suspended { wait, claim: self.last_claim.get() })
+    }
+
+    /// In how many seconds the poller's next turn is due, if that is sooner than the loop knows, which is
+    /// told so.
+    pub fn news(&self) -> Option<f64> {
+        let next = self.poller.borrow().as_ref().map_or(Deadline::NEVER, Poller::next);
+        if next < self.armed.get() {
+            self.armed.set(next);
+            return seconds_left(next);
+        }
+        None
+    }
+
+    /// The waits for a descriptor that is closed are over, and nobody waits: who did is collected.
+    pub fn forget(&self, fd: RawFd) {
+        if let Ok(mut poller) = self.poller.try_borrow_mut() {
+            poller.iter_mut().for_each(|poller| poller.forget(fd));
+        }
+    }
+
+    fn with_poller<T>(
+        &self,
+        act: impl FnOnce(&mut Poller) -> error::Result<T>,
+    ) -> error::Result<T> {
+        let mut poller = self.poller.borrow_mut();
+        let poller = match &mut *poller {
+            Some(poller) => poller,
+            empty => empty.insert(Poller::new()?),
+        };
+        act(poller)
+    }
+
+    /// Does something that waits here, whatever loop is in use.
+    pub fn in_place<T>(&self, act: impl FnOnce() -> T) -> T {
+        let before = self.place.replace(Place::Here);
+        let value = act();
+        self.place.set(before);
+        value
+    }
+}
+
+pub fn seconds_left(until: Deadline) -> Option<f64> {
+    until.left().map(|left| left.as_secs_f64())
+}
+
+/// The sides of a connection that an operation needs to itself.
+#[derive(Clone, Copy)]
+pub struct Sides {
+    reads: bool,
+    writes: bool,
+}
+
+impl Sides {
+    pub const NONE: Self = Self { reads: false, writes: false };
+    pub const READ: Self = Self { reads: true, writes: false };
+    pub const WRITE: Self = Self { reads: false, writes: true };
+    pub const BOTH: Self = Self { reads: true, writes: true };
+}
+
+/// The claims of those that wait for a connection.
+#[derive(Default)]
+pub struct Owners {
+    reader: Option<Claim>,
+    writer: Option<Claim>,
+}
+
+impl Owners {
+    /// Whether somebody waits to read, as far as is known.
+    pub fn have_reader(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    /// Refuses a call that begins while another coroutine waits on a side that it needs: their bytes
+    /// would be mixed.
+    #[inline]
+    pub fn check(&mut self, call: &Call<'_>, sides: Sides) -> error::Result<()> {
+        for (owner, doing) in self.of(sides) {
+            let Some(claim) = *owner else { continue };
+            if call.is_claimed(claim) {
+                let detail = format!("another coroutine is {doing} this connection");
+                return Err(Error::new(Code::Busy, detail));
+            }
+            *owner = None;
+        }
+        Ok(())
+    }
+
+    /// The call that has these sides waits under this claim, or is over.
+    #[inline]
+    pub fn set(&mut self, sides: Sides, claim: Option<Claim>) {
+        for (owner, _) in self.of(sides) {
+            *owner = claim;
+        }
+    }
+
+    fn of(&mut self, sides: Sides) -> impl Iterator<Item = (&mut Option<Claim>, &'static str)> {
+        let reader = sides.reads.then_some((&mut self.reader, "reading from"));
+        let writer = sides.writes.then_some((&mut self.writer, "writing to"));
+        reader.into_iter().chain(writer)
+    }
+}
+
+/// What the shim and its loops use.
+pub static OPERATIONS: [Operation; 7] = [
+    Operation { name: "due", body: Function(due) },
+    Operation { name: "forget", body: Function(forget) },
+    Operation { name: "park", body: Function(park) },
+    Operation { name: "poller", body: Function(poller) },
+    Operation { name: "turn", body: Function(turn) },
+    Operation { name: "unwatch", body: Function(unwatch) },
+    Operation { name: "wait", body: Function(wait) },
+];
+
+/// `native.park(in_use, polled)`: whether waits are left to a loop from now on, and whether by way of the poller.
+fn park(call: &mut Call<'_>) -> Result<Reply> {
+    call.host.place.set(match (call.argument(1).boolean()?, call.argument(2).boolean()?) {
+        (false, _) => Place::Here,
+        (true, false) => Place::Loop,
+        (true, true) => Place::Poller,
+    });
+    Ok(Reply::Nothing)
+}
+
+/// `native.wait(ticket, seconds, fd, writes)`: a wait that was left to a loop and that none takes. Ends early for a
+/// signal, and now and then.
+fn wait(call: &mut Call<'_>) -> Result<Reply> {
+    let wait = if call.argument(3).is_absent() {
+        // No loop has heard when a turn is due.
+        call.host.armed.set(Deadline::NEVER);
+        let ticket = ticket(call)?;
+        call.host.with_poller(|poller| Ok(poller.unwatch(ticket)))?
+    } else {
+        let want = if call.argument(4).boolean()? { Want::Write } else { Want::Read };
+        let seconds = call.argument(2).patience_or(f64::INFINITY)?;
+        Some(Wait::new(&fd(call, 3)?, want).waking(Deadline::after(seconds)))
+    };
+    wait.map_or(Ok(()), |wait| rest(&wait))?;
+    Ok(Reply::Nothing)
+}
+
+fn fd(call: &Call<'_>, at: usize) -> Result<RawFd> {
+    Ok(call.argument(at).integer(0, RawFd::MAX as usize)? as RawFd)
+}
+
+fn ticket(call: &Call<'_>) -> Result<Ticket> {
+    Ok(call.argument(1).integer(0, 1 << 53)? as Ticket)
+}
+
+/// `native.poller()`: the descriptor that stands for all waits that are the poller's.
+fn poller(call: &mut Call<'_>) -> Result<Reply> {
+    let fd = call.host.with_poller(|poller| Ok(poller.as_raw_fd()))?;
+    Ok(i64::from(fd).into())
+}
+
+/// `native.unwatch(ticket)`: that wait ends.
+fn unwatch(call: &mut Call<'_>) -> Result<Reply> {
+    let ticket = ticket(call)?;
+    call.host.with_poller(|poller| {
+        poller.unwatch(ticket);
+        Ok(())
+    })?;
+    Ok(Reply::Nothing)
+}
+
+/// `native.forget(fd)`: the waits for this descriptor are over with the next turn.
+fn forget(call: &mut Call<'_>) -> Result<Reply> {
+    let fd = fd(call, 1)?;
+    call.host.with_poller(|poller| {
+        poller.close(fd);
+        Ok(())
+    })?;
+    Ok(Reply::Nothing)
+}
+
+/// `native.turn()`: the tickets of the waits that are over.
+fn turn(call: &mut Call<'_>) -> Result<Reply> {
+    let tickets = call.host.with_poller(Poller::turn)?;
+    Ok(Value::list(tickets.into_iter().map(|ticket| ticket as i64)).into())
+}
+
+/// `native.due()`: how many waits there are, and in how many seconds a turn is due; nil is never. The
+/// loop sees to that.
+fn due(call: &mut Call<'_>) -> Result<Reply> {
+    let (count, next) = call.host.with_poller(|poller| Ok((poller.len(), poller.next())))?;
+    call.host.armed.set(next);
+    Ok(Reply::Pair((count as i64).into(), seconds_left(next).into()))
+}

@@ -1,0 +1,298 @@
+//! The arguments of a call, read from Lua's stack and checked, and worded as Lua's own library words them. Nothing
+//! here raises. Uses `ffi`, `call`.
+
+use std::borrow::Cow;
+use std::ffi::c_int;
+use std::fmt::Display;
+
+use super::call::{Call, Result, Stop};
+use super::*;
+
+/// Where a value stands.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Argument(usize),
+    /// An option in the table at this argument.
+    Option(usize, &'a str),
+}
+
+/// A value that the script gave, and what it takes to say that it is wrong. It stays on the stack meanwhile.
+#[derive(Clone, Copy)]
+pub struct Argument<'a> {
+    state: *mut lua_State,
+    index: c_int,
+    at: Place<'a>,
+    function: &'static str,
+}
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    Absent,
+    Boolean(bool),
+    Number,
+    String,
+    Table,
+    Function,
+    Userdata,
+    Other,
+}
+
+impl<'a> Argument<'a> {
+    /// The argument number `at` of the call's function.
+    pub fn new(call: &'a Call<'_>, at: usize) -> Self {
+        let index = call.first() + at as c_int - 1;
+        Argument { state: call.state(), index, at: Place::Argument(at), function: call.name() }
+    }
+
+    pub fn value_type(&self) -> Type {
+        // SAFETY: the index is one of the call's; there may be nothing.
+        unsafe {
+            match lua_type(self.state, self.index) {
+                LUA_TNIL | LUA_TNONE => Type::Absent,
+                LUA_TBOOLEAN => Type::Boolean(lua_toboolean(self.state, self.index) != 0),
+                LUA_TNUMBER => Type::Number,
+                LUA_TSTRING => Type::String,
+                LUA_TTABLE => Type::Table,
+                LUA_TFUNCTION => Type::Function,
+                LUA_TUSERDATA => Type::Userdata,
+                _ => Type::Other,
+            }
+        }
+    }
+
+    /// Whether it is nil or not there.
+    pub fn is_absent(&self) -> bool {
+        self.value_type() == Type::Absent
+    }
+
+    /// Its index on the stack.
+    pub fn index(&self) -> c_int {
+        self.index
+    }
+
+    /// The option's name.
+    pub fn name(&self) -> &'a str {
+        match self.at {
+            Place::Option(_, name) => name,
+            Place::Argument(_) => "",
+        }
+    }
+
+    #[cold]
+    pub fn wrong(&self, why: impl Display) -> Stop {
+        let function = self.function;
+        Stop::Argument(match self.at {
+            Place::Argument(at) => format!("bad argument #{at} to '{function}' ({why})"),
+            Place::Option(at, name) => {
+                format!("bad argument #{at} to '{function}' (option '{name}': {why})")
+            }
+        })
+    }
+
+    #[cold]
+    pub fn expected(&self, what: &str) -> Stop {
+        self.wrong(format_args!("{what} expected, got {}", self.type_name()))
+    }
+
+    /// The name of its type, as `luaL_typename` has it.
+    pub fn type_name(&self) -> &'a str {
+        // SAFETY: the index is one of the call's.
+        unsafe { type_name(self.state, lua_type(self.state, self.index)) }
+    }
+
+    /// Bytes; a number counts as its text.
+    pub fn bytes(&self) -> Result<&'a [u8]> {
+        // SAFETY: the index is one of the call's, and what stands there stays. A number's text is made in a
+        // protected call and takes the number's place.
+        unsafe {
+            match lua_type(self.state, self.index) {
+                LUA_TSTRING => {}
+                LUA_TNUMBER => {
+                    let to_text = |state| {
+                        number_to_text(state, 1);
+                        1
+                    };
+                    if !protected(self.state, self.index, 1, to_text) {
+                        return Err(Stop::Raised);
+                    }
+                    lua_replace(self.state, self.index);
+                }
+                _ => return Err(self.expected("string")),
+            }
+            Ok(bytes_at(self.state, self.index))
+        }
+    }
+
+    /// A copy of the bytes.
+    pub fn owned_bytes(&self) -> Result<Vec<u8>> {
+        let bytes = self.bytes()?;
+        let mut owned = Vec::new();
+        owned.try_reserve_exact(bytes.len()).map_err(|_| Stop::Memory)?;
+        owned.extend_from_slice(bytes);
+        Ok(owned)
+    }
+
+    /// Text: bytes that are UTF-8.
+    pub fn text(&self) -> Result<&'a str> {
+        simdutf8::basic::from_utf8(self.bytes()?).map_err(|_| self.wrong("not UTF-8"))
+    }
+
+    /// A copy of the text.
+    pub fn owned_text(&self) -> Result<String> {
+        self.text()?;
+        String::from_utf8(self.owned_bytes()?).map_err(|_| self.wrong("not UTF-8"))
+    }
+
+    /// A host's name. What is too long to be one is cut: it is one byte too long then, too.
+    pub fn host(&self) -> Result<String> {
+        const LONGEST: usize = 1024;
+        let bytes = self.bytes()?;
+        Ok(String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST)]).into_owned())
+    }
+
+    pub fn boolean(&self) -> Result<bool> {
+        match self.value_type() {
+            Type::Boolean(value) => Ok(value),
+            _ => Err(self.expected("boolean")),
+        }
+    }
+
+    pub fn check_table(&self) -> Result<()> {
+        if self.value_type() == Type::Table { Ok(()) } else { Err(self.expected("table")) }
+    }
+
+    /// A number; a string that reads as one counts.
+    pub fn number(&self) -> Result<f64> {
+        // SAFETY: the index is one of the call's.
+        unsafe { to_number(self.state, self.index) }.ok_or_else(|| self.expected("number"))
+    }
+
+    /// A whole number between `low` and `high`.
+    pub fn integer(&self, low: usize, high: usize) -> Result<usize> {
+        let number = self.number()?;
+        if number.fract() != 0.0 {
+            return Err(self.wrong("number has no integer representation"));
+        }
+        if !(low as f64..=high as f64).contains(&number) {
+            return Err(match high {
+                usize::MAX => self.wrong(format_args!("{low} or more expected, got {number}")),
+                _ => self.wrong(format_args!("{low} to {high} expected, got {number}")),
+            });
+        }
+        Ok(number as usize)
+    }
+
+    /// A whole number from `low` on; `default` where there is none.
+    pub fn integer_or(&self, default: usize, low: usize) -> Result<usize> {
+        if self.is_absent() { Ok(default) } else { self.integer(low, usize::MAX) }
+    }
+
+    /// A time in seconds: over 0, infinity is never.
+    pub fn seconds(&self) -> Result<f64> {
+        let seconds = self.number()?;
+        if seconds > 0.0 {
+            Ok(seconds)
+        } else {
+            Err(self.wrong(format_args!("seconds over 0 expected, got {seconds}")))
+        }
+    }
+
+    /// A time in seconds; `default` where there is none.
+    pub fn seconds_or(&self, default: f64) -> Result<f64> {
+        if self.is_absent() { Ok(default) } else { self.seconds() }
+    }
+
+    /// A time in seconds, 0 among them; `default` where there is none.
+    pub fn patience_or(&self, default: f64) -> Result<f64> {
+        match self.is_absent() || self.number()? != 0.0 {
+            true => self.seconds_or(default),
+            false => Ok(0.0),
+        }
+    }
+
+    /// One of a few words.
+    pub fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<T> {
+        let given = self.bytes()?;
+        let found = words.iter().find(|(word, _)| given == word.as_bytes());
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let words: Vec<_> = words.iter().map(|(word, _)| format!("'{word}'")).collect();
+            let given = shortened(given);
+            self.wrong(format_args!("{} expected, got '{given}'", words.join(" or ")))
+        })
+    }
+
+    /// Hands every option of a table to `set`, which says whether it knows it.
+    pub fn each_option(&self, mut set: impl FnMut(Argument<'_>) -> Result<bool>) -> Result<()> {
+        self.each(|key, value| {
+            let name = match key.value_type() {
+                Type::String => shortened(key.bytes()?),
+                _ => format!("[{}]", key.type_name()).into(),
+            };
+            let at = match self.at {
+                Place::Argument(at) | Place::Option(at, _) => Place::Option(at, &name),
+            };
+            if !set(Argument { at, ..value })? {
+                return Err(self.wrong(format_args!("unknown option '{name}'")));
+            }
+            Ok(())
+        })
+    }
+
+    /// Hands every key and value of a table to `take`. No metamethod runs.
+    pub fn each(
+        &self,
+        mut take: impl FnMut(Argument<'_>, Argument<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.check_table()?;
+        // SAFETY: the table is at the index; `take` leaves the stack as it was. A key is never changed in place,
+        // so that the next one is found. C functions have room for this, within another one of it, too.
+        unsafe {
+            lua_pushnil(self.state);
+            while lua_next(self.state, self.index) != 0 {
+                let top = lua_gettop(self.state);
+                let (key, value) =
+                    (Argument { index: top - 1, ..*self }, Argument { index: top, ..*self });
+                take(key, value)?;
+                lua_settop(self.state, top - 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the values of a sequence to `take`, until one is nil. No metamethod runs.
+    pub fn each_element(&self, mut take: impl FnMut(Argument<'_>) -> Result<()>) -> Result<()> {
+        self.check_table()?;
+        for number in 1.. {
+            let is_there = self.with_element(number, |element| match element.is_absent() {
+                true => Ok(false),
+                false => take(element).map(|()| true),
+            })?;
+            if !is_there {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something with one value of a sequence, which must be a table.
+    pub fn with_element<R>(
+        &self,
+        number: usize,
+        act: impl FnOnce(Argument<'_>) -> Result<R>,
+    ) -> Result<R> {
+        // SAFETY: the table is at the index; the stack is left as it was.
+        unsafe {
+            raw_get_index(self.state, self.index, number as Index);
+            let element = Argument { index: lua_gettop(self.state), ..*self };
+            let value = act(element)?;
+            lua_settop(self.state, element.index - 1);
+            Ok(value)
+        }
+    }
+}
+
+/// As much of a word as belongs into a message.
+fn shortened(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(255)])
+}

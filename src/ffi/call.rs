@@ -1,0 +1,272 @@
+//! What an operation is, how it stops, and what it knows of the call: safe code that may own and fail, and raises
+//! nothing. Uses `ffi`, `connection`, `listener`, `event_loop`, `json`.
+
+use std::ffi::c_int;
+use std::rc::Rc;
+
+use net::endpoint::Endpoint;
+use net::error::{Code, Error};
+use net::io::deadline::Deadline;
+use net::io::step::{Step, Wait};
+use net::io::wait::{Driven, Place, go_on};
+use net::transport::tls::Report;
+
+use super::argument::Argument;
+use super::reply::Reply;
+use super::*;
+use crate::connection::Connection;
+use crate::event_loop::{Claim, Host, Sides, Suspended};
+use crate::json;
+use crate::listener::Listener;
+use crate::pending::Pending;
+
+// The slots that an operation is called with: see lua/shim.lua.
+pub const TOKEN: c_int = 1;
+pub const SELF: c_int = 2;
+
+/// What scripts call, under its name in messages.
+pub struct Operation {
+    pub name: &'static str,
+    pub body: Body,
+}
+
+/// What an operation does: a function of the module, or a method.
+#[derive(Clone, Copy)]
+pub enum Body {
+    Function(fn(&mut Call<'_>) -> Result<Reply>),
+    /// On a connection, of which it needs these sides to itself.
+    Connection(Sides, Method),
+    /// The same on the connection that `connect` made last.
+    Last(Sides, Method),
+    Listener(fn(&mut Call<'_>, &mut Listener) -> Result<Reply>),
+}
+
+pub type Method = fn(&mut Call<'_>, &mut Connection) -> Result<Reply>;
+
+/// Why an operation has no reply.
+pub enum Stop {
+    Failed(Error),
+    /// The same in a TLS handshake: with what is known of the peer.
+    Reported(Error, Box<Report>),
+    /// The script's own mistake, thrown by both modules.
+    Argument(String),
+    /// There is no memory.
+    Memory,
+    /// What Lua raised is on top of the stack.
+    Raised,
+    /// It is to be called again with this token, after a wait or at once.
+    Again(Token, Option<Wait>),
+    /// The same, where the wait is left to a loop.
+    Suspended(Token, Suspended),
+}
+
+/// What an operation goes on with when it is called again.
+pub enum Token {
+    Deadline(Deadline),
+    Pending(Box<Pending>),
+}
+
+pub type Result<T> = std::result::Result<T, Stop>;
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<json::Failure> for Stop {
+    #[cold]
+    fn from(failure: json::Failure) -> Self {
+        match failure {
+            json::Failure::Invalid(text) => Self::Failed(Error::new(Code::Json, text)),
+            json::Failure::Memory => Self::Memory,
+        }
+    }
+}
+
+impl Stop {
+    /// The same failure, naming what was done to whom where that is not known yet.
+    pub fn with_context(self, operation: &'static str, peer: &str) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(error.during(operation, peer)),
+            Self::Reported(error, report) => Self::Reported(error.during(operation, peer), report),
+            other => other,
+        }
+    }
+
+    /// The same failure, with what `report` has to say if it is about a certificate.
+    pub fn reported(self, report: impl FnOnce() -> Option<Report>) -> Self {
+        match self {
+            Self::Failed(error) if error.code() == Code::Certificate => match report() {
+                Some(report) => Self::Reported(error, Box::new(report)),
+                None => Self::Failed(error),
+            },
+            other => other,
+        }
+    }
+}
+
+pub struct Call<'a> {
+    pub(super) state: *mut lua_State,
+    pub(super) name: &'static str,
+    /// Where the arguments begin on the stack.
+    pub(super) first: c_int,
+    /// Where they end.
+    pub(super) last: c_int,
+    /// When the call must be over, if that was decided when it was first made.
+    pub(super) deadline: Option<Deadline>,
+    /// Failures are returned and not thrown.
+    pub safe: bool,
+    pub host: &'a Rc<Host>,
+}
+
+impl<'a> Call<'a> {
+    pub fn state(&self) -> *mut lua_State {
+        self.state
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub fn first(&self) -> c_int {
+        self.first
+    }
+
+    /// Whether this is the first time that this call is made.
+    pub fn is_first(&self) -> bool {
+        self.deadline.is_none()
+    }
+
+    /// When this call must be over: `timeout` seconds from its beginning, however often it is made again.
+    pub fn deadline(&self, timeout: f64) -> Deadline {
+        self.deadline.unwrap_or_else(|| Deadline::after(timeout))
+    }
+
+    /// Drives a step until it is done, at most for `timeout` seconds from when the call was first made. The step
+    /// is tried before the clock is read.
+    pub fn drive<T>(
+        &self,
+        timeout: f64,
+        place: Place,
+        mut step: impl FnMut() -> net::error::Result<Step<T>>,
+    ) -> Result<T> {
+        let wait = match step()? {
+            Step::Done(value) => return Ok(value),
+            Step::Wait(wait) => wait,
+        };
+        let deadline = self.deadline(timeout);
+        match go_on(wait, deadline, place, step)? {
+            Driven::Done(value) => Ok(value),
+            Driven::Interrupted => Err(Stop::Again(Token::Deadline(deadline), None)),
+            Driven::Parked(wait) => Err(Stop::Again(Token::Deadline(deadline), Some(wait))),
+        }
+    }
+
+    /// Where a wait for what is not a connection is done.
+    pub fn place(&self) -> Place {
+        self.host.place()
+    }
+
+    // Arguments, counted from 1; a method's self is not counted.
+
+    pub fn argument(&self, at: usize) -> Argument<'_> {
+        Argument::new(self, at)
+    }
+
+    pub fn arguments(&self) -> impl Iterator<Item = Argument<'_>> {
+        (1..=self.argument_count()).map(|at| self.argument(at))
+    }
+
+    pub fn argument_count(&self) -> usize {
+        (self.last - self.first + 1).max(0) as usize
+    }
+
+    /// The first two arguments, the port from `low` on.
+    pub fn endpoint(&self, low: usize) -> Result<Endpoint> {
+        let host = self.argument(1).host()?;
+        Ok(Endpoint { host, port: self.argument(2).integer(low, 65535)? as u16 })
+    }
+
+    /// Does something with the connection at this index of the stack; none where there is another value.
+    pub fn with_connection<R>(
+        &self,
+        index: c_int,
+        act: impl FnOnce(&mut Connection) -> Result<R>,
+    ) -> Result<Option<R>> {
+        // SAFETY: the value stays on the stack.
+        let slot = unsafe { self.host.kinds.connections.at(self.state, index) };
+        let Some(slot) = slot else { return Ok(None) };
+        let mut object = slot.try_borrow_mut().map_err(|_| in_use())?;
+        let this = object.as_mut().ok_or_else(finalized)?;
+        // SAFETY: the connection is at that index.
+        unsafe { lines::take_back(self.state, index, this) };
+        act(this).map(Some)
+    }
+
+    /// The same with a listener.
+    pub fn with_listener<R>(
+        &self,
+        index: c_int,
+        act: impl FnOnce(&mut Listener) -> Result<R>,
+    ) -> Result<Option<R>> {
+        // SAFETY: the value stays on the stack.
+        let slot = unsafe { self.host.kinds.listeners.at(self.state, index) };
+        let Some(slot) = slot else { return Ok(None) };
+        let mut object = slot.try_borrow_mut().map_err(|_| in_use())?;
+        act(object.as_mut().ok_or_else(finalized)?).map(Some)
+    }
+
+    /// Appends the JSON text of the first argument. In a protected call: to make sure of the stack may raise.
+    pub fn append_json(&self, out: &mut Vec<u8>) -> Result<()> {
+        let mut walked = Ok(());
+        // SAFETY: the value is in slot 1 of the protected call, and on top; what `append` owns is out here.
+        let is_done = unsafe {
+            protected(self.state, self.first, 0, |state| {
+                walked = json::append(state, 1, out);
+                0
+            })
+        };
+        if is_done { Ok(walked?) } else { Err(Stop::Raised) }
+    }
+
+    /// Marks the table at this index as an array: false where it has another metatable.
+    pub fn mark_array(&self, index: c_int) -> Result<bool> {
+        let mut is_marked = false;
+        // SAFETY: the table is in slot 1 of the protected call; nothing is owned.
+        let is_done = unsafe {
+            protected(self.state, index, 0, |state| {
+                is_marked = json::mark(state, 1);
+                0
+            })
+        };
+        if is_done { Ok(is_marked) } else { Err(Stop::Raised) }
+    }
+
+    /// Keeps the function at this index for the lines of the trace.
+    pub fn keep_sink(&self, index: c_int) {
+        // SAFETY: the function stays on the stack.
+        unsafe { sink::keep(self.state, index) };
+    }
+
+    /// Whether a coroutine other than the one that runs waits with this claim.
+    pub fn is_claimed(&self, claim: Claim) -> bool {
+        // SAFETY: a C function has the slots.
+        unsafe { waiting::is_waiting(self.state, claim) }
+    }
+
+    /// The work that this call was left with, if it is made again; it goes back there if it is not done.
+    pub fn take_pending(&self) -> Option<Box<Pending>> {
+        // SAFETY: the token stays in its slot.
+        unsafe { self.host.kinds.tokens.at(self.state, TOKEN) }?.take()
+    }
+}
+
+/// A call further down the stack has borrowed it: a hook or a finalizer runs in its midst.
+pub(super) fn in_use() -> Stop {
+    Error::new(Code::Busy, "another call is using this connection").into()
+}
+
+pub(super) fn finalized() -> Stop {
+    Error::closed("the collector has closed this object").into()
+}

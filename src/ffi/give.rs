@@ -1,0 +1,305 @@
+//! What a call came to, as the values that the shim understands (lua/shim.lua). Uses `ffi`, `reply`, `json`.
+
+use std::ffi::c_int;
+
+use net::framing::text::Item;
+use net::io::step::Want;
+
+use super::call::{Call, Result, SELF, Stop, TOKEN, Token};
+use super::reply::{self, Reply};
+use super::*;
+use crate::connection::Connection;
+use crate::event_loop::{Host, Suspended, seconds_left};
+use crate::json::{self, Document};
+
+/// Bytes of lines that are handed to the shim at once. No line in a block is over any limit that is.
+const BLOCK: usize = 64 * 1024;
+
+/// How a call ended. It owns nothing any more.
+pub enum Ended {
+    /// With so many values, which are on the stack.
+    Given(c_int),
+    /// With an error, which is on the stack.
+    Raised,
+}
+
+/// An error that both modules throw.
+pub unsafe fn give_up(state: *mut lua_State, message: &str) -> Ended {
+    // SAFETY: the caller's; the body owns nothing.
+    let is_given = unsafe {
+        protected(state, TOKEN, 3, |state| {
+            lua_pushboolean(state, 0);
+            push_bytes(state, b"throw");
+            push_bytes(state, message.as_bytes());
+            3
+        })
+    };
+    if is_given { Ended::Given(3) } else { Ended::Raised }
+}
+
+/// Pushes what the shim is told of a call's result, and commits a reply once it is pushed.
+pub unsafe fn give(call: &Call<'_>, result: Result<Reply>, this: Option<&mut Connection>) -> Ended {
+    // SAFETY: the caller's.
+    unsafe {
+        match result {
+            Ok(reply) => give_reply(call, reply, this),
+            Err(Stop::Raised) => Ended::Raised,
+            Err(Stop::Again(token, None)) => give_again(call, token, None),
+            Err(Stop::Again(token, Some(wait))) => match call.host.suspend(wait, false) {
+                Ok(suspended) => give_again(call, token, Some(suspended)),
+                Err(error) => give_failure(call, &Stop::from(error).with_context(call.name, "")),
+            },
+            Err(Stop::Suspended(token, suspended)) => give_again(call, token, Some(suspended)),
+            Err(stop) => give_failure(call, &stop),
+        }
+    }
+}
+
+unsafe fn give_reply(call: &Call<'_>, reply: Reply, this: Option<&mut Connection>) -> Ended {
+    let state = call.state;
+    // SAFETY: the caller's. What needs no memory of Lua's needs no protected call either; Lua has room for what a C
+    // function returns.
+    unsafe {
+        lua_pushboolean(state, 1);
+        match (reply, this) {
+            (Reply::Nothing, _) => {
+                if call.safe {
+                    lua_pushboolean(state, 1)
+                } else {
+                    lua_pushnil(state)
+                }
+                Ended::Given(2)
+            }
+            (Reply::Value(value), _) if value.is_plain() => {
+                value.push(state);
+                Ended::Given(2)
+            }
+            (Reply::Value(value), _) => pushed(state, 1, |state| value.push(state)),
+            (Reply::Pair(first, second), _) => pushed(state, 2, |state| {
+                first.push(state);
+                second.push(state);
+            }),
+            (Reply::Item(item), Some(this)) => {
+                let bytes = this.found(&item);
+                let ended = pushed(state, 1, |state| push_bytes(state, bytes));
+                committed(ended, this, item.size)
+            }
+            (Reply::Json(document, item), Some(this)) => {
+                let bytes = this.found(&item);
+                let ended = pushed(state, 1, |state| document.push(state, bytes));
+                committed(ended, this, item.size)
+            }
+            (Reply::Lines(item, most), Some(this)) => give_lines(call, &item, most, this),
+            (Reply::Argument(index), _) => {
+                lua_pushvalue(state, index);
+                Ended::Given(2)
+            }
+            (Reply::Elements(lists), _) => give_elements(state, &lists),
+            (Reply::Decoded(document), _) => give_decoded(call, &document),
+            (Reply::Encoded, _) => give_encoded(call),
+            (Reply::Connection(connection, is_last), _) => {
+                give_connection(call, connection, is_last)
+            }
+            (Reply::Listener(listener), _) => {
+                let mut slot = None;
+                let kind = call.host.kinds.listeners;
+                let ended = pushed(state, 1, |state| slot = Some(kind.push_empty(state)));
+                if let (Ended::Given(_), Some(slot)) = (&ended, slot) {
+                    slot.replace(Some(*listener));
+                }
+                ended
+            }
+            (Reply::Item(_) | Reply::Json(..) | Reply::Lines(..), None) => {
+                unreachable!("only a connection has items")
+            }
+        }
+    }
+}
+
+/// Pushes so many values behind the one that says that all is well. `push` owns nothing and does not panic.
+unsafe fn pushed(
+    state: *mut lua_State,
+    count: c_int,
+    mut push: impl FnMut(*mut lua_State),
+) -> Ended {
+    // SAFETY: the caller's.
+    let is_pushed = unsafe {
+        protected(state, TOKEN, count, |state| {
+            push(state);
+            count
+        })
+    };
+    if is_pushed { Ended::Given(1 + count) } else { Ended::Raised }
+}
+
+/// What was pushed is consumed.
+fn committed(ended: Ended, this: &mut Connection, size: usize) -> Ended {
+    if let Ended::Given(_) = ended {
+        this.consume(size);
+    }
+    ended
+}
+
+/// A block of lines: it stays in the buffer, and the iterator counts what it hands out.
+unsafe fn give_lines(call: &Call<'_>, item: &Item, most: usize, this: &mut Connection) -> Ended {
+    let block = this.line_block(item, most.min(BLOCK));
+    // SAFETY: the caller's; the self is in its slot, and the arguments are behind it.
+    let lent = unsafe { lines::push_block(call.state, SELF, call.first + 1, block) };
+    let is_given = lent.is_some();
+    this.lent = lent;
+    if is_given { Ended::Given(2) } else { Ended::Raised }
+}
+
+/// A list of those of each argument's elements that have these numbers.
+unsafe fn give_elements(state: *mut lua_State, lists: &[(c_int, Vec<usize>)]) -> Ended {
+    let mut count = 1;
+    for (argument, numbers) in lists {
+        // SAFETY: the caller's; the argument is in slot 1 of the protected call.
+        let is_pushed = unsafe {
+            protected(state, *argument, 1, |state| {
+                lua_createtable(state, numbers.len() as c_int, 0);
+                for (number, index) in numbers.iter().zip(1..) {
+                    raw_get_index(state, 1, *number as Index);
+                    raw_set_index(state, -2, index as Index);
+                }
+                1
+            })
+        };
+        if !is_pushed {
+            return Ended::Raised;
+        }
+        count += 1;
+    }
+    Ended::Given(count)
+}
+
+unsafe fn give_decoded(call: &Call<'_>, document: &Document) -> Ended {
+    // SAFETY: the caller's; the text that was parsed is the first argument.
+    unsafe {
+        let text = bytes_at(call.state, call.first);
+        pushed(call.state, 1, |state| document.push(state, text))
+    }
+}
+
+unsafe fn give_encoded(call: &Call<'_>) -> Ended {
+    let mut walked = Ok(());
+    let mut ended = Ended::Raised;
+    json::with_spare_text(|out| {
+        // SAFETY: the caller's; the value is in slot 1 of the protected call, and on top.
+        ended = unsafe {
+            let is_pushed = protected(call.state, call.first, 1, |state| {
+                walked = json::append(state, 1, out);
+                push_bytes(state, if walked.is_ok() { out } else { b"" });
+                1
+            });
+            if is_pushed { Ended::Given(2) } else { Ended::Raised }
+        };
+    });
+    match (walked, ended) {
+        // SAFETY: the caller's.
+        (Err(failure), Ended::Given(_)) => unsafe {
+            give_failure(call, &Stop::from(failure).with_context(call.name, ""))
+        },
+        (_, ended) => ended,
+    }
+}
+
+unsafe fn give_connection(call: &Call<'_>, connection: Box<Connection>, is_last: bool) -> Ended {
+    let kind = call.host.kinds.connections;
+    let mut slot = None;
+    // SAFETY: the caller's. To put it where the last one was needs no memory.
+    let ended = unsafe {
+        pushed(call.state, 1, |state| {
+            slot = Some(kind.push_empty(state));
+            if is_last {
+                reply::keep_last(state);
+            }
+        })
+    };
+    if let (Ended::Given(_), Some(slot)) = (&ended, slot) {
+        slot.replace(Some(*connection));
+    }
+    ended
+}
+
+/// Pushes a token to call again with, and what to wait for first: see lua/shim.lua.
+unsafe fn give_again(call: &Call<'_>, token: Token, suspended: Option<Suspended>) -> Ended {
+    let state = call.state;
+    let mut slot = None;
+    // SAFETY: the caller's. The work stays where it was begun.
+    unsafe {
+        lua_pushnil(state);
+        match &token {
+            Token::Deadline(deadline) => lua_pushnumber(state, deadline.seconds()),
+            Token::Pending(_) => match call.host.kinds.tokens.at(state, TOKEN) {
+                Some(old) => {
+                    slot = Some(old);
+                    lua_pushvalue(state, TOKEN);
+                }
+                None => {
+                    let kind = call.host.kinds.tokens;
+                    let make = |state| slot = Some(kind.push_empty(state));
+                    if let Ended::Raised = pushed(state, 1, make) {
+                        return Ended::Raised;
+                    }
+                }
+            },
+        }
+        if let (Token::Pending(pending), Some(slot)) = (token, slot) {
+            slot.replace(Some(pending));
+        }
+        let Some(suspended) = suspended else { return Ended::Given(2) };
+        Ended::Given(2 + push_suspended(state, call.host, &suspended))
+    }
+}
+
+/// Pushes the claim, and in how many seconds the poller is due for a turn if that is sooner than the loop knows; or the
+/// claim, for how many seconds to wait, nil being for ever, the descriptor, and whether to write. Gives the number of
+/// values.
+unsafe fn push_suspended(state: *mut lua_State, host: &Host, suspended: &Suspended) -> c_int {
+    let Suspended { wait, claim } = suspended;
+    let seconds = if suspended.is_polled() { host.news() } else { seconds_left(wait.wake) };
+    // SAFETY: the caller's.
+    unsafe {
+        push_integer(state, *claim);
+        match seconds {
+            Some(seconds) => lua_pushnumber(state, seconds),
+            None => lua_pushnil(state),
+        }
+        if suspended.is_polled() {
+            return 2;
+        }
+        push_integer(state, wait.fd.into());
+        lua_pushboolean(state, (wait.want == Want::Write).into());
+        4
+    }
+}
+
+/// Pushes how a call failed: whether to throw, the message, the code, and details.
+#[cold]
+unsafe fn give_failure(call: &Call<'_>, stop: &Stop) -> Ended {
+    let (how, message, code, details) = match stop {
+        Stop::Failed(error) | Stop::Reported(error, _) => {
+            call.host.tracer.failure(error);
+            let how = if call.safe { "return" } else { "throw" };
+            (how, error.to_string(), Some(error.code().name()), reply::details(stop))
+        }
+        Stop::Argument(message) => ("throw", message.clone(), None, reply::Value::Nil),
+        _ => ("pass", "not enough memory".to_owned(), None, reply::Value::Nil),
+    };
+    // SAFETY: the caller's; what is pushed is owned out here.
+    let is_given = unsafe {
+        protected(call.state, TOKEN, 5, |state| {
+            lua_pushboolean(state, 0);
+            push_bytes(state, how.as_bytes());
+            push_bytes(state, message.as_bytes());
+            match code {
+                Some(code) => push_bytes(state, code.as_bytes()),
+                None => lua_pushnil(state),
+            }
+            details.push(state);
+            5
+        })
+    };
+    if is_given { Ended::Given(5) } else { Ended::Raised }
+}

@@ -1,0 +1,71 @@
+//! The script's function that takes the lines of the trace. They are made where there is no Lua, and handed over when
+//! the call in which they came to be is over or waits. Uses `ffi`.
+
+use mlua::Lua;
+use net::error::printable;
+use net::trace::complain;
+
+use super::*;
+use crate::event_loop::Host;
+
+/// The registry's key for a table with the function that takes the lines. It holds false before there is one, so
+/// that what is there is only replaced, which takes no memory.
+static SINK: u8 = 0;
+
+pub fn register_sink(lua: &Lua) -> mlua::Result<()> {
+    let table = lua.create_sequence_from([false])?;
+    // SAFETY: nothing is captured; the table is the argument.
+    unsafe { lua.exec_raw::<()>(table, |state| register(state, &SINK)) }
+}
+
+/// Keeps the function at this index.
+pub unsafe fn keep(state: *mut lua_State, index: c_int) {
+    // SAFETY: as the caller's; the registry has the table.
+    unsafe {
+        push_registered(state, &SINK);
+        lua_pushvalue(state, index);
+        raw_set_index(state, -2, 1);
+        lua_pop(state, 1);
+    }
+}
+
+/// Hands over the lines that a call, or a part of it, has led to. The function that takes them must not disturb the
+/// call, whatever it does: here it cannot yield, it waits in place, its own calls are not traced, and its errors
+/// end the tracing.
+///
+/// # Safety
+/// As for `protected`, with nothing borrowed that the function may come across.
+pub unsafe fn deliver(state: *mut lua_State, host: &Host) {
+    while host.tracer.has_lines() {
+        let Some(line) = host.tracer.take_line() else { return };
+        // SAFETY: the caller's; the line is owned out here.
+        let is_taken = host.in_place(|| host.tracer.quietly(|| unsafe { hand_over(state, &line) }));
+        if !is_taken {
+            host.tracer.off();
+            // SAFETY: what was raised is on top of the stack.
+            let why = unsafe {
+                let why = match lua_type(state, -1) {
+                    LUA_TSTRING => printable(&String::from_utf8_lossy(bytes_at(state, -1))),
+                    other => type_name(state, other).to_owned(),
+                };
+                lua_pop(state, 1);
+                why
+            };
+            complain(format_args!("debug: off, its function failed: {why}"));
+        }
+    }
+}
+
+/// False where the function raises, or is none: what it raised is on the stack then.
+unsafe fn hand_over(state: *mut lua_State, line: &str) -> bool {
+    // SAFETY: the caller's; the body owns nothing.
+    unsafe {
+        protected(state, 1, 0, |state| {
+            push_registered(state, &SINK);
+            raw_get_index(state, -1, 1);
+            push_bytes(state, line.as_bytes());
+            lua_call(state, 1, 0);
+            0
+        })
+    }
+}

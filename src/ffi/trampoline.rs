@@ -1,0 +1,215 @@
+//! The one C function behind everything that scripts call.
+//!
+//! The operation runs first, and may own and fail. What it answers is pushed in one protected call, and only then is it
+//! committed: what was read is consumed. So what raises or panics on the way leaves the connection as it was.
+//! Uses `ffi`, `call`, `give`.
+
+use std::any::Any;
+use std::ffi::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use mlua::{AnyUserData, Function, LightUserData, Lua};
+
+use net::error::Error;
+use net::io::deadline::Deadline;
+
+use super::call::{Body, Call, Method, Operation, Result, SELF, Stop, TOKEN, finalized, in_use};
+use super::give::{Ended, give, give_up};
+use super::object::Slot;
+use super::reply::{self, Reply};
+use super::*;
+use crate::event_loop::{Host, Sides};
+use crate::listener::Listener;
+
+// Upvalues, behind `RUN`.
+const HOST: c_int = 2;
+const OPERATION: c_int = 3;
+const SAFE: c_int = 4;
+
+/// A C function that is the operation. `safe`: its failures are returned and not thrown.
+pub fn function(
+    lua: &Lua,
+    run: &Function,
+    host: &AnyUserData,
+    operation: &'static Operation,
+    safe: bool,
+) -> mlua::Result<Function> {
+    let pointer = LightUserData(std::ptr::from_ref(operation).cast_mut().cast());
+    // SAFETY: nothing is captured; the upvalues are the arguments, in the order of their numbers.
+    unsafe {
+        lua.exec_raw((run, host, pointer, safe), |state| {
+            lua_pushcclosure(state, trampoline, SAFE);
+        })
+    }
+}
+
+unsafe extern "C-unwind" fn trampoline(state: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls this, with the upvalues that `function` gave it. What is raised is raised when nothing is
+    // owned any more.
+    unsafe {
+        // The slots of token, self and first argument are there in any case.
+        let count = lua_gettop(state);
+        lua_settop(state, count.max(SELF + 1));
+        let ended = catch_unwind(AssertUnwindSafe(|| operate(state, count)));
+        let ended = ended.unwrap_or_else(|panic| {
+            lua_settop(state, SELF);
+            give_up(state, &internal_error(&*panic))
+        });
+        match ended {
+            Ended::Given(count) => count,
+            Ended::Raised => lua_error(state),
+        }
+    }
+}
+
+/// Makes the call, and pushes what it came to.
+unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
+    // SAFETY: the upvalues are as `function` made them; the host lives as long as they do.
+    let (host, operation, safe) = unsafe {
+        let host = lua_touserdata(state, lua_upvalueindex(HOST)).cast::<Slot<Rc<Host>>>();
+        let operation = lua_touserdata(state, lua_upvalueindex(OPERATION));
+        let host = (*host).try_borrow().ok().and_then(|host| host.clone());
+        (host, &*operation.cast::<Operation>(), lua_toboolean(state, lua_upvalueindex(SAFE)) != 0)
+    };
+    let Some(host) = host else {
+        // SAFETY: `operate`'s.
+        return unsafe { give_at_the_end(state, operation.name) };
+    };
+    let deadline = deadline(state, &host);
+    let first = if let Body::Function(_) = operation.body { SELF } else { SELF + 1 };
+    let mut call =
+        Call { state, name: operation.name, first, last: count, deadline, safe, host: &host };
+    // SAFETY: `operate`'s.
+    let ended = unsafe {
+        match operation.body {
+            Body::Function(body) => {
+                let result = body(&mut call).map_err(|stop| stop.with_context(call.name, ""));
+                give(&call, result, None)
+            }
+            Body::Connection(sides, body) => on_connection(&mut call, true, sides, body),
+            Body::Last(sides, body) => {
+                reply::push_last(state);
+                lua_insert(state, SELF);
+                call.last += 1;
+                match lua_type(state, SELF) {
+                    LUA_TUSERDATA => on_connection(&mut call, false, sides, body),
+                    _ => give(&call, Err(no_connection().with_context(call.name, "")), None),
+                }
+            }
+            Body::Listener(body) => on_listener(&mut call, body),
+        }
+    };
+    // SAFETY: nothing of the call is borrowed any more; the results stay on the stack.
+    unsafe { sink::deliver(state, &host) };
+    ended
+}
+
+/// When a call that is made again must be over: it has a number for a token, or work that knows it.
+fn deadline(state: *mut lua_State, host: &Host) -> Option<Deadline> {
+    // SAFETY: the token is in its slot.
+    unsafe {
+        if lua_type(state, TOKEN) == LUA_TNUMBER {
+            return Some(Deadline::at(float_at(state, TOKEN)));
+        }
+        let pending = host.kinds.tokens.at(state, TOKEN)?.try_borrow().ok()?;
+        pending.as_ref().map(|pending| pending.deadline())
+    }
+}
+
+unsafe fn on_connection(call: &mut Call<'_>, is_method: bool, sides: Sides, body: Method) -> Ended {
+    let state = call.state;
+    // SAFETY: `operate`'s; the self stays in its slot.
+    unsafe {
+        let Some(slot) = call.host.kinds.connections.at(state, SELF) else {
+            return give(call, Err(wrong_self(call, "tcp.Connection")), None);
+        };
+        let Ok(mut object) = slot.try_borrow_mut() else {
+            return give(call, Err(in_use().with_context(call.name, "")), None);
+        };
+        let Some(this) = object.as_mut() else { return give_finalized(call) };
+        // Methods follow the module that made the connection, functions their own.
+        if is_method {
+            call.safe = this.settings.safe;
+        }
+        lines::take_back(state, SELF, this);
+        let result = this.own(call, sides, body);
+        let result = result.map_err(|stop| match stop {
+            Stop::Failed(_) => {
+                let stop = stop.with_context(call.name, &this.label());
+                stop.reported(|| this.report())
+            }
+            other => other,
+        });
+        give(call, result, Some(this))
+    }
+}
+
+unsafe fn on_listener(
+    call: &mut Call<'_>,
+    body: fn(&mut Call<'_>, &mut Listener) -> Result<Reply>,
+) -> Ended {
+    // SAFETY: `operate`'s; the self stays in its slot.
+    unsafe {
+        let Some(slot) = call.host.kinds.listeners.at(call.state, SELF) else {
+            let stop = wrong_self(call, "tcp.Listener");
+            return give(call, Err(stop), None);
+        };
+        let Ok(mut object) = slot.try_borrow_mut() else {
+            return give(call, Err(in_use().with_context(call.name, "")), None);
+        };
+        let Some(this) = object.as_mut() else { return give_finalized(call) };
+        call.safe = this.settings.safe;
+        let result = body(call, this);
+        let result = result.map_err(|stop| stop.with_context(call.name, &this.label()));
+        give(call, result, None)
+    }
+}
+
+fn no_connection() -> Stop {
+    Error::closed("no active connection, connect opens one").into()
+}
+
+/// # Safety
+/// As for `operate`.
+unsafe fn wrong_self(call: &Call<'_>, expected: &str) -> Stop {
+    // SAFETY: the caller's.
+    let got = unsafe {
+        // What a call does not have reads as nil in the slot that is there for it.
+        let given = if call.last < SELF { LUA_TNONE } else { lua_type(call.state, SELF) };
+        type_name(call.state, given)
+    };
+    let name = call.name;
+    Stop::Argument(format!("bad argument #1 to '{name}' ({expected} expected, got {got})"))
+}
+
+/// What a method does with an object that was finalized: a finalizer that runs later may come across it.
+unsafe fn give_finalized(call: &Call<'_>) -> Ended {
+    let result = match call.name {
+        "close" => Ok(Reply::Nothing),
+        "is_open" => Ok(false.into()),
+        "tostring" => Ok("tcp object (closed)".into()),
+        name => Err(finalized().with_context(name, "")),
+    };
+    // SAFETY: the caller's.
+    unsafe { give(call, result, None) }
+}
+
+/// The state is being closed: what finalizers of older objects may still call has nothing behind it any more.
+unsafe fn give_at_the_end(state: *mut lua_State, name: &str) -> Ended {
+    // SAFETY: the caller's.
+    unsafe {
+        if name == "close" {
+            lua_pushboolean(state, 1);
+            lua_pushboolean(state, 1);
+            return Ended::Given(2);
+        }
+        give_up(state, "this Lua state is being closed")
+    }
+}
+
+fn internal_error(panic: &(dyn Any + Send)) -> String {
+    let what = panic.downcast_ref::<&str>().copied();
+    let what = what.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("tcp: internal error, please report: {}", what.unwrap_or("panic"))
+}

@@ -1,0 +1,57 @@
+//! Who waits in an event loop: tables of coroutines, which the shim keeps. Here is only looked. Uses `ffi`.
+
+use mlua::{Lua, Table};
+use net::io::poller::descriptor;
+
+use super::*;
+use crate::event_loop::Claim;
+
+/// The registry's keys for the coroutines that wait, which the shim keeps. Weak: one that its loop has dropped is
+/// collected. The first to wait for a descriptor is under the descriptor, with its ticket in the other table, and
+/// anybody else under his claim: names that come once and never again would have Lua make the table anew.
+static WAITING: u8 = 0;
+static TICKETS: u8 = 0;
+
+/// Makes the tables `waiting` and `tickets`, for the shim too.
+pub fn register_tables(lua: &Lua) -> mlua::Result<(Table, Table)> {
+    let (waiting, tickets, weak) = (lua.create_table()?, lua.create_table()?, lua.create_table()?);
+    weak.raw_set("__mode", "v")?;
+    waiting.set_metatable(Some(weak))?;
+    // SAFETY: nothing is captured; the tables are the arguments.
+    unsafe {
+        lua.exec_raw::<()>(&waiting, |state| register(state, &WAITING))?;
+        lua.exec_raw::<()>(&tickets, |state| register(state, &TICKETS))?;
+    }
+    Ok((waiting, tickets))
+}
+
+/// Whether a coroutine other than the one that runs waits with this claim. A dead one does not.
+pub unsafe fn is_waiting(state: *mut lua_State, claim: Claim) -> bool {
+    // SAFETY: the caller's; four slots are used and given back.
+    unsafe {
+        let fd = descriptor(claim.unsigned_abs());
+        push_registered(state, &TICKETS);
+        raw_get_index(state, -1, fd as Index);
+        let is_first = lua_type(state, -1) == LUA_TNUMBER && float_at(state, -1) == claim as f64;
+        push_registered(state, &WAITING);
+        raw_get_index(state, -1, if is_first { fd as Index } else { claim as Index });
+        let other = lua_tothread(state, -1);
+        lua_pop(state, 4);
+        !other.is_null() && other != state && !is_dead(other)
+    }
+}
+
+/// As `coroutine.status` tells.
+unsafe fn is_dead(thread: *mut lua_State) -> bool {
+    // SAFETY: the thread is alive in a table of the registry.
+    unsafe {
+        match ffi::lua_status(thread) {
+            ffi::LUA_YIELD => false,
+            LUA_OK => {
+                let mut frame = std::mem::zeroed();
+                ffi::lua_getstack(thread, 0, &mut frame) == 0 && lua_gettop(thread) == 0
+            }
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What `require` gives: the tables of native functions, made into modules by the shim. Runs while `require` does, and
+//! only then; so this is where mlua serves. Uses `ffi`, `ops`, `event_loop`.
+
+use std::rc::Rc;
+
+use mlua::{AnyUserData, Function, Lua, Table, Value};
+
+use crate::event_loop::{self, Host};
+use crate::ffi::call::Operation;
+#[cfg(not(any(feature = "lua51", feature = "luajit")))]
+use crate::ffi::lines;
+use crate::ffi::object::Kind;
+use crate::ffi::trampoline::function;
+use crate::ffi::{loader, reply, run_function, sink, waiting};
+use crate::{json, listener, ops};
+
+/// The module whose failures are returned and not thrown.
+pub const SAFE: &str = "tcp.safe";
+
+/// The registry's name for what the shim made, once for both modules: a connection has the same methods wherever
+/// it comes from. Each module is made when it is first wanted.
+const MODULES: &str = "tcp.modules";
+
+/// What every native function has in its upvalues.
+struct Native<'a> {
+    lua: &'a Lua,
+    run: Function,
+    host: AnyUserData,
+}
+
+/// The table that `require` gives for this name.
+pub fn open(lua: &Lua, name: &str) -> mlua::Result<Table> {
+    let modules = match lua.named_registry_value::<Option<Table>>(MODULES)? {
+        Some(modules) => modules,
+        None => {
+            let modules = load(lua)?;
+            lua.set_named_registry_value(MODULES, &modules)?;
+            modules
+        }
+    };
+    if let Some(module) = modules.raw_get::<Option<Table>>(name)? {
+        return Ok(module);
+    }
+    let safe = name == SAFE;
+    let native = Native { lua, run: modules.raw_get("run")?, host: modules.raw_get("host")? };
+    let make: Function = modules.raw_get("module")?;
+    let module: Table = make.call((name, native.functions(safe)?, safe.then_some(true)))?;
+    modules.raw_set(name, &module)?;
+    Ok(module)
+}
+
+impl Native<'_> {
+    fn table(
+        &self,
+        operations: impl IntoIterator<Item = &'static Operation>,
+        safe: bool,
+    ) -> mlua::Result<Table> {
+        let table = self.lua.create_table()?;
+        for operation in operations {
+            let native = function(self.lua, &self.run, &self.host, operation, safe)?;
+            table.raw_set(operation.name, native)?;
+        }
+        Ok(table)
+    }
+
+    fn functions(&self, safe: bool) -> mlua::Result<Table> {
+        let last = [&ops::write::SEND_LAST, &ops::read::RECV_LAST];
+        let functions = self.table(ops::FUNCTIONS.iter().chain(last), safe)?;
+        functions.raw_set("json", self.table(&ops::CODEC, safe)?)?;
+        Ok(functions)
+    }
+}
+
+fn load(lua: &Lua) -> mlua::Result<Table> {
+    // A panic becomes an error of Lua's; nothing of it belongs on the script's stderr. This library has
+    // a hook of its own, whatever else is in the process.
+    std::panic::set_hook(Box::new(|_| {}));
+    let host = Rc::new(Host::new(lua)?);
+    let kinds = host.kinds;
+    reply::register_last(lua)?;
+    sink::register_sink(lua)?;
+    let (waiting, tickets) = waiting::register_tables(lua)?;
+    let native = Native { lua, run: run_function(lua)?, host: Kind::new(lua)?.create(lua, host)? };
+
+    let table = native.table(&event_loop::OPERATIONS, false)?;
+    table.raw_set("version", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")))?;
+    table.raw_set("null", json::null())?;
+    table.raw_set("waiting", waiting)?;
+    table.raw_set("tickets", tickets)?;
+    table.raw_set("descriptors", net::io::poller::DESCRIPTORS)?;
+    #[cfg(not(any(feature = "lua51", feature = "luajit")))]
+    table.raw_set("lines", lines::function(lua, kinds.connections)?)?;
+    let connection =
+        ops::settings::METHODS.iter().chain(&ops::read::METHODS).chain(&ops::write::METHODS);
+    table.raw_set("connection", native.table(connection, false)?)?;
+    table.raw_set("checks", native.table(&ops::read::CHECKS, false)?)?;
+    table.raw_set("listener", native.table(&listener::METHODS, false)?)?;
+    // Compiled for the first that asks: it is a tenth of what `require` takes.
+    table.raw_set("loops", loader(lua, &table, include_str!("lua/loops.lua"))?)?;
+
+    let shim = lua.load(include_str!("lua/shim.lua")).set_name("=tcp").into_function()?;
+    let modules: Table = shim.call(table)?;
+    register(lua, kinds.connections, "tcp.Connection", modules.raw_get("connection")?)?;
+    register(lua, kinds.listeners, "tcp.Listener", modules.raw_get("listener")?)?;
+    modules.raw_set("run", native.run)?;
+    modules.raw_set("host", native.host)?;
+    Ok(modules)
+}
+
+/// Completes a kind of object's metatable: what the shim made of its methods.
+fn register<T: 'static>(lua: &Lua, kind: Kind<T>, name: &str, methods: Table) -> mlua::Result<()> {
+    let close: Function = methods.raw_get("close")?;
+    // A method for the metatable alone.
+    let tostring: Function = methods.raw_get("tostring")?;
+    methods.raw_set("tostring", Value::Nil)?;
+    let metatable = kind.metatable(lua)?;
+    metatable.raw_set("__name", name)?;
+    metatable.raw_set("__index", methods)?;
+    metatable.raw_set("__close", close)?;
+    metatable.raw_set("__tostring", tostring)
+}

@@ -1,0 +1,69 @@
+//! `connect` and `connect_tls`: from options to a connection. Uses `ffi`, `pending`, `options`.
+
+use std::rc::Rc;
+
+use net::connect::Connect;
+use net::error;
+use net::io::deadline::Deadline;
+use net::io::step::Step;
+use net::transport::tls::Report;
+
+use crate::connection::{Connection, Settings};
+use crate::event_loop::Host;
+use crate::ffi::call::{Call, Result, Stop};
+use crate::ffi::reply::Reply;
+use crate::options::Options;
+use crate::pending::{Pending, Work, is_eager};
+
+struct Connecting {
+    connect: Connect,
+    settings: Settings,
+    is_tls: bool,
+    host: Rc<Host>,
+}
+
+/// The connection is the last one from then on.
+pub fn connect(call: &mut Call<'_>) -> Result<Reply> {
+    Pending::drive(call, || begin(call, false))
+}
+
+pub fn connect_tls(call: &mut Call<'_>) -> Result<Reply> {
+    Pending::drive(call, || begin(call, true))
+}
+
+fn begin(call: &Call<'_>, is_tls: bool) -> Result<Pending> {
+    let endpoint = call.endpoint(1)?;
+    let mut options = match is_tls {
+        true => Options::with_tls(endpoint.clone())
+            .map_err(|error| error.during(call.name(), &endpoint))?,
+        false => Options::new(endpoint),
+    };
+    options.apply(call.argument(3))?;
+    let Options { endpoint, timeout, connect_timeout, limits, json, mut target, tls } = options;
+    let deadline = Deadline::after(connect_timeout.unwrap_or(timeout));
+    target.trace = call.host.tracer.of(&endpoint);
+    target.is_eager = is_eager(call.place());
+    let connect = Connect::start(&endpoint, target, tls, limits)
+        .map_err(|error| Stop::from(error.during(call.name(), &endpoint)))?;
+    let settings = Settings { safe: call.safe, endpoint, timeout, json };
+    let host = Rc::clone(call.host);
+    Ok(Pending::new(Connecting { connect, settings, is_tls, host }, deadline))
+}
+
+impl Work for Connecting {
+    fn step(&mut self) -> error::Result<Step<Reply>> {
+        Ok(self.connect.step()?.map(|connected| {
+            let settings = self.settings.clone();
+            let connection = Connection::new(connected, settings, self.is_tls, &self.host);
+            Reply::Connection(Box::new(connection), !self.is_tls)
+        }))
+    }
+
+    fn label(&self) -> String {
+        self.settings.endpoint.to_string()
+    }
+
+    fn report(&self) -> Option<Report> {
+        self.connect.report()
+    }
+}

@@ -1,0 +1,95 @@
+//! `info()`: a fresh table of what a monitoring script wants to know. Uses `ffi`.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use net::transport::tls::{Certificate, Report};
+
+use crate::connection::Connection;
+use crate::ffi::call::{Call, Result};
+use crate::ffi::reply::{Reply, Value};
+use crate::listener::Listener;
+
+pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let traffic = this.stream()?.traffic();
+    let report = this.stream()?.transport().as_tls().map(|tls| tls.report());
+    let (phases, addresses) = (this.timings, this.addresses);
+    Ok(Value::record([
+        ("host", this.settings.endpoint.host.clone().into()),
+        ("peer", address(addresses.peer)),
+        ("sock", address(addresses.sock)),
+        (
+            "timings",
+            Value::record([
+                ("dns", phases.dns.into()),
+                ("connect", phases.connect.into()),
+                ("tls", phases.tls.into()),
+                ("total", phases.total().into()),
+            ]),
+        ),
+        ("bytes_read", (traffic.read as i64).into()),
+        ("bytes_written", (traffic.written as i64).into()),
+        ("tls", report.as_ref().map_or(Value::Nil, tls)),
+    ])
+    .into())
+}
+
+pub fn listener(_: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {
+    this.socket()?;
+    Ok(Value::record([
+        ("host", this.settings.endpoint.host.clone().into()),
+        ("sock", address(this.sock)),
+    ])
+    .into())
+}
+
+fn address(address: SocketAddr) -> Value {
+    Value::record([
+        ("ip", address.ip().to_string().into()),
+        ("port", i64::from(address.port()).into()),
+    ])
+}
+
+/// What a handshake came to, also one that failed.
+pub fn tls(report: &Report) -> Value {
+    let chain = &report.chain;
+    Value::record([
+        ("version", report.version.into()),
+        ("cipher", report.cipher.into()),
+        ("alpn", report.alpn.clone().into()),
+        ("resumed", report.resumed.into()),
+        ("server_name", report.server_name.clone().into()),
+        ("verified", report.verified.into()),
+        ("verify_error", report.verify_error.clone().into()),
+        ("certificate", chain.first().map_or(Value::Nil, certificate)),
+        ("chain", Value::List(chain.iter().map(certificate).collect())),
+    ])
+}
+
+fn certificate(facts: &Certificate) -> Value {
+    Value::record([
+        ("subject", name(&facts.subject)),
+        ("issuer", name(&facts.issuer)),
+        ("serial", facts.serial.clone().into()),
+        ("not_before", facts.not_before.into()),
+        ("not_after", facts.not_after.into()),
+        ("dns_names", Value::list(facts.dns_names.iter().cloned())),
+        ("ip_addresses", Value::list(facts.ip_addresses.iter().cloned())),
+        ("fingerprint_sha256", facts.fingerprint_sha256.clone().into()),
+        ("public_key_sha256", facts.public_key_sha256.clone().into()),
+        ("pem", facts.pem.clone().into()),
+    ])
+}
+
+/// A distinguished name by attribute; the values of one that stands there several times are joined.
+fn name(attributes: &[(String, String)]) -> Value {
+    let mut joined: Vec<(&str, String)> = Vec::new();
+    for (key, value) in attributes {
+        match joined.iter_mut().find(|(other, _)| other == key) {
+            Some((_, before)) => *before = format!("{before}, {value}"),
+            None => joined.push((key, value.clone())),
+        }
+    }
+    let members = joined.into_iter().map(|(key, text)| (Cow::from(key.to_owned()), text.into()));
+    Value::Record(members.collect())
+}

@@ -1,0 +1,33 @@
+//! Each operation once: arguments in, a reply out. Safe code but where an operation must make sure of the stack.
+
+pub mod codec;
+pub mod connect;
+pub mod debug;
+pub mod info;
+pub mod poll;
+pub mod read;
+pub mod resolve;
+pub mod settings;
+pub mod start_tls;
+pub mod write;
+
+use crate::ffi::call::Body::Function;
+use crate::ffi::call::Operation;
+use crate::listener;
+
+/// The module's functions, by name, besides `send` and `recv`, which are methods of the last connection.
+pub static FUNCTIONS: [Operation; 6] = [
+    Operation { name: "connect", body: Function(connect::connect) },
+    Operation { name: "connect_tls", body: Function(connect::connect_tls) },
+    Operation { name: "debug", body: Function(debug::debug) },
+    Operation { name: "listen", body: Function(listener::listen) },
+    Operation { name: "poll", body: Function(poll::tcp_poll) },
+    Operation { name: "resolve", body: Function(resolve::resolve) },
+];
+
+/// `tcp.json`.
+pub static CODEC: [Operation; 3] = [
+    Operation { name: "array", body: Function(codec::array) },
+    Operation { name: "decode", body: Function(codec::decode) },
+    Operation { name: "encode", body: Function(codec::encode) },
+];

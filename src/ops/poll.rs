@@ -1,0 +1,99 @@
+//! `tcp.poll`: which of many connections, listeners and descriptors can be read from or written to. Uses `ffi`,
+//! `connection`, `listener`.
+
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use net::io::step::Want;
+use net::io::wait::poll_all;
+
+use crate::ffi::argument::Argument;
+use crate::ffi::call::{Call, Result, Stop, Token};
+use crate::ffi::reply::Reply;
+
+// The arguments that are lists.
+const READERS: usize = 1;
+const WRITERS: usize = 2;
+
+/// One member of a list.
+struct Watched {
+    /// The argument that it is in, and its number there.
+    list: usize,
+    number: usize,
+    fd: RawFd,
+    want: Want,
+    /// There is something to read that poll cannot see.
+    has_input: bool,
+}
+
+pub fn tcp_poll(call: &mut Call<'_>) -> Result<Reply> {
+    let mut watched = Vec::new();
+    for (at, want) in [(READERS, Want::Read), (WRITERS, Want::Write)] {
+        let list = call.argument(at);
+        if at == READERS || !list.is_absent() {
+            let mut number = 0;
+            list.each_element(|element| {
+                number += 1;
+                watched.push(watch(call, list, number, element, want)?);
+                Ok(())
+            })?;
+        }
+    }
+    let timeout = call.argument(3).patience_or(f64::INFINITY)?;
+    let has_input = watched.iter().any(|each| each.has_input);
+    let deadline = call.deadline(if has_input { 0.0 } else { timeout });
+    let fds: Vec<_> = watched.iter().map(|each| (each.fd, each.want)).collect();
+    let again = || Err(Stop::Again(Token::Deadline(deadline), None));
+    let Some(ready) = poll_all(&fds, deadline)? else { return again() };
+    let mut lists = [READERS, WRITERS].map(|at| (call.argument(at).index(), Vec::new()));
+    for (each, is_ready) in watched.iter().zip(ready) {
+        if each.has_input || (is_ready && each.is_ready(call)?) {
+            lists[each.list - READERS].1.push(each.number);
+        }
+    }
+    let is_empty = lists.iter().all(|(_, numbers)| numbers.is_empty());
+    if is_empty && !deadline.has_passed() {
+        return again();
+    }
+    Ok(Reply::Elements(lists))
+}
+
+impl Watched {
+    /// Whether there is more to what poll saw than TLS talking to itself.
+    fn is_ready(&self, call: &Call<'_>) -> Result<bool> {
+        if self.want == Want::Write {
+            return Ok(true);
+        }
+        let readable = |element: Argument<'_>| {
+            call.with_connection(element.index(), |connection| Ok(connection.is_readable()?))
+        };
+        Ok(call.argument(self.list).with_element(self.number, readable)?.unwrap_or(true))
+    }
+}
+
+fn watch(
+    call: &Call<'_>,
+    list: Argument<'_>,
+    number: usize,
+    element: Argument<'_>,
+    want: Want,
+) -> Result<Watched> {
+    let at = if want == Want::Read { READERS } else { WRITERS };
+    let watched = |fd, has_input| Watched { list: at, number, fd, want, has_input };
+    let connection = call.with_connection(element.index(), |connection| {
+        let stream = connection.stream()?;
+        let has_input = want == Want::Read && stream.has_input();
+        Ok(watched(stream.fd().as_raw_fd(), has_input))
+    })?;
+    if let Some(connection) = connection {
+        return Ok(connection);
+    }
+    let listener = call.with_listener(element.index(), |listener| {
+        Ok(watched(listener.socket()?.as_fd().as_raw_fd(), false))
+    })?;
+    if let Some(listener) = listener {
+        return Ok(listener);
+    }
+    let fd = element.integer(0, RawFd::MAX as usize);
+    let wrong = |_| list.wrong("connections, listeners and descriptors expected");
+    Ok(watched(fd.map_err(wrong)? as RawFd, false))
+}

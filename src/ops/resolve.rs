@@ -1,0 +1,39 @@
+//! `resolve`: the addresses of a name. Uses `ffi`, `pending`.
+
+use net::connect::resolve::{self, Resolve};
+use net::error::{self, printable};
+use net::io::deadline::Deadline;
+use net::io::step::Step;
+
+use crate::ffi::call::{Call, Result};
+use crate::ffi::reply::{Reply, Value};
+use crate::options::TIMEOUT;
+use crate::pending::{Pending, Work};
+
+struct Resolving {
+    resolve: Resolve,
+    host: String,
+}
+
+pub fn resolve(call: &mut Call<'_>) -> Result<Reply> {
+    Pending::drive(call, || {
+        let host = call.argument(1).host()?;
+        let deadline = Deadline::after(call.argument(2).seconds_or(TIMEOUT)?);
+        let label = printable(&host);
+        let trace = call.host.tracer.of(&label);
+        let resolve = Resolve::start(&host, 0, trace.as_ref())
+            .map_err(|error| error.during(call.name(), &label))?;
+        Ok(Pending::new(Resolving { resolve, host }, deadline))
+    })
+}
+
+impl Work for Resolving {
+    fn step(&mut self) -> error::Result<Step<Reply>> {
+        let addresses = self.resolve.step()?;
+        Ok(addresses.map(|addresses| Value::list(addresses.iter().map(resolve::text)).into()))
+    }
+
+    fn label(&self) -> String {
+        printable(&self.host)
+    }
+}

@@ -1,0 +1,122 @@
+//! A connection's life and its settings, and what other libraries wait on. Uses `ffi`, `connection`, `options`.
+
+use std::os::fd::AsRawFd;
+
+use net::connect::Addresses;
+use net::error::Error;
+use socket2::SockRef;
+
+use super::{info, start_tls};
+use crate::connection::Connection;
+use crate::event_loop::Sides;
+use crate::ffi::call::{Body, Call, Method, Operation, Result};
+use crate::ffi::reply::{Reply, Value};
+use crate::options;
+
+const fn method(name: &'static str, body: Method) -> Operation {
+    Operation { name, body: Body::Connection(Sides::NONE, body) }
+}
+
+const fn shakes(name: &'static str, body: Method) -> Operation {
+    Operation { name, body: Body::Connection(Sides::BOTH, body) }
+}
+
+/// `tostring` among them, which is for the metatable alone.
+pub static METHODS: [Operation; 17] = [
+    method("close", close),
+    method("dirty", dirty),
+    method("events", events),
+    method("fd", fd),
+    method("getfd", fd),
+    shakes("handshake", handshake),
+    method("info", info::connection),
+    method("is_open", is_open),
+    method("pending", pending),
+    method("pollfd", fd),
+    method("session", session),
+    method("set_keepalive", set_keepalive),
+    method("set_nodelay", set_nodelay),
+    method("set_timeout", set_timeout),
+    shakes("start_tls", start_tls::start_tls),
+    method("timeout", timeout),
+    method("tostring", tostring),
+];
+
+fn tostring(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let kind = if this.is_tls { "tcp.TlsConnection" } else { "tcp.Connection" };
+    let closed = if this.is_open() { "" } else { " (closed)" };
+    let Addresses { sock, peer } = this.addresses;
+    Ok(format!("{kind}: {sock} -> {peer}{closed}").into())
+}
+
+fn close(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    this.close();
+    Ok(Reply::Nothing)
+}
+
+fn is_open(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    Ok(this.is_open().into())
+}
+
+/// Finishes the TLS handshake that an accepted connection begins with.
+fn handshake(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let (timeout, place) = (this.settings.timeout, this.place(call));
+    let tls = this.stream()?.transport().as_tls().ok_or_else(no_tls)?;
+    call.drive(timeout, place, || tls.step_handshake())?;
+    Ok(Reply::Nothing)
+}
+
+/// What resumes this TLS session later; nil before the server has sent it.
+fn session(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let tls = this.stream()?.transport().as_tls().ok_or_else(no_tls)?;
+    Ok(tls.session()?.into())
+}
+
+fn no_tls() -> Error {
+    Error::new(net::error::Code::Tls, "this connection has no TLS")
+}
+
+fn set_timeout(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let seconds = call.argument(1).seconds()?;
+    this.stream()?;
+    this.settings.timeout = seconds;
+    Ok(Reply::Nothing)
+}
+
+fn set_nodelay(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let nodelay = call.argument(1).boolean()?;
+    SockRef::from(&this.stream()?.fd()).set_tcp_nodelay(nodelay).map_err(Error::from)?;
+    Ok(Reply::Nothing)
+}
+
+fn set_keepalive(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let keepalive = options::keepalive(call.argument(1))?;
+    let fd = this.stream()?.fd();
+    net::connect::race::set_keepalive(&SockRef::from(&fd), keepalive.as_ref())?;
+    Ok(Reply::Nothing)
+}
+
+fn fd(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    Ok(i64::from(this.stream()?.fd().as_raw_fd()).into())
+}
+
+fn pending(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    Ok((this.stream()?.pending() as i64).into())
+}
+
+/// Whether there is something to read that a wait for the descriptor would not see (LuaSocket).
+fn dirty(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    Ok(this.stream()?.has_input().into())
+}
+
+/// What to wait for, in the words of poll (cqueues).
+fn events(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    this.stream()?;
+    Ok("r".into())
+}
+
+/// Seconds until a wait should end by itself: none at all where there is something to read (cqueues).
+fn timeout(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let has_input = this.stream()?.has_input();
+    Ok(if has_input { Value::Number(0.0) } else { Value::Nil }.into())
+}

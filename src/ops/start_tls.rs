@@ -1,0 +1,79 @@
+//! `connection:start_tls()`: TLS on a connection that began without it. Uses `ffi`, `pending`, `options`.
+
+use std::rc::Rc;
+
+use net::connect::race::Timings;
+use net::connect::{Addresses, Established};
+use net::error;
+use net::io::deadline::now;
+use net::io::step::Step;
+use net::stream::{Limits, Stream};
+use net::trace::Trace;
+use net::transport::tls::{Client, Handshake, Report};
+use net::transport::tracing::traced;
+
+use crate::connection::{Connection, Settings};
+use crate::event_loop::Host;
+use crate::ffi::call::{Call, Result};
+use crate::ffi::reply::Reply;
+use crate::options;
+use crate::pending::{Pending, Work};
+
+struct Upgrade {
+    handshake: Handshake,
+    limits: Limits,
+    begun: f64,
+    trace: Option<Trace>,
+    addresses: Addresses,
+    timings: Timings,
+    settings: Settings,
+    host: Rc<Host>,
+}
+
+pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    if let Some(pending) = call.take_pending() {
+        return pending.go_on(call);
+    }
+    let settings = options::tls(call.argument(1), &this.settings.endpoint.host)?;
+    let (timeout, place) = (this.settings.timeout, this.place(call));
+    let stream = this.stream()?;
+    let client = Client::new(settings)?;
+    // What is queued goes out as it was written. Once the work has begun, this handle is closed.
+    call.drive(timeout, place, || stream.step_flush())?;
+    let (limits, trace) = (stream.limits(), stream.trace().cloned());
+    let trace = trace.or_else(|| call.host.tracer.of(&this.settings.endpoint));
+    let handshake = client.handshake(this.take_tcp()?, trace.as_ref())?;
+    let work = Upgrade {
+        handshake,
+        limits,
+        begun: now(),
+        trace,
+        addresses: this.addresses,
+        timings: this.timings,
+        settings: this.settings.clone(),
+        host: Rc::clone(call.host),
+    };
+    Box::new(Pending::new(work, call.deadline(timeout))).go_on(call)
+}
+
+impl Work for Upgrade {
+    fn step(&mut self) -> error::Result<Step<Reply>> {
+        Ok(self.handshake.step()?.map(|tls| {
+            let stream =
+                Box::new(Stream::new(traced(Box::new(tls), self.trace.take()), self.limits));
+            let timings = Timings { tls: Some(now() - self.begun), ..self.timings };
+            let connected = Established { stream, addresses: self.addresses, timings };
+            let settings = self.settings.clone();
+            let connection = Connection::new(connected, settings, true, &self.host);
+            Reply::Connection(Box::new(connection), false)
+        }))
+    }
+
+    fn label(&self) -> String {
+        self.settings.endpoint.to_string()
+    }
+
+    fn report(&self) -> Option<Report> {
+        self.handshake.report()
+    }
+}

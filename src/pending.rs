@@ -1,0 +1,69 @@
+//! Work that is not a connection's own and may take longer than the interpreter can be kept waiting: connecting,
+//! resolving, listening, upgrading. What is not done at once lives in the token of its call. Uses `ffi`.
+
+use net::error;
+use net::io::deadline::Deadline;
+use net::io::step::Step;
+use net::io::wait::{Driven, Place, drive};
+use net::transport::tls::Report;
+
+use crate::ffi::call::{Call, Result, Stop, Token};
+use crate::ffi::reply::Reply;
+
+pub trait Work {
+    fn step(&mut self) -> error::Result<Step<Reply>>;
+
+    /// Whom messages name.
+    fn label(&self) -> String;
+
+    /// What is known of a peer whose certificate was refused.
+    fn report(&self) -> Option<Report> {
+        None
+    }
+}
+
+/// Work under way, and when it must be done.
+pub struct Pending {
+    work: Box<dyn Work>,
+    deadline: Deadline,
+}
+
+impl Pending {
+    pub fn new(work: impl Work + 'static, deadline: Deadline) -> Self {
+        Self { work: Box::new(work), deadline }
+    }
+
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// Goes on with the work that an earlier call has left, or begins what `make` gives. Work that fails closes
+    /// what it has opened now, and not when it is collected.
+    pub fn drive(call: &Call<'_>, make: impl FnOnce() -> Result<Self>) -> Result<Reply> {
+        match call.take_pending() {
+            Some(pending) => pending.go_on(call),
+            None => Box::new(make()?).go_on(call),
+        }
+    }
+
+    pub fn go_on(mut self: Box<Self>, call: &Call<'_>) -> Result<Reply> {
+        let (work, place) = (&mut self.work, call.place());
+        match drive(self.deadline, place, || work.step()) {
+            Ok(Driven::Done(reply)) => Ok(reply),
+            Ok(Driven::Interrupted) => Err(Stop::Again(Token::Pending(self), None)),
+            Ok(Driven::Parked(wait)) => Err(Stop::Again(Token::Pending(self), Some(wait))),
+            Err(error) => Err(self.failed(call, error)),
+        }
+    }
+
+    #[cold]
+    fn failed(&self, call: &Call<'_>, error: error::Error) -> Stop {
+        let error = error.during(call.name(), self.work.label());
+        Stop::from(error).reported(|| self.work.report())
+    }
+}
+
+/// Whether a connect may look before its first wait: in a loop the others are to have their turn.
+pub fn is_eager(place: Place) -> bool {
+    place == Place::Here
+}
