@@ -79,13 +79,16 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     let kinds = host.kinds;
     reply::register_last(lua)?;
     sink::register_sink(lua)?;
-    let (waiting, tickets) = waiting::register_tables(lua)?;
+    let (waiting_table, tickets) = waiting::register_tables(lua)?;
     let native = Native { lua, run: run_function(lua)?, host: Kind::new(lua)?.create(lua, host)? };
 
     let table = native.table(&event_loop::OPERATIONS, false)?;
     table.raw_set("version", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")))?;
     table.raw_set("null", json::null())?;
-    table.raw_set("waiting", waiting)?;
+    let (register_wait, is_in_wait) = waiting::functions(lua)?;
+    table.raw_set("register_wait", register_wait)?;
+    table.raw_set("is_in_wait", is_in_wait)?;
+    table.raw_set("waiting", waiting_table)?;
     table.raw_set("tickets", tickets)?;
     table.raw_set("descriptors", net::io::poller::DESCRIPTORS)?;
     #[cfg(not(any(feature = "lua51", feature = "luajit")))]

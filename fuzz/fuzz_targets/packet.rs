@@ -102,7 +102,7 @@ enum Outcome {
 }
 
 struct Run<'a> {
-    stream: Stream,
+    conn: Stream,
     limits: Limits,
     stream: &'a [u8],
     fails: bool,
@@ -135,7 +135,7 @@ impl<'a> Run<'a> {
             fd: FD.with(|fd| fd.try_clone().expect("a descriptor")),
         };
         Self {
-            stream: Stream::new(Box::new(transport), limits),
+            conn: Stream::new(Box::new(transport), limits),
             limits,
             stream,
             fails,
@@ -186,13 +186,13 @@ impl<'a> Run<'a> {
     /// What can be read without waiting is what has come and is neither consumed nor to be skipped.
     fn check(&mut self) {
         for _ in 0..2 {
-            let read = self.stream.traffic().read as usize;
-            let pending = self.stream.pending();
+            let read = self.conn.traffic().read as usize;
+            let pending = self.conn.pending();
             assert!(read <= self.stream.len());
             assert_eq!(pending, read.saturating_sub(self.at));
-            let is_readable = self.stream.is_readable();
-            let pending = self.stream.pending();
-            let has_ended = self.stream.traffic().read as usize == self.stream.len();
+            let is_readable = self.conn.is_readable();
+            let pending = self.conn.pending();
+            let has_ended = self.conn.traffic().read as usize == self.stream.len();
             assert!(if is_readable { pending > 0 || has_ended } else { pending == 0 });
         }
     }
@@ -205,10 +205,10 @@ impl<'a> Run<'a> {
     fn read(&mut self, request: Request<'_>, patience: usize) {
         let mut left = patience;
         let outcome = loop {
-            match self.stream.step_find(request) {
+            match self.conn.step_find(request) {
                 Ok(Step::Done(Some(item))) => {
                     // Found again if it is not consumed.
-                    let again = self.stream.step_find(request);
+                    let again = self.conn.step_find(request);
                     assert!(matches!(again, Ok(Step::Done(Some(again))) if again == item));
                     break Outcome::Item(item);
                 }
@@ -237,19 +237,19 @@ impl<'a> Run<'a> {
             _ => assert_eq!(outcome, self.expected(request), "{request:?} at {}", self.at),
         }
         if let Outcome::Item(item) = outcome {
-            assert_eq!(self.stream.text(&item), &self.rest()[item.text.clone()]);
+            assert_eq!(self.conn.text(&item), &self.rest()[item.text.clone()]);
             let size = match request {
                 Request::Line { max: 16 } => self.lines(&item, 16),
                 _ => item.size,
             };
-            self.stream.consume(size);
+            self.conn.consume(size);
             self.at += size;
         }
     }
 
     /// The size of the line that was found, and the whole ones behind it.
     fn lines(&self, first: &Item, most: usize) -> usize {
-        let lines = self.stream.lines(first, most);
+        let lines = self.conn.lines(first, most);
         let (line, others) = lines.split_at(first.size);
         assert_eq!(lines, &self.rest()[..lines.len()]);
         assert!(others.is_empty() || others.ends_with(b"\n") && lines.len() <= most);
@@ -319,17 +319,17 @@ impl<'a> Run<'a> {
 
     fn skip(&mut self, patience: usize) {
         // One that was begun goes on as long as some of it has not come.
-        let begun = self.skipping.filter(|_| self.at > self.stream.traffic().read as usize);
+        let begun = self.skipping.filter(|_| self.at > self.conn.traffic().read as usize);
         let last = self.skipping.take();
         let mut left = patience;
         let outcome = loop {
-            match self.stream.step_skip_packet() {
+            match self.conn.step_skip_packet() {
                 Ok(Step::Wait(_)) if left > 0 => left -= 1,
                 outcome => break outcome,
             }
         };
-        let read = self.stream.traffic().read as usize;
-        let pending = self.stream.pending();
+        let read = self.conn.traffic().read as usize;
+        let pending = self.conn.pending();
         let next = length(self.rest(), self.limits.endian);
         match outcome {
             Ok(Step::Done(Some(length))) if begun.is_some() => {
@@ -362,7 +362,7 @@ impl<'a> Run<'a> {
         let size = usize::from(read >> 3) * 13;
         let body: Vec<u8> = (0..size).map(|index| (index * 7) as u8).collect();
         let max = self.limits.max_packet;
-        let packed = self.stream.queue_packet(|out| {
+        let packed = self.conn.queue_packet(|out| {
             out.extend_from_slice(&body);
             if read & 8 == 0 { Ok(()) } else { Err(Error::new(Code::Json, "no form")) }
         });
@@ -375,7 +375,7 @@ impl<'a> Run<'a> {
             });
             self.queued.extend_from_slice(&body);
         }
-        self.stream.queue_bytes(&[b"a", b"", &body]).expect("room");
+        self.conn.queue_bytes(&[b"a", b"", &body]).expect("room");
         self.queued.push(b'a');
         self.queued.extend_from_slice(&body);
         self.flush(patience);
@@ -383,7 +383,7 @@ impl<'a> Run<'a> {
 
     fn flush(&mut self, patience: usize) {
         let mut left = patience;
-        while let Step::Wait(_) = self.stream.step_flush().expect("nothing fails") {
+        while let Step::Wait(_) = self.conn.step_flush().expect("nothing fails") {
             if left == 0 {
                 assert_eq!(patience, 0, "a write that is never done");
                 return;

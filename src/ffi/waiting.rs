@@ -1,6 +1,6 @@
 //! Who waits in an event loop: tables of coroutines, which the shim keeps. Here is only looked. Uses `ffi`.
 
-use mlua::{Lua, Table};
+use mlua::{Function, Lua, Table};
 use net::io::poller::descriptor;
 
 use super::*;
@@ -37,7 +37,64 @@ pub unsafe fn is_waiting(state: *mut lua_State, claim: Claim) -> bool {
         raw_get_index(state, -1, if is_first { fd as Index } else { claim as Index });
         let other = lua_tothread(state, -1);
         lua_pop(state, 4);
-        !other.is_null() && other != state && !is_dead(other)
+        let is_there = !other.is_null() && other != state && !is_dead(other);
+        is_there && (!cfg!(feature = "lua51") || has_wait(state, other))
+    }
+}
+
+/// The registry's key for the shim's function that waits.
+static WAIT: u8 = 0;
+
+/// `native.register_wait(wait)` and `native.is_in_wait(coroutine)`: the C functions.
+pub fn functions(lua: &Lua) -> mlua::Result<(Function, Function)> {
+    // SAFETY: nothing is captured.
+    unsafe {
+        let register = lua.exec_raw((), |state| lua_pushcclosure(state, register_wait, 0))?;
+        Ok((register, lua.exec_raw((), |state| lua_pushcclosure(state, is_in_wait, 0))?))
+    }
+}
+
+unsafe extern "C-unwind" fn register_wait(state: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls this; nothing is owned.
+    unsafe {
+        lua_settop(state, 1);
+        register(state, &WAIT);
+    }
+    0
+}
+
+unsafe extern "C-unwind" fn is_in_wait(state: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls this; nothing is owned.
+    unsafe {
+        lua_settop(state, 1);
+        let thread = lua_tothread(state, 1);
+        lua_pushboolean(state, has_wait(state, thread).into());
+    }
+    1
+}
+
+/// Whether the shim's function that waits is among the last calls of another coroutine. Only Lua 5.1 leaves that in
+/// doubt: a coroutine that cannot yield there raises, and the shim does not hear of it.
+unsafe fn has_wait(state: *mut lua_State, thread: *mut lua_State) -> bool {
+    const CALLS: c_int = 32;
+    // SAFETY: the caller's; the thread is alive on the stack or in a table of the registry.
+    unsafe {
+        if thread.is_null() || thread == state || lua_checkstack(thread, 1) == 0 {
+            return false;
+        }
+        push_registered(state, &WAIT);
+        let wait = lua_topointer(state, -1);
+        lua_pop(state, 1);
+        let mut call = std::mem::zeroed();
+        (0..CALLS).any(|level| {
+            if ffi::lua_getstack(thread, level, &mut call) == 0 {
+                return false;
+            }
+            ffi::lua_getinfo(thread, c"f".as_ptr(), &mut call);
+            let is_wait = lua_topointer(thread, -1) == wait;
+            lua_pop(thread, 1);
+            is_wait
+        })
     }
 }
 

@@ -1,8 +1,11 @@
 -- The event loops that `tcp.use` knows: for each a function that gives
---   inside()                  the coroutine that runs, if it may yield to the loop
---   wait(fd, mode, seconds)   yields until the descriptor is ready ("r" or "w") or the time is up
---   close(fd)                 has the loop forget a descriptor; who waits for it goes on
---   is_polled                 where `wait` takes a ticket of the poller's, seconds and the coroutine instead
+--   inside()                         the coroutine that runs, if it may yield to the loop; else nil, and why it
+--                                    must not wait at all, if it must not
+--   wait(claim, seconds, coroutine)  yields until the poller ends the wait with this ticket; `seconds`: when a turn of
+--                                    the poller is due, if that is sooner than the loop knows
+--   close(fd)                        has the loop forget a descriptor; who waits for it goes on
+--   is_polled                        false where `wait` takes a descriptor and "r" or "w" besides, and yields until
+--                                    that is ready or so many seconds are over
 -- or nil and why there is none. Who waits asks again and again: a wait may end early.
 
 local native = ...
@@ -16,9 +19,46 @@ local waiting, tickets, descriptors = native.waiting, native.tickets, native.des
 
 local loops = {}
 
+-- PUC Lua 5.1 cannot yield across pcall.
+local has_yielding_pcall = coroutine.wrap(function()
+  return pcall(yield, true)
+end)() == true
+
+-- Lua 5.1 and 5.2 cannot tell whether a coroutine may yield where it is.
+local isyieldable = coroutine.isyieldable
+
+-- The coroutine that runs, if it may yield. In the comparator of a sort it may not, for example.
 local function in_coroutine()
   local coroutine, is_main = running()
-  return not is_main and coroutine
+  if is_main or isyieldable and not isyieldable() then
+    return nil
+  end
+  return coroutine
+end
+
+-- Calls what yields, and may raise: Lua 5.2 finds out there that it cannot yield, and a script's own wait may raise
+-- anything. What has begun must be ended all the same. On Lua 5.1 it cannot be.
+local function try(act, ...)
+  if has_yielding_pcall then
+    return pcall(act, ...)
+  end
+  return true, act(...)
+end
+
+-- The same, where all that can be raised is that it cannot yield.
+local function try_yield(pause, ...)
+  if isyieldable then
+    return true, pause(...)
+  end
+  return try(pause, ...)
+end
+
+-- Whether a coroutine waits in `loop.wait`. Where a wait could not yield, and nobody was told, it does not.
+local function still_waits(this)
+  if isyieldable or has_yielding_pcall then
+    return status(this) == "suspended"
+  end
+  return status(this) == "suspended" and native.is_in_wait(this)
 end
 
 -- In which loop a coroutine waits by way of the poller, until a turn ends its wait, which may be another's:
@@ -31,7 +71,7 @@ local kept, owned = {}, setmetatable({}, { __mode = "k" })
 -- `is_owner` says that the loop itself keeps its coroutines, or has dropped them; `is_turning`, that `turn` is
 -- being called, which arms the loop at its end.
 local function polled(loop)
-  local _, fd = native.poller()
+  local _, poller = native.poller()
   local home = loop.is_owner and owned or kept
   loop.home = home
 
@@ -67,7 +107,7 @@ local function polled(loop)
     end
     for i = 1, #all do
       local its = kept[all[i]] or owned[all[i]]
-      if its and status(all[i]) == "suspended" then
+      if its and still_waits(all[i]) then
         its.go_on(all[i])
       end
     end
@@ -83,7 +123,7 @@ local function polled(loop)
       local name = name_of(over[i])
       local this = waiting[name]
       local its = this and (kept[this] or owned[this])
-      if its and status(this) == "suspended" then
+      if its and still_waits(this) then
         its.home[this] = nil
         its.go_on(this)
       else
@@ -102,7 +142,7 @@ local function polled(loop)
     if seconds or not loop.is_turning then
       loop.arm(seconds)
     end
-    loop.pause()
+    local ok, message = try_yield(loop.pause)
     -- What woke this may have been an earlier wait of its own, which could not yield: then a turn has cleared the
     -- name already, and another may have it.
     if waiting[name] == this then
@@ -114,6 +154,9 @@ local function polled(loop)
       native.unwatch(nil, ticket)
       settle()
     end
+    if not ok then
+      error(message, 0)
+    end
   end
 
   function loop.close(fd)
@@ -122,7 +165,7 @@ local function polled(loop)
   end
 
   loop.is_polled = true
-  return fd
+  return poller
 end
 
 -- Of cqueues, each controller has a coroutine that watches the poller as long as any other of its waits there.
@@ -137,14 +180,30 @@ function loops.cqueues()
   -- When a turn is due; and what tells those who watch that this, or their end, has come nearer.
   local due, news = nil, condition.new()
 
+  -- A generator within one of cqueues' coroutines would yield to whoever resumed it.
   function loop.inside()
-    local _, is_its_own = cqueues.running()
-    return is_its_own and running()
+    local controller, is_its_own = cqueues.running()
+    if is_its_own then
+      return in_coroutine()
+    elseif controller and in_coroutine() then
+      return nil, "cannot wait in a coroutine inside a task"
+    end
+  end
+
+  -- Who could not yield on Lua 5.1 is counted for ever; but where nobody waits, nobody needs a watcher.
+  local function is_needed(controller)
+    if controller.count == 0 then
+      return false
+    elseif isyieldable or has_yielding_pcall then
+      return true
+    end
+    local _, count = native.due(nil)
+    return count > 0
   end
 
   local function watcher(controller)
     return function()
-      while controller.count > 0 do
+      while is_needed(controller) do
         local left = due and due - monotime()
         if not left then
           poll(readable, news)
@@ -176,10 +235,13 @@ function loops.cqueues()
       mine = condition.new()
       conditions[this] = mine
     end
-    mine:wait()
+    local ok, message = try_yield(mine.wait, mine)
     controller.count = controller.count - 1
     if controller.count == 0 then
       news:signal()
+    end
+    if not ok then
+      error(message, 0)
     end
   end
 
@@ -353,24 +415,12 @@ function loops.copas()
   return loop
 end
 
--- PUC Lua 5.1 cannot yield across pcall.
-local has_yielding_pcall = coroutine.wrap(function()
-  return pcall(yield, true)
-end)() == true
-
--- A loop of the script's own: its `wait`, and `close` where it has one. Where `wait` raises, the coroutine no longer
--- owns what it has waited for.
+-- A loop of the script's own: its `wait`, and `close` where it has one.
 local function own(wait, close)
-  local function try(fd, mode, seconds)
-    if has_yielding_pcall then
-      return pcall(wait, fd, mode, seconds)
-    end
-    return true, wait(fd, mode, seconds)
-  end
   local loop = { inside = in_coroutine, close = close }
   function loop.wait(claim, seconds, this, fd, mode)
     waiting[claim] = this
-    local ok, message = try(fd, mode, seconds)
+    local ok, message = try(wait, fd, mode, seconds)
     waiting[claim] = nil
     if not ok then
       error(message, 0)
@@ -379,7 +429,8 @@ local function own(wait, close)
   return loop
 end
 
--- Coroutines may still wait in one that was in use before.
+-- By the library itself: one that is loaded anew in this state is another loop. Coroutines may still wait in one
+-- that was in use before.
 local made = {}
 
 -- The loop that `tcp.use` names; nil and why not.
@@ -399,14 +450,16 @@ return function(which)
   elseif not loops[which] then
     return nil, ("no loop named '%s': \"cqueues\", \"copas\" or \"luv\" expected"):format(which)
   end
-  if made[which] then
-    return made[which]
+  local found, library = pcall(require, which)
+  if not found then
+    return nil, tostring(library)
+  elseif made[library] then
+    return made[library]
   end
   local ok, loop, why = pcall(loops[which])
-  made[which] = ok and loop or nil
   if not ok then
-    -- Why `require` failed.
     return nil, tostring(loop)
   end
+  made[library] = loop
   return loop, why
 end

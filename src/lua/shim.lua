@@ -17,10 +17,17 @@ local error, next, pairs, type = error, next, pairs, type
 -- in use: by name, the script's own as "own"; none before the first.
 local loop, choose, loops
 
--- Waits as an operation asked for: in a coroutine of the loop by yielding to it, else here.
+-- Waits as an operation asked for: in a coroutine of the loop by yielding to it, else here. Gives why it must not
+-- wait, if it must not.
 local function wait(token, claim, seconds, fd, writes)
-  local this = loop and loop.inside()
-  if not this then
+  local this, why
+  if loop then
+    this, why = loop.inside()
+  end
+  if why then
+    native.unwatch(nil, claim)
+    return why
+  elseif not this then
     native.wait(nil, claim, seconds, fd, writes)
     return
   end
@@ -40,13 +47,15 @@ end
 local function resume(operation, token, claim, seconds, fd, writes, ...)
   local ok
   repeat
-    if claim then
-      wait(token, claim, seconds, fd, writes)
+    local why = claim and wait(token, claim, seconds, fd, writes)
+    if why then
+      return false, "throw", why
     end
     ok, token, claim, seconds, fd, writes = operation(token, ...)
   until ok ~= nil
   return ok, token, claim, seconds, fd
 end
+native.register_wait(wait)
 -- A compiled loop would not look whether a signal came.
 if type(jit) == "table" then
   jit.off(resume)
