@@ -341,6 +341,15 @@ function helper.run(code, before)
   return said, tonumber(status)
 end
 
+-- Lua source that gives a process `fork` and `wait` (see fork.c).
+function helper.forking()
+  local library = ".build/spec/fork.so"
+  output(("mkdir -p .build/spec; test %s -nt spec/support/fork.c || { cc -shared -fPIC -o %s.$PPID spec/support/fork.c && mv %s.$PPID %s; }")
+    :format(library, library, library, library))
+  return ("local fork, wait = assert(package.loadlib(%q, 'spec_fork')), package.loadlib(%q, 'spec_wait')\n")
+    :format(library, library)
+end
+
 -- Whether this machine lets us have a network namespace of our own.
 function helper.has_namespaces()
   local possible = output "unshare -rnm true 2>&1 && echo yes" == "yes\n"

@@ -23,6 +23,7 @@ use openssl::x509::verify::X509CheckFlags;
 use super::Transport;
 use super::tcp::Tcp;
 use crate::error::{Code, Error, Pending, Result};
+use crate::io::fork;
 use crate::io::step::{Step, Wait, Want, ready};
 use crate::trace::{Phase, Trace};
 
@@ -192,6 +193,8 @@ pub struct Tls {
     /// How the handshake ended; none before.
     outcome: Option<Result<()>>,
     tracing: Tracing,
+    /// The count of forks when this process last shook hands, read or wrote.
+    forks: u64,
 }
 
 /// What is traced of a handshake.
@@ -204,11 +207,12 @@ enum Tracing {
 impl Tls {
     fn new(stream: SslStream<Tcp>, end: End, trace: Option<&Trace>) -> Self {
         let tracing = trace.map_or(Tracing::Off, |trace| Tracing::NotBegun(trace.clone()));
-        Self { stream, end, outcome: None, tracing }
+        Self { stream, end, outcome: None, tracing, forks: fork::forks() }
     }
 
     /// Finishes a handshake that is pending. Nothing is read or written before it has ended well.
     pub fn step_handshake(&mut self) -> Result<Step<()>> {
+        self.forks = fork::forks();
         if let Some(outcome) = &self.outcome {
             return outcome.clone().map(Step::Done);
         }
@@ -334,6 +338,16 @@ impl Tls {
         Err(Error::new(Code::Certificate, detail))
     }
 
+    /// Says close_notify, as far as that goes without waiting. After a fork another process may go on
+    /// with this connection, unless it was used here since.
+    fn send_close_notify(&mut self) {
+        if matches!(self.outcome, Some(Ok(()))) && self.forks == fork::forks() {
+            clear_errors();
+            let _ = self.stream.shutdown();
+            clear_errors();
+        }
+    }
+
     /// What an outcome of OpenSSL means: done, a wait in the direction that it asks for (which need
     /// not be the operation's own), or an error.
     fn step<T>(&mut self, result: std::result::Result<T, ssl::Error>) -> Result<Step<T>> {
@@ -398,6 +412,12 @@ impl Tls {
     }
 }
 
+impl Drop for Tls {
+    fn drop(&mut self) {
+        self.send_close_notify();
+    }
+}
+
 impl Transport for Tls {
     #[allow(unsafe_code)]
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
@@ -429,13 +449,6 @@ impl Transport for Tls {
         clear_errors();
         let result = self.stream.shutdown();
         Ok(self.step(result)?.map(drop))
-    }
-
-    fn part(&mut self) {
-        clear_errors();
-        // Best effort, as the contract has it: nobody waits for the peer's answer.
-        let _ = self.stream.shutdown();
-        clear_errors();
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
