@@ -270,7 +270,7 @@ function Connection:timeout() end
 ---@field info fun(self: tcp.TlsConnection): tcp.TlsConnectionInfo
 local TlsConnection = {}
 
----What resumes this session later, an opaque secret; nil until the server has sent it.
+---What resumes this session later, an opaque secret, to be kept as a private key is; nil until the server has sent it.
 ---@return string?
 function TlsConnection:session() end
 

@@ -343,9 +343,9 @@ end
 
 -- Lua source that gives a process `fork` and `wait` (see fork.c).
 function helper.forking()
-  local library = ".build/spec/fork.so"
-  output(("mkdir -p .build/spec; test %s -nt spec/support/fork.c || { cc -shared -fPIC -o %s.$PPID spec/support/fork.c && mv %s.$PPID %s; }")
-    :format(library, library, library, library))
+  local library, source = ".build/spec/fork.so", "spec/support/fork.c"
+  output(("mkdir -p .build/spec; test %s -nt %s || { cc -shared -fPIC -o %s.$PPID %s && mv %s.$PPID %s; }")
+    :format(library, source, library, source, library, library))
   return ("local fork, wait = assert(package.loadlib(%q, 'spec_fork')), package.loadlib(%q, 'spec_wait')\n")
     :format(library, library)
 end

@@ -89,9 +89,12 @@ pub fn server(settings: &Settings) -> Result<SslContext> {
             false => SslVerifyMode::empty(),
         };
         builder.set_verify(SslVerifyMode::PEER | must);
-        // Without one, OpenSSL refuses to resume a session that has a client certificate.
-        builder.set_session_id_context(b"tcp").map_err(failed)?;
+        // A ticket keeps the client's leaf alone, not what it takes to verify it again.
+        builder.set_options(SslOptions::NO_TICKET);
+        builder.set_num_tickets(0).map_err(failed)?;
     }
+    // What resumes is the client's to keep: a cache would hold its certificates for hours.
+    builder.set_session_cache_mode(SslSessionCacheMode::OFF);
     let ours = profile.alpn.clone();
     if !ours.is_empty() {
         builder.set_alpn_select_callback(move |_, theirs| {
