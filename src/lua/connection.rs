@@ -14,7 +14,7 @@ use net::io::step::Wait;
 use net::io::wait::Place;
 use net::stream::Stream;
 use net::transport::tcp::Tcp;
-use net::transport::tls::Report;
+use net::transport::tls::{Report, Side};
 
 use super::call::{Call, Failure, Object, Outcome, Result, method};
 use super::lent::Lent;
@@ -27,6 +27,8 @@ pub struct Connection {
     open: Option<Box<Stream>>,
     pub addresses: Addresses,
     pub timings: Timings,
+    /// The part that `start_tls` takes unless it is told otherwise.
+    pub side: Side,
     pub manner: Manner,
     pub is_tls: bool,
     /// What the iterator of `lines` has, and how many bytes of it it has handed out: the buffer
@@ -42,11 +44,12 @@ pub struct Connection {
 
 impl Connection {
     pub fn new(connected: Established, manner: Manner, is_tls: bool, parking: &Parking) -> Self {
-        let Established { stream, addresses, timings } = connected;
+        let Established { stream, addresses, timings, side } = connected;
         Self {
             open: Some(stream),
             addresses,
             timings,
+            side,
             manner,
             is_tls,
             lent: None,

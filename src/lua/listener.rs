@@ -9,7 +9,7 @@ use net::error::{self, Error};
 use net::io::deadline::Deadline;
 use net::io::step::Step;
 use net::listen::{self, Bind};
-use net::transport::tls::Server;
+use net::transport::tls::{Setup, Side};
 
 use super::call::{Call, Object, Outcome, Result, method};
 use super::connection::{Connection, Manner};
@@ -88,7 +88,7 @@ fn begin(call: &Call<'_>) -> Result<Underway<(Bind, Manner)>> {
             nodelay: target.nodelay,
             keepalive: target.keepalive,
             limits: accepted.limits,
-            tls: tls.map(Server::new).transpose()?,
+            tls: tls.map(|settings| Setup::new(Side::Server, settings)).transpose()?,
             tracer: call.parking.tracer().clone(),
         })
     };

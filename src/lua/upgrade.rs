@@ -7,7 +7,7 @@ use net::io::deadline::now;
 use net::io::step::{Step, ready};
 use net::stream::{Limits, Stream};
 use net::trace::Trace;
-use net::transport::tls::{Client, Handshake, Report};
+use net::transport::tls::{Handshake, Report, Setup};
 use net::transport::tracing::traced;
 
 use super::call::{Call, Outcome, Result};
@@ -43,22 +43,24 @@ impl Work for Upgrade {
 
 pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let deadline = call.deadline(this.manner.timeout);
-    let mut client = None;
+    let mut tls = None;
     // What is queued goes out as it was written. Once the work has begun, this handle is closed.
     if call.token.as_userdata().is_none() {
-        let settings = options::tls(call.argument(1), &this.manner.endpoint.host)?;
+        let host = &this.manner.endpoint.host;
+        tls = Some(options::start_tls(call.argument(1), this.side, host)?);
         this.stream()?;
-        client = Some(Client::new(settings)?);
         if let Err(again) = call.drive(deadline, || this.stream()?.step_flush())? {
             return Ok(again);
         }
     }
     let begin = |call: &Call<'_>| {
-        let client = client.expect("made where the work is not begun");
+        let (side, settings) = tls.expect("made where the work is not begun");
+        // Once: what a pipe had would be gone the second time.
+        let setup = Setup::new(side, settings)?;
         let stream = this.stream()?;
         let (limits, trace) = (stream.limits(), stream.trace().cloned());
         let trace = trace.or_else(|| call.parking.tracer().of(&this.manner.endpoint));
-        let handshake = client.handshake(this.take_tcp()?, trace.as_ref())?;
+        let handshake = Handshake::new(setup, this.take_tcp()?, trace.as_ref());
         let endpoint = this.manner.endpoint.clone();
         let work = Upgrade { handshake, limits, begun: now(), trace, endpoint };
         Ok(Underway::new(work, deadline))
@@ -69,6 +71,6 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> 
     };
     let mut timings = this.timings;
     timings.tls = Some(now() - work.begun);
-    let connected = Established { stream, addresses: this.addresses, timings };
+    let connected = Established { stream, addresses: this.addresses, timings, side: this.side };
     call.object(Connection::new(connected, this.manner.clone(), true, call.parking))
 }
