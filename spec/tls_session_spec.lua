@@ -475,6 +475,7 @@ describe("what is dear is kept:", function()
       return tonumber(helper.contents("/proc/self/io"):match "rchar: (%d+)")
     end
     put(path, "root")
+    os.execute "sleep 0.05" -- Right behind a change, another one could not be told.
     assert.is_true(trusts(peer, { ca_file = path }))
     local before = read()
     for _ = 1, 20 do assert.is_true(trusts(peer, { ca_file = path })) end
