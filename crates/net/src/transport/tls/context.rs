@@ -29,7 +29,7 @@ use crate::trace;
 const KEPT: usize = 16;
 
 /// All that a context depends on: the settings, and the state of each file and folder.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Key {
     profile: Profile,
     files: Vec<Option<Stamp>>,
@@ -66,7 +66,7 @@ pub fn kept(key: &Key) -> Option<SslContext> {
 
 /// A new client's context, of a profile whose files are read. It is kept, unless something that it
 /// trusts could not be read.
-pub fn client(profile: &Profile, key: Key) -> Result<SslContext> {
+pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
     let is_whole = !profile.trust.is_system() || ca_store::is_readable()?;
     let mut builder = build(profile, SslMethod::tls_client())?;
     if !profile.alpn.is_empty() {
@@ -80,7 +80,7 @@ pub fn client(profile: &Profile, key: Key) -> Result<SslContext> {
         if clients.len() == KEPT {
             clients.remove(0);
         }
-        clients.push((key, context.clone()));
+        clients.push((key.clone(), context.clone()));
     }
     Ok(context)
 }

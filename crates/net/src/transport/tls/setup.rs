@@ -33,7 +33,8 @@ pub struct Setup {
     settings: Arc<Settings>,
     /// What a client's context depends on, as it was before its files were read.
     key: Option<Key>,
-    loader: Loader,
+    /// None where no file has had to be read.
+    loader: Option<Loader>,
     config: Option<Config>,
 }
 
@@ -41,8 +42,8 @@ impl Setup {
     /// Wrong settings are an error at once. What is a pipe is waited for with [`Setup::step`].
     pub fn new(side: Side, settings: Settings) -> Result<Self> {
         let key = (side == Side::Client).then(|| Key::of(&settings.profile));
-        let loader = Loader::new(settings.profile.clone());
-        let mut setup = Self { side, settings: Arc::new(settings), key, loader, config: None };
+        let settings = Arc::new(settings);
+        let mut setup = Self { side, settings, key, loader: None, config: None };
         setup.step()?;
         Ok(setup)
     }
@@ -61,8 +62,10 @@ impl Setup {
         if let Some(context) = self.key.as_ref().and_then(context::kept) {
             return Ok(Step::Done(context));
         }
-        let profile = ready!(self.loader.step()?);
-        Ok(Step::Done(match self.key.take() {
+        let profile = &self.settings.profile;
+        let loader = self.loader.get_or_insert_with(|| Loader::new(profile.clone()));
+        let profile = ready!(loader.step()?);
+        Ok(Step::Done(match &self.key {
             Some(key) => context::client(profile, key)?,
             None => context::server(profile, &self.settings)?,
         }))

@@ -18,7 +18,7 @@ const FRESH: f64 = 1.0;
 const TICK: Duration = Duration::from_millis(20);
 
 /// One state of one file. A date of modification can be set back, one of change cannot.
-#[derive(PartialEq, Hash)]
+#[derive(Clone, PartialEq, Hash)]
 pub struct Stamp {
     device: u64,
     inode: u64,
