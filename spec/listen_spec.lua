@@ -765,35 +765,92 @@ describe("TLS at the listening end", function()
   end)
 
   for _, version in ipairs { "1.2", "1.3" } do
-    it("lets clients resume a session, of TLS " .. version .. ", and of no other listener", function()
-      local options = serving("good", { ca_file = helper.pem "root" })
-      local listener, other = listen(options), listen(options)
-      local peer = helper.connect(([[
-        context = ssl.create_default_context(cafile=os.path.join(%q, "root.pem"))
-        context.load_cert_chain(os.path.join(%q, "client.pem"), os.path.join(%q, "client.key"))
-        context.minimum_version = context.maximum_version = getattr(ssl.TLSVersion, "TLSv1_%s")
+    -- Dials these ports one after the other with one session, in whose context `code` has a say; the peer
+    -- sends how it went each time.
+    local function resuming(ports, code)
+      return helper.connect(([[
+        context = ssl.create_default_context(cafile=os.path.join(CERTIFICATES, "root.pem"))
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_%s
+        %s
         session = None
-        for port in [%d, %d, %d]:
+        for port in [%s]:
           raw = socket.create_connection(("127.0.0.1", port), 5)
           s = context.wrap_socket(raw, server_hostname="localhost", session=session)
           s.recv(100)
           session = session or s.session
           c.send(b"resumed " if s.session_reused else b"full ")
           s.close()
-      ]]):format(helper.certificates, helper.certificates, helper.certificates, version:sub(-1),
-        listener:port(), listener:port(), other:port()))
+      ]]):format(version:sub(-1), code or "pass", table.concat(ports, ", ")))
+    end
+
+    it("lets clients resume a session, of TLS " .. version .. ", and of no other listener", function()
+      local options = serving "good"
+      local listener, other = listen(options), listen(options)
+      local peer = resuming { listener:port(), listener:port(), other:port() }
       for i, each in ipairs { listener, listener, other } do
         local conn = accept(each)
         conn:send "x"
         assert.equal(i == 2, conn:info().tls.resumed)
-        -- It is still known who that is.
-        assert.equal("client.example", conn:info().tls.certificate.subject.CN)
-        assert.is_true(conn:info().tls.verified)
         conn:close()
       end
       assert.equal("full resumed full ", peer:read_str())
     end)
+
+    for _, way in ipairs { { "a ticket", "pass" }, { "a session id", "context.options |= ssl.OP_NO_TICKET" } } do
+      it("verifies whole each time who shows a certificate, over TLS " .. version .. " with " .. way[1], function()
+        for _, case in ipairs {
+          { "client", { ca_file = helper.pem "root" }, true },
+          { "client_stranger", { ca_file = helper.pem "root", verify = false }, false, "unknown issuer" },
+          { "client_expired", { ca_dir = helper.certificates .. "/hashed", verify = false }, false, "expired" },
+        } do
+          local listener = listen(serving("good", case[2]))
+          local peer = resuming({ listener:port(), listener:port() },
+            ("context.load_cert_chain(%q, %q); %s"):format(helper.pem(case[1]), helper.pem(case[1], "key"), way[2]))
+          for _ = 1, 2 do
+            local conn = accept(listener)
+            conn:send "x"
+            local info = conn:info().tls
+            assert.is_false(info.resumed)
+            assert.equal("client.example", info.certificate.subject.CN)
+            assert.equal(case[3], info.verified)
+            if case[4] then assert.matches(case[4], info.verify_error) else assert.is_nil(info.verify_error) end
+            conn:close()
+          end
+          assert.equal("full full ", peer:read_str())
+        end
+      end)
+    end
   end
+
+  it("keeps nothing of connections that are closed", function()
+    -- Certificates that fill a hundred kilobytes of memory, of clients that ask for no ticket.
+    local chain = os.tmpname()
+    local file = assert(io.open(chain, "wb"))
+    file:write(helper.contents(helper.pem "client"), helper.contents(helper.pem "middle"):rep(100))
+    file:close()
+    for _, options in ipairs { {}, { ca_file = helper.pem "root", verify = false } } do
+      local listener = listen(serving("good", options))
+      helper.dial(listener:port(), ([[
+        context = ssl.create_default_context(cafile=os.path.join(CERTIFICATES, "root.pem"))
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_TICKET
+        context.load_cert_chain(%q, os.path.join(CERTIFICATES, "client.key"))
+        context.wrap_socket(c.sock, server_hostname="localhost").recv(1)
+      ]]):format(chain), { times = 60 })
+      local function serve(times)
+        for _ = 1, times do
+          local conn = accept(listener)
+          conn:handshake()
+          conn:close()
+        end
+        collectgarbage()
+        return helper.memory "VmRSS"
+      end
+      local before = serve(20)
+      assert.is_true(serve(40) - before < 2 * 2^20)
+    end
+    os.remove(chain)
+  end)
 
   it("reads certificates anew with each listen, and only then", function()
     local cert, key = os.tmpname(), os.tmpname()

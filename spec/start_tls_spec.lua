@@ -377,7 +377,91 @@ describe("start_tls", function()
     assert.is_true(conn:is_open())
   end)
 
-  it("works on a connection that was accepted, whose other end is then the server", function()
+  describe("on a connection that was accepted", function()
+    -- A listener without TLS, and its next client.
+    local function accepted(code, options, module)
+      local listener = helper.keep((module or tcp).listen("127.0.0.1", 0, { timeout = helper.timeout }))
+      local peer = helper.dial(listener:port(), code, options)
+      return helper.keep(listener:accept(helper.timeout)), peer
+    end
+
+    local own = { cert_file = helper.pem "good", key_file = helper.pem("good", "key") }
+
+    for _, version in ipairs { "1.2", "1.3" } do
+      it("takes the server's part, over TLS " .. version, function()
+        local conn, peer = accepted([[
+          c.send(b"STARTTLS\n")
+          c.recv_line()
+          c.handshake()
+          c.send(b"question")
+          return c.recv_all()
+        ]], { version = version })
+        assert.equal("STARTTLS", conn:read_line())
+        conn:send "go ahead\n"
+        local tls = helper.keep(conn:start_tls(own))
+        assert.is_false(conn:is_open())
+        assert.equal("question", tls:read(8))
+        local info = tls:info().tls
+        assert.equal("TLSv" .. version, info.version)
+        assert.equal("localhost", info.server_name)
+        tls:send "answer"
+        tls:shutdown()
+        assert.equal("answer", peer:result())
+      end)
+
+      it("asks for the client's certificate where it is told whom to trust, over TLS " .. version, function()
+        local options = { version = version, certificate = "client" }
+        local conn = accepted("c.handshake(); c.send(b'x'); c.recv_all()", options)
+        local tls = helper.keep(conn:start_tls { cert_file = own.cert_file, key_file = own.key_file, ca_file = root })
+        assert.equal("client.example", tls:info().tls.certificate.subject.CN)
+        assert.is_true(tls:info().tls.verified)
+        options.certificate = "client_stranger"
+        conn = accepted("c.handshake(); c.recv_all()", options, safe)
+        local _, details = helper.fails_safely("certificate", "^start_tls 127%.0%.0%.1:%d+: .*unknown issuer",
+          conn:start_tls { cert_file = own.cert_file, key_file = own.key_file, ca_file = root })
+        assert.equal("client.example", details.certificate.subject.CN)
+        assert.is_false(conn:is_open())
+      end)
+    end
+
+    it("wants a certificate of its own, and no name and session of a server", function()
+      local conn = accepted "c.hold()"
+      helper.fails("tls", "a server needs a certificate: cert_file or cert$", function() conn:start_tls() end)
+      for _, option in ipairs { "server_name", "session" } do
+        helper.misuse(("bad argument #1 to 'start_tls' (unknown option '%s')"):format(option), function()
+          conn:start_tls { cert_file = own.cert_file, key_file = own.key_file, [option] = "localhost" }
+        end)
+      end
+      assert.is_true(conn:is_open())
+    end)
+
+    it("refuses plaintext that came before the handshake", function()
+      local conn = accepted "c.send(b'STARTTLS\\nDATA\\n'); c.hold()"
+      assert.equal("STARTTLS", conn:read_line())
+      helper.fails("tls", "plaintext came before the handshake", function() conn:start_tls(own) end)
+    end)
+  end)
+
+  it("takes the other part where side says so", function()
+    local peer = helper.listen [[
+      context = ssl.create_default_context(cafile=os.path.join(CERTIFICATES, "root.pem"))
+      c.sock = context.wrap_socket(c.sock, server_hostname="localhost")
+      return c.recv_all()
+    ]]
+    local conn = helper.keep(tcp.connect("127.0.0.1", peer.port, helper.timeout))
+    local tls = helper.keep(conn:start_tls {
+      side = "server", cert_file = helper.pem "good", key_file = helper.pem("good", "key") })
+    tls:send "hello"
+    tls:shutdown()
+    assert.equal("hello", peer:result())
+
+    conn = helper.connect "c.hold()"
+    helper.misuse("bad argument #1 to 'start_tls' (option 'side': 'client' or 'server' expected, got 'peer')",
+      function() conn:start_tls { side = "peer" } end)
+    assert.is_true(conn:is_open())
+  end)
+
+  it("works on a connection that was accepted, whose other end is the server", function()
     local listener = helper.keep(tcp.listen("127.0.0.1", 0))
     helper.dial(listener:port(), [[
       context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -386,7 +470,7 @@ describe("start_tls", function()
       c.sock = context.wrap_socket(c.sock, server_side=True)
       c.send(b"hello")
     ]])
-    local tls = upgrade(helper.keep(listener:accept(helper.timeout)))
+    local tls = upgrade(helper.keep(listener:accept(helper.timeout)), { side = "client" })
     assert.equal("hello", tls:read_str())
   end)
 

@@ -2,6 +2,7 @@
 -- any byte goes out, PEM may be text or a file, and no message shows what is secret.
 
 local helper = require "spec.support.helper"
+local loops = require "spec.support.loops"
 local tcp = require "tcp"
 
 local root = helper.pem "root"
@@ -78,6 +79,7 @@ local calls = {
 
 local not_pem = file "This is not PEM.\n"
 local broken = file(helper.contents(client):gsub("\n%w%w%w%w", "\n!!!!", 1))
+local bundle = file(helper.contents(root) .. helper.contents(broken) .. helper.contents(root))
 local broken_key = file(helper.contents(client_key):gsub("\n%w%w%w%w%w%w%w%w", "\nAAAAAAAA", 1))
 
 -- {what, options, code, the words of the detail}
@@ -88,7 +90,17 @@ local wrong = {
   { "a ca_file without a certificate", { ca_file = not_pem }, "tls",
     "no PEM certificate in ca_file '" .. not_pem .. "'" },
   { "a ca_file that is empty", { ca_file = "/dev/null" }, "tls", "no PEM certificate in ca_file '/dev/null'" },
-  { "a ca_file that is broken", { ca_file = broken }, "tls", "no PEM certificate in ca_file '" .. broken .. "'" },
+  { "a ca_file that is broken", { ca_file = broken }, "tls",
+    "certificate 1 in ca_file '" .. broken .. "' cannot be read: bad base64 decode" },
+  { "a ca_file with a broken one among others", { ca_file = bundle }, "tls",
+    "certificate 2 in ca_file '" .. bundle .. "' cannot be read: bad base64 decode" },
+  { "a ca with one that is cut off", { ca = helper.contents(root) .. helper.contents(root):sub(1, 200) }, "tls",
+    "certificate 2 in ca cannot be read: " },
+  { "a ca with one that is no certificate inside",
+    { ca = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" .. helper.contents(root) }, "tls",
+    "certificate 1 in ca cannot be read: " },
+  { "a ca_file without end", { ca_file = "/dev/zero" }, "io",
+    "cannot read ca_file '/dev/zero': it is larger than 16777216 bytes" },
   { "a ca without a certificate", { ca = "not PEM" }, "tls", "no PEM certificate in ca" },
   { "a ca_file in DER", { ca_file = made("openssl x509 -in " .. root .. " -outform DER -out OUT") }, "tls",
     "no PEM certificate in ca_file '" },
@@ -102,7 +114,7 @@ local wrong = {
   { "a cert_file without a certificate", { cert_file = client_key, key_file = client_key }, "tls",
     "no PEM certificate in cert_file '" .. client_key .. "'" },
   { "a cert_file that is broken", { cert_file = broken, key_file = client_key }, "tls",
-    "no PEM certificate in cert_file '" .. broken .. "'" },
+    "certificate 1 in cert_file '" .. broken .. "' cannot be read: bad base64 decode" },
   { "a certificate with a key too short for anybody", { cert_file = helper.pem "weak",
     key_file = helper.pem("weak", "key") }, "tls", "cert: ee key too small" },
   { "a key_file that is not there", { cert_file = client, key_file = "/nonexistent/own.key" }, "io",
@@ -115,7 +127,7 @@ local wrong = {
   { "a key that is a path", { cert_file = client, key = client_key }, "tls", "no PEM private key in key" },
   { "a cert that is a path", { cert = client, key_file = client_key }, "tls", "no PEM certificate in cert" },
   { "a key_file that is broken", { cert_file = client, key_file = broken_key }, "tls",
-    "no PEM private key in key_file '" .. broken_key .. "'" },
+    "the private key in key_file '" .. broken_key .. "' cannot be read: " },
   { "a key_file with the public key", { cert_file = client,
     key_file = made("openssl pkey -in " .. client_key .. " -pubout -out OUT") }, "tls",
     "no PEM private key in key_file '" },
@@ -189,6 +201,14 @@ local misused = {
   { "session", { session = {} }, "option 'session': string expected, got table" },
   { "keylog", { keylog = "/tmp/keys" }, "option 'keylog': boolean expected, got string" },
   { "server_name", { server_name = "" }, "option 'server_name': a host name or an IP address expected" },
+  { "a server_name that is too long", { server_name = ("a."):rep(150) .. "test" },
+    "option 'server_name': a host name or an IP address expected" },
+  { "a server_name with too long a part", { server_name = ("a"):rep(64) .. ".test" },
+    "option 'server_name': a host name or an IP address expected" },
+  { "a server_name that is a wildcard", { server_name = "*.example.test" },
+    "option 'server_name': a host name or an IP address expected" },
+  { "a server_name with nothing between two dots", { server_name = "a..test" },
+    "option 'server_name': a host name or an IP address expected" },
   { "server_name with a zero byte", { server_name = "local\0host" },
     "option 'server_name': a host name or an IP address expected" },
 }
@@ -324,8 +344,149 @@ describe("PEM", function()
   end)
 end)
 
+-- A pipe with a name, and what writes into it.
+local function pipe(writer)
+  local path = os.tmpname()
+  os.remove(path)
+  assert.equal("", helper.output("mkfifo " .. path .. " 2>&1"))
+  files[#files + 1] = path
+  if writer then os.execute(("(%s) > %s &"):format(writer, path)) end
+  return path
+end
+
+describe("a file that is a pipe", function()
+  after_each(helper.finish)
+
+  it("is read as it comes", function()
+    for _, writer in ipairs {
+      "cat " .. root, "sleep 0.3; cat " .. root, ("head -c 100 %s; sleep 0.3; tail -c +101 %s"):format(root, root),
+    } do
+      helper.connect_tls([[ c.hold() ]], { ca_file = pipe(writer) })
+      local conn = helper.connect [[ c.handshake("good"); c.hold() ]]
+      helper.keep(conn:start_tls { ca_file = pipe(writer) })
+    end
+    local conn, peer = helper.connect_tls([[ return c.sock.getpeercert() and "known" ]],
+      { cert_file = pipe("sleep 0.1; cat " .. client), key_file = pipe("sleep 0.2; cat " .. client_key) },
+      { client_ca = "root" })
+    assert.equal("known", peer:result())
+    conn:close()
+    local listener = helper.keep(tcp.listen("127.0.0.1", 0, {
+      tls = { cert_file = pipe("sleep 0.1; cat " .. good), key_file = pipe("sleep 0.2; cat " .. good_key) },
+    }))
+    peer = helper.dial(listener:port(), [[ return c.recv_all() ]], { tls = true })
+    conn = helper.keep(listener:accept(helper.timeout))
+    conn:send "hello"
+    conn:shutdown()
+    assert.equal("hello", peer:result())
+  end)
+
+  it("is read once, also where start_tls has to send first", function()
+    local conn, peer = helper.connect([[
+      c.wait()
+      time.sleep(0.5)
+      c.recv_exactly(8 << 20)
+      c.handshake("good")
+      c.send(b"hello")
+    ]], 0.05)
+    helper.fails("timeout", "bytes sent", function() conn:send(("q"):rep(8 * 2^20)) end)
+    conn:set_timeout(helper.timeout)
+    local path = pipe("cat " .. root)
+    peer:go()
+    assert.equal("hello", helper.keep(conn:start_tls { ca_file = path }):read_str())
+  end)
+
+  it("may be what a shell gives for <(...)", function()
+    local peer = helper.listen([[ c.send(b"hello") ]], { tls = "good" })
+    local said, status = helper.run(([[
+      local conn = require("tcp").connect_tls("localhost", %d, { ca_file = os.getenv "FILE", timeout = 3 })
+      io.write(conn:read_str())
+    ]]):format(peer.port), ("exec 3< <(sleep 0.1; cat %s); FILE=/dev/fd/3"):format(root), "bash")
+    assert.equal("hello", said)
+    assert.equal(0, status)
+  end)
+
+  it("without a certificate is like any other", function()
+    local path = pipe "true"
+    helper.fails("tls", "no PEM certificate in ca_file", function()
+      tcp.connect_tls("127.0.0.1", helper.listen("", { tls = "good" }).port, { ca_file = path, timeout = 1 })
+    end)
+  end)
+
+  for _, case in ipairs {
+    { "that nobody writes to" }, { "that is not written to its end", "cat " .. root .. "; sleep 2" },
+  } do
+    it(case[1] .. " is waited for as long as the call may take", function()
+      helper.takes(0.2, function() return helper.listen("", { tls = "good" }), pipe(case[2]) end, function(peer, path)
+        helper.fails("io", "^connect_tls 127%.0%.0%.1:%d+: io: cannot read ca_file in time$", function()
+          tcp.connect_tls("127.0.0.1", peer.port, { ca_file = path, timeout = 0.2 })
+        end)
+      end)
+      helper.takes(0.2, function() return helper.connect("c.hold()", 0.2), pipe(case[2]) end, function(conn, path)
+        helper.fails("io", "^start_tls 127%.0%.0%.1:%d+: io: cannot read ca_file in time$", function()
+          conn:start_tls { ca_file = path }
+        end)
+      end)
+      helper.takes(0.2, function() return pipe(case[2]) end, function(path)
+        helper.fails("io", "^listen 127%.0%.0%.1:0: io: cannot read cert_file in time$", function()
+          tcp.listen("127.0.0.1", 0, { timeout = 0.2, tls = { cert_file = path, key_file = good_key } })
+        end)
+      end)
+    end)
+  end
+
+  for _, loop in ipairs(loops) do
+    it("does not hold up others in a loop: " .. loop.name, function()
+      if not loop.found then return pending(loop.name .. " is not there") end
+      local peer = helper.listen("c.hold()", { tls = "good" })
+      local plain = helper.listen "c.send(b'hello')"
+      local path, order = pipe("sleep 0.3; cat " .. root), {}
+      loop.within(function()
+        helper.keep(tcp.connect_tls("127.0.0.1", peer.port, { ca_file = path, timeout = helper.timeout }))
+        order[#order + 1] = "late"
+      end, function()
+        local conn = tcp.connect("127.0.0.1", plain.port, helper.timeout)
+        order[#order + 1] = conn:read_str()
+        conn:close()
+      end)
+      assert.same({ "hello", "late" }, order)
+    end)
+  end
+end)
+
 describe("keylog", function()
   after_each(helper.finish)
+
+  local client_code = [[
+    local conn = require("tcp").connect_tls("localhost", %d, { ca_file = %q, keylog = true, timeout = 3 })
+    io.write(conn:read_str())
+  ]]
+
+  it("to a pipe is refused, whether somebody reads it or not", function()
+    local peer = helper.listen("c.send(b'hello')", { tls = "good" })
+    for reader, why in pairs { ["true"] = "no such device or address", ["sleep 3 < PATH &"] = "it is a pipe" } do
+      local path = pipe()
+      local said = helper.run(client_code:format(peer.port, root),
+        ("%s sleep 0.1; SSLKEYLOGFILE=%s"):format(reader:gsub("PATH", path):gsub("true", "true;"), path))
+      assert(said:find(("io: cannot write SSLKEYLOGFILE '%s': %s"):format(path, why), 1, true), said)
+    end
+    assert.equal(0, peer:count())
+  end)
+
+  it("to stderr works, whatever stderr is", function()
+    local peer = helper.listen("c.send(b'hello')", { tls = "good" })
+    local said = helper.run(client_code:format(peer.port, root), "SSLKEYLOGFILE=/dev/stderr")
+    assert.matches("SERVER_HANDSHAKE_TRAFFIC_SECRET %x+ %x+", said)
+    assert.matches("hello", said)
+  end)
+
+  it("to a stderr that nobody reads any more harms nobody", function()
+    local peer = helper.listen("c.send(b'hello')", { tls = "good" })
+    local out = file ""
+    local path = file(("package.cpath = %q "):format(package.cpath) .. client_code:format(peer.port, root))
+    helper.output(("{ sleep 0.2; env --default-signal=PIPE SSLKEYLOGFILE=/dev/stderr %s %s 2>&3 >%s; echo $? >>%s; } "
+      .. "3>&1 | true; sleep 0.5"):format(helper.interpreter(), path, out, out))
+    assert.equal("hello0\n", helper.contents(out))
+  end)
 
   it("to a file that cannot be written is an error before any byte goes out", function()
     local peer = helper.listen("", { tls = "good" })

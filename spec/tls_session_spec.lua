@@ -450,33 +450,166 @@ describe("what is dear is kept:", function()
   local function put(path, name)
     local text = helper.contents(helper.pem(name))
     local file = assert(io.open(path, "wb"))
-    file:write(text, ("\n"):rep(5000 - #text))
+    file:write(text, ("\n"):rep(100000 - #text))
     file:close()
     assert(os.execute("touch -d '2020-01-01 00:00:00' " .. path))
   end
 
+  local function trusts(peer, options)
+    options.timeout = helper.timeout
+    local conn, message, code = safe.connect_tls("localhost", peer.port, options)
+    if not conn then
+      assert.equal("certificate", code, message)
+      return false
+    end
+    conn:close()
+    return true
+  end
+
+  local greeting = "c.send(b'hello'); c.recv()"
+
   it("the CA file is read once, until it changes", function()
     local path = os.tmpname()
-    local peer = helper.listen("c.send(b'hello'); c.recv()", { tls = "good" })
-    local function trusts()
-      local conn = safe.connect_tls("localhost", peer.port, { ca_file = path, timeout = helper.timeout })
-      if not conn then return false end
-      conn:close()
-      return true
+    local peer = helper.listen(greeting, { tls = "good" })
+    local function read()
+      return tonumber(helper.contents("/proc/self/io"):match "rchar: (%d+)")
     end
     put(path, "root")
-    assert.is_true(trusts())
-    -- Nobody can see from outside that it is another file now: who reads it again would.
+    os.execute "sleep 0.05" -- Right behind a change, another one could not be told.
+    assert.is_true(trusts(peer, { ca_file = path }))
+    local before = read()
+    for _ = 1, 20 do assert.is_true(trusts(peer, { ca_file = path })) end
+    assert.is_true(read() - before < 100000)
+    -- Whatever its size and date say.
     put(path, "stranger")
-    for _ = 1, 20 do assert.is_true(trusts()) end
-    -- Its date tells that it has changed.
-    assert(os.execute("touch " .. path))
-    assert.is_false(trusts())
+    assert.is_false(trusts(peer, { ca_file = path }))
     put(path, "root")
-    assert.is_true(trusts())
+    assert.is_true(trusts(peer, { ca_file = path }))
+    -- Another one in its place.
+    put(path .. ".new", "stranger")
+    assert(os.rename(path .. ".new", path))
+    assert.is_false(trusts(peer, { ca_file = path }))
     os.remove(path)
     helper.fails_safely("io", "no such file", safe.connect_tls("localhost", peer.port, { ca_file = path }))
   end)
+
+  -- A folder with a link by the root's hash, whose target is in another one; and that target.
+  local function linked()
+    local dir = os.tmpname()
+    os.remove(dir)
+    local target = dir .. "/elsewhere/ca.pem"
+    assert(os.execute(("mkdir -p %s/elsewhere %s/certs"):format(dir, dir)))
+    put(target, "root")
+    local hash = helper.output("openssl x509 -noout -subject_hash -in " .. helper.pem "root"):match "%x+"
+    assert(os.execute(("ln -s %s %s/certs/%s.0"):format(target, dir, hash)))
+    return dir .. "/certs", target, dir
+  end
+
+  -- Changes are seen after a second at most.
+  local function soon(expected, peer, options)
+    local till = helper.clock() + 1.2
+    repeat
+      local trusted = trusts(peer, options)
+      if trusted == expected then return end
+    until helper.clock() > till
+    error "the change was not seen"
+  end
+
+  it("a folder counts as it is, through its links", function()
+    local certs, target, dir = linked()
+    local peer = helper.listen(greeting, { tls = "good" })
+    assert.is_true(trusts(peer, { ca_dir = certs }))
+    put(target, "stranger")
+    soon(false, peer, { ca_dir = certs })
+    put(target, "root")
+    soon(true, peer, { ca_dir = certs })
+    os.remove(target)
+    soon(false, peer, { ca_dir = certs })
+    os.execute("rm -r " .. dir)
+  end)
+
+  -- Runs a script that has `trusts()`, `wait(expected)` and `sh`, with the system's store there.
+  local function with_store(variables, code)
+    local peer = helper.listen(greeting, { tls = "good" })
+    local said, status = helper.run(([[
+      local tcp, clock, PORT = require "tcp.safe", os.time, %d
+      local function trusts()
+        local conn, message, code = tcp.connect_tls("localhost", PORT, 3)
+        if conn then conn:close() end
+        return conn and "yes" or code
+      end
+      local function wait(expected)
+        local till, got = clock() + 3
+        repeat
+          got = trusts()
+        until got == expected or clock() > till
+        io.write(got, " ")
+      end
+      local function sh(command) os.execute(command) end
+      %s
+    ]]):format(peer.port, code), variables)
+    assert.equal(0, status, said)
+    return said
+  end
+
+  it("the system's store counts as it is: a file", function()
+    local path = os.tmpname()
+    put(path, "root")
+    put(path .. ".stranger", "stranger")
+    assert.equal("yes certificate yes certificate yes ", with_store("SSL_CERT_DIR= SSL_CERT_FILE=" .. path, ([[
+      local path, root, stranger = %q, %q, %q
+      io.write(trusts(), " ")
+      sh("cat " .. stranger .. " >" .. path .. "; touch -d '2020-01-01' " .. path)
+      io.write(trusts(), " ")
+      sh("cp " .. root .. " " .. path .. ".new; mv " .. path .. ".new " .. path)
+      io.write(trusts(), " ")
+      os.remove(path)
+      io.write(trusts(), " ")
+      sh("cp " .. root .. " " .. path)
+      io.write(trusts(), " ")
+    ]]):format(path, root, path .. ".stranger")))
+    os.remove(path)
+    os.remove(path .. ".stranger")
+  end)
+
+  it("the system's store counts as it is: folders", function()
+    local certs, target, dir = linked()
+    assert.equal("yes certificate yes certificate ",
+      with_store(("SSL_CERT_DIR=/nonexistent:%s SSL_CERT_FILE=/nonexistent"):format(certs), ([[
+      local certs, target, root, stranger = %q, %q, %q, %q
+      io.write(trusts(), " ")
+      sh("cp " .. stranger .. " " .. target)
+      wait "certificate"
+      sh("cp " .. root .. " " .. target)
+      wait "yes"
+      sh("rm " .. certs .. "/*")
+      wait "certificate"
+    ]]):format(certs, target, root, helper.pem "stranger")))
+    os.execute("rm -r " .. dir)
+  end)
+
+  -- {the store, what comes of a connect that has one descriptor}: a folder is read in the handshake.
+  for _, case in ipairs {
+    { "SSL_CERT_DIR= SSL_CERT_FILE=" .. root, "yes" },
+    { ("SSL_CERT_FILE=/nonexistent SSL_CERT_DIR=%s/hashed"):format(helper.certificates), "too many open files" },
+  } do
+    it("the system's store is read as soon as there are descriptors for it: " .. case[1]:match "%S+$", function()
+      local said = with_store("ulimit -n 80 && " .. case[1], [[
+        local files = {}
+        repeat files[#files + 1] = io.open "/dev/null" until #files > 0 and not io.open "/dev/null"
+        local function try(free)
+          for _ = 1, free do table.remove(files):close() end
+          local conn, message, code = tcp.connect_tls("127.0.0.1", PORT, 3)
+          if conn then conn:close() end
+          io.write(conn and "yes" or message:match "io: (.*)$" or message, " ")
+        end
+        try(0)
+        try(1)
+        try(10)
+      ]])
+      assert.equal("too many open files " .. case[2] .. " yes ", said)
+    end)
+  end
 
   it("many sets of options do not gather", function()
     local peer = helper.listen("c.recv()", { tls = "good" })

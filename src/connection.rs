@@ -13,7 +13,7 @@ use net::io::step::Wait;
 use net::io::wait::Place;
 use net::stream::Stream;
 use net::transport::tcp::Tcp;
-use net::transport::tls::Report;
+use net::transport::tls::{Report, Side};
 
 use crate::event_loop::{Host, Owners, Sides, Suspended};
 use crate::ffi::call::{Call, Method, Result, Stop};
@@ -25,6 +25,8 @@ pub struct Connection {
     open: Option<Box<Stream>>,
     pub addresses: Addresses,
     pub timings: Timings,
+    /// The part that `start_tls` takes unless it is told otherwise.
+    pub side: Side,
     pub settings: Settings,
     pub is_tls: bool,
     /// What the iterator of `lines` has, until the next call of whatever kind.
@@ -48,11 +50,12 @@ pub struct Settings {
 
 impl Connection {
     pub fn new(connected: Established, settings: Settings, is_tls: bool, host: &Rc<Host>) -> Self {
-        let Established { stream, addresses, timings } = connected;
+        let Established { stream, addresses, timings, side } = connected;
         Self {
             open: Some(stream),
             addresses,
             timings,
+            side,
             settings,
             is_tls,
             lent: None,

@@ -7,7 +7,7 @@ use net::error::{self, Error};
 use net::io::deadline::Deadline;
 use net::io::step::Step;
 use net::listen::{self, Bind};
-use net::transport::tls::Server;
+use net::transport::tls::{Setup, Side};
 
 use crate::connection::{Connection, Settings};
 use crate::ffi::call::{Body, Call, Operation, Result, Stop};
@@ -80,7 +80,7 @@ fn begin(call: &Call<'_>) -> Result<Pending> {
             nodelay: target.nodelay,
             keepalive: target.keepalive,
             limits: accepted.limits,
-            tls: tls.map(Server::new).transpose()?,
+            tls: tls.map(|settings| Setup::new(Side::Server, settings)).transpose()?,
             tracer: call.host.tracer.clone(),
         })
     };

@@ -13,7 +13,7 @@ use net::endpoint::Endpoint;
 use net::error;
 use net::framing::Endian;
 use net::stream::Limits;
-use net::transport::tls;
+use net::transport::tls::{self, Side};
 
 use crate::ffi::argument::{Argument, Type};
 use crate::ffi::call::Result;
@@ -57,7 +57,7 @@ impl Options {
 
     /// The defaults with TLS.
     pub fn with_tls(endpoint: Endpoint) -> error::Result<Self> {
-        let settings = Box::new(tls::Settings::new(server_name(&endpoint.host)?));
+        let settings = Box::new(tls::Settings::new(tls::server_name(&endpoint.host)?));
         Ok(Self { tls: Some(settings), ..Self::new(endpoint) })
     }
 
@@ -134,10 +134,7 @@ impl ListenOptions {
                 "reuse_port" => self.reuse_port = option.boolean()?,
                 "tls" => {
                     let settings = self.tls.insert(tls::Settings::new(String::new()));
-                    option.each_option(|option| match option.name() {
-                        "server_name" | "session" => Ok(false),
-                        _ => set_tls(settings, option),
-                    })?;
+                    option.each_option(|option| set_tls_of(Side::Server, settings, option))?;
                 }
                 // It listens at its host, and these are a client's.
                 "bind" | "server_name" | "session" => return Ok(false),
@@ -149,13 +146,27 @@ impl ListenOptions {
     }
 }
 
-/// The options of `start_tls` on a connection to `host`.
-pub fn tls(argument: Argument<'_>, host: &str) -> Result<tls::Settings> {
-    let mut settings = tls::Settings::new(server_name(host)?);
+/// The options of `start_tls` on a connection to `host`, and the side that they are for.
+pub fn start_tls(argument: Argument<'_>, side: Side, host: &str) -> Result<(Side, tls::Settings)> {
+    let mut side = side;
     if !argument.is_absent() {
-        argument.each_option(|option| set_tls(&mut settings, option))?;
+        // It decides which of the others there are.
+        argument.each_option(|option| {
+            if option.name() == "side" {
+                side = option.one_of(&[("client", Side::Client), ("server", Side::Server)])?;
+            }
+            Ok(true)
+        })?;
     }
-    Ok(settings)
+    let name = if side == Side::Client { tls::server_name(host)? } else { String::new() };
+    let mut settings = tls::Settings::new(name);
+    if !argument.is_absent() {
+        argument.each_option(|option| match option.name() {
+            "side" => Ok(true),
+            _ => set_tls_of(side, &mut settings, option),
+        })?;
+    }
+    Ok((side, settings))
 }
 
 /// The options of `json.decode`.
@@ -181,12 +192,20 @@ fn set_json(options: &mut json::Options, option: Argument<'_>) -> Result<bool> {
     Ok(true)
 }
 
+/// Sets an option of TLS that this side has.
+fn set_tls_of(side: Side, settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
+    match option.name() {
+        "server_name" | "session" if side == Side::Server => Ok(false),
+        _ => set_tls(settings, option),
+    }
+}
+
 fn set_tls(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
     let profile = &mut settings.profile;
     match option.name() {
         "verify" => settings.verify = option.boolean()?,
         "server_name" => {
-            settings.server_name = server_name(option.text()?)
+            settings.server_name = tls::server_name(option.text()?)
                 .map_err(|_| option.wrong("a host name or an IP address expected"))?;
         }
         "ca_file" | "ca" => profile.trust.certificates.push(pem(option)?),
@@ -280,23 +299,6 @@ fn pin(option: Argument<'_>) -> Result<tls::Pin> {
     tls::parse_pin(text).ok_or_else(|| {
         option.wrong("the SHA-256 of a public key, in base64 or hexadecimal, expected")
     })
-}
-
-/// A host as certificates have it: an address without brackets, a name in ASCII without the dot
-/// that may end it.
-fn server_name(host: &str) -> error::Result<String> {
-    // A zone is this machine's affair.
-    let address = host.split_once('%').map_or(host, |(address, _)| address);
-    if let Some(ip) = resolve::literal(host).or_else(|| resolve::literal(address)) {
-        return Ok(ip.to_string());
-    }
-    let name = resolve::ascii(host)?;
-    let name = name.strip_suffix('.').unwrap_or(&name);
-    // For OpenSSL an empty name is any, and one that begins with a dot a whole domain.
-    if name.is_empty() || name.starts_with('.') {
-        return Err(error::Error::new(error::Code::Dns, "not a name"));
-    }
-    Ok(name.to_owned())
 }
 
 fn path(option: Argument<'_>) -> Result<PathBuf> {

@@ -61,6 +61,10 @@
 ---@field close_notify? "require" | "ignore" whether an end needs TLS's goodbye; default "require"
 ---@field keylog? boolean write the keys to the file that SSLKEYLOGFILE names; default false
 
+---The options of `start_tls`.
+---@class tcp.StartTlsOptions: tcp.TlsOnlyOptions
+---@field side? "client" | "server" who this side is in the handshake; default "server" where it was accepted
+
 ---The options of `connect_tls`.
 ---@class tcp.TlsOptions: tcp.Options, tcp.TlsOnlyOptions
 
@@ -236,7 +240,7 @@ function Connection:pending() end
 function Connection:info() end
 
 ---Begins TLS on this connection; this handle is closed, what it gives goes on.
----@param options? tcp.TlsOnlyOptions
+---@param options? tcp.StartTlsOptions
 ---@return tcp.TlsConnection
 function Connection:start_tls(options) end
 
@@ -270,7 +274,7 @@ function Connection:timeout() end
 ---@field info fun(self: tcp.TlsConnection): tcp.TlsConnectionInfo
 local TlsConnection = {}
 
----What resumes this session later, an opaque secret; nil until the server has sent it.
+---What resumes this session later, an opaque secret, to be kept as a private key is; nil until the server has sent it.
 ---@return string?
 function TlsConnection:session() end
 

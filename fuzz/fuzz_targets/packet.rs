@@ -81,8 +81,6 @@ impl Transport for Script {
         Ok(Step::Done(()))
     }
 
-    fn part(&mut self) {}
-
     fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

@@ -328,17 +328,26 @@ function helper.memory(what)
 end
 
 -- Runs Lua source in a new process of the Lua under test; `before` is shell text before the
--- command (variables, `unshare`...). Gives its output, stderr's too, and the status.
-function helper.run(code, before)
+-- command (variables, `unshare`...), for sh or another `shell`. Gives its output, stderr's too, and the status.
+function helper.run(code, before, shell)
   local path = os.tmpname()
   local file = assert(io.open(path, "wb"))
   file:write(("package.path = %q package.cpath = %q "):format(package.path, package.cpath), code)
   file:close()
-  local text = output(("%s timeout -s KILL 30 %s %s 2>&1; echo \" $?\""):format(
-    before or "", helper.interpreter(), path))
+  local command = ("%s timeout -s KILL 30 %s %s 2>&1; echo \" $?\""):format(before or "", helper.interpreter(), path)
+  local text = output(shell and ("%s -c '%s'"):format(shell, command) or command)
   os.remove(path)
   local said, status = text:match "^(.*) (%d+)\n$"
   return said, tonumber(status)
+end
+
+-- Lua source that gives a process `fork` and `wait` (see fork.c).
+function helper.forking()
+  local library, source = ".build/spec/fork.so", "spec/support/fork.c"
+  output(("mkdir -p .build/spec; test %s -nt %s || { cc -shared -fPIC -o %s.$PPID %s && mv %s.$PPID %s; }")
+    :format(library, source, library, source, library, library))
+  return ("local fork, wait = assert(package.loadlib(%q, 'spec_fork')), package.loadlib(%q, 'spec_wait')\n")
+    :format(library, library)
 end
 
 -- Whether this machine lets us have a network namespace of our own.

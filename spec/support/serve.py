@@ -416,7 +416,7 @@ def handler(code, file, line):
     lines = code.split("\n")
     margin = min([len(text) - len(text.lstrip()) for text in lines if text.strip()], default=0)
     body = ["def peer(c):"] + [" " + text[margin:] for text in lines] + [" pass"]
-    names = dict(NAMES)
+    names = dict(NAMES, CERTIFICATES=CERTIFICATES)
     exec(compile("\n" * (line - 1) + "\n".join(body), file, "exec"), names)
     return names["peer"]
 

@@ -9,7 +9,7 @@ use net::io::deadline::now;
 use net::io::step::Step;
 use net::stream::{Limits, Stream};
 use net::trace::Trace;
-use net::transport::tls::{Client, Handshake, Report};
+use net::transport::tls::{Handshake, Report, Setup, Side};
 use net::transport::tracing::traced;
 
 use crate::connection::{Connection, Settings};
@@ -25,6 +25,7 @@ struct Upgrade {
     begun: f64,
     trace: Option<Trace>,
     addresses: Addresses,
+    side: Side,
     timings: Timings,
     settings: Settings,
     host: Rc<Host>,
@@ -34,21 +35,24 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     if let Some(pending) = call.take_pending() {
         return pending.go_on(call);
     }
-    let settings = options::tls(call.argument(1), &this.settings.endpoint.host)?;
+    let host = &this.settings.endpoint.host;
+    let (side, settings) = options::start_tls(call.argument(1), this.side, host)?;
     let (timeout, place) = (this.settings.timeout, this.place(call));
     let stream = this.stream()?;
-    let client = Client::new(settings)?;
     // What is queued goes out as it was written. Once the work has begun, this handle is closed.
     call.drive(timeout, place, || stream.step_flush())?;
+    // Once: what a pipe had would be gone the second time.
+    let setup = Setup::new(side, settings)?;
     let (limits, trace) = (stream.limits(), stream.trace().cloned());
     let trace = trace.or_else(|| call.host.tracer.of(&this.settings.endpoint));
-    let handshake = client.handshake(this.take_tcp()?, trace.as_ref())?;
+    let handshake = Handshake::new(setup, this.take_tcp()?, trace.as_ref());
     let work = Upgrade {
         handshake,
         limits,
         begun: now(),
         trace,
         addresses: this.addresses,
+        side: this.side,
         timings: this.timings,
         settings: this.settings.clone(),
         host: Rc::clone(call.host),
@@ -62,7 +66,8 @@ impl Work for Upgrade {
             let stream =
                 Box::new(Stream::new(traced(Box::new(tls), self.trace.take()), self.limits));
             let timings = Timings { tls: Some(now() - self.begun), ..self.timings };
-            let connected = Established { stream, addresses: self.addresses, timings };
+            let Self { addresses, side, .. } = *self;
+            let connected = Established { stream, addresses, timings, side };
             let settings = self.settings.clone();
             let connection = Connection::new(connected, settings, true, &self.host);
             Reply::Connection(Box::new(connection), false)

@@ -82,6 +82,8 @@ pub enum Pending {
     Resolution,
     /// A connection to this address.
     Connecting(SocketAddr),
+    /// The end of the file that this option of TLS names, which is a pipe.
+    File { option: &'static str },
     /// The end of the TLS handshake.
     Handshake,
     /// `have` of the four bytes of a packet's header have come.
@@ -115,6 +117,7 @@ impl fmt::Display for Pending {
         match self {
             Self::Resolution => f.write_str("name resolution"),
             Self::Connecting(address) => write!(f, "connecting to {}", address.ip()),
+            Self::File { option } => write!(f, "cannot read {option}_file in time"),
             Self::Handshake => f.write_str("TLS handshake"),
             Self::Header { have } => write!(f, "{have} of 4 header bytes"),
             Self::Bytes { have, need } => write!(f, "{have} of {need} bytes"),
@@ -168,7 +171,12 @@ impl Error {
 
     #[cold]
     pub fn timeout(pending: Pending) -> Self {
-        let mut error = Self::new(Code::Timeout, pending.to_string());
+        // A file is read or not: to make the call again would find less of it.
+        let code = match pending {
+            Pending::File { .. } => Code::Io,
+            _ => Code::Timeout,
+        };
+        let mut error = Self::new(code, pending.to_string());
         error.0.phase = pending.phase();
         error
     }

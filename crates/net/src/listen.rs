@@ -17,7 +17,7 @@ use crate::stream::{Limits, Stream};
 use crate::trace::{Trace, Tracer};
 use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
-use crate::transport::tls;
+use crate::transport::tls::{self, Side};
 use crate::transport::tracing::traced;
 
 /// Where and how to listen, and what the accepted connections are like.
@@ -32,13 +32,14 @@ pub struct Settings {
     pub nodelay: bool,
     pub keepalive: Option<TcpKeepalive>,
     pub limits: Limits,
-    pub tls: Option<tls::Server>,
+    pub tls: Option<tls::Setup>,
     /// Asked anew for each connection.
     pub tracer: Tracer,
 }
 
 /// A listener that its host is looked up for.
 pub struct Bind {
+    setup: Option<tls::Setup>,
     resolve: Resolve,
     /// Taken when the listener is bound.
     settings: Option<Settings>,
@@ -46,19 +47,24 @@ pub struct Bind {
 }
 
 impl Bind {
-    pub fn start(settings: Settings) -> Result<Self> {
+    pub fn start(mut settings: Settings) -> Result<Self> {
         let trace = settings.tracer.of(&settings.endpoint);
         let Endpoint { host, port } = &settings.endpoint;
         let resolve = Resolve::start(host, *port, trace.as_ref())?;
-        Ok(Self { resolve, settings: Some(settings), trace })
+        let setup = settings.tls.take();
+        Ok(Self { setup, resolve, settings: Some(settings), trace })
     }
 
     /// The listener, at the first address of the host.
     pub fn step(&mut self) -> Result<Step<Listener>> {
+        let tls = match &mut self.setup {
+            Some(setup) => Some(ready!(setup.step()?)),
+            None => None,
+        };
         let addresses = ready!(self.resolve.step()?);
         let settings = self.settings.take().expect("a step after the last");
         let address = first(&addresses, settings.family)?;
-        Ok(Step::Done(Listener::bind(address, settings, self.trace.take())?))
+        Ok(Step::Done(Listener::bind(address, settings, tls, self.trace.take())?))
     }
 }
 
@@ -66,11 +72,17 @@ pub struct Listener {
     socket: Socket,
     sock: SocketAddr,
     settings: Settings,
+    tls: Option<tls::Config>,
     trace: Option<Trace>,
 }
 
 impl Listener {
-    fn bind(address: SocketAddr, settings: Settings, trace: Option<Trace>) -> Result<Self> {
+    fn bind(
+        address: SocketAddr,
+        settings: Settings,
+        tls: Option<tls::Config>,
+        trace: Option<Trace>,
+    ) -> Result<Self> {
         let socket = new_socket(address)?;
         socket.set_reuse_address(settings.reuse_addr)?;
         if settings.reuse_port {
@@ -82,7 +94,7 @@ impl Listener {
         if let Some(trace) = &trace {
             trace.note(format_args!("listen: at {sock}"));
         }
-        Ok(Self { socket, sock, settings, trace })
+        Ok(Self { socket, sock, settings, tls, trace })
     }
 
     /// The address that it listens at.
@@ -91,7 +103,7 @@ impl Listener {
     }
 
     pub fn is_tls(&self) -> bool {
-        self.settings.tls.is_some()
+        self.tls.is_some()
     }
 
     /// The next client. A TLS handshake is left to its first read or write.
@@ -122,12 +134,13 @@ impl Listener {
             trace.note(format_args!("accept: at {sock}"));
         }
         let tcp = Tcp::new(socket);
-        let transport: Box<dyn Transport> = match &self.settings.tls {
-            Some(server) => Box::new(server.accept(tcp, trace.as_ref())?),
+        let transport: Box<dyn Transport> = match &self.tls {
+            Some(config) => Box::new(config.begin(tcp, trace.as_ref())?),
             None => Box::new(tcp),
         };
         let stream = Box::new(Stream::new(traced(transport, trace), self.settings.limits));
-        Ok(Step::Done(Established { stream, addresses, timings: Timings::default() }))
+        let (timings, side) = (Timings::default(), Side::Server);
+        Ok(Step::Done(Established { stream, addresses, timings, side }))
     }
 }
 

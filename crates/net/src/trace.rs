@@ -133,7 +133,7 @@ impl Tracer {
         }
         let line = format!("tcp {} {text}", clock());
         match &*self.0.file.borrow() {
-            Some(file) => write(file, line),
+            Some(file) => write_line(file, line),
             None => {
                 self.0.kept.borrow_mut().push_back(line);
                 self.0.has_kept.set(true);
@@ -227,7 +227,7 @@ impl Drop for Phase {
 /// Tells on stderr why there are no more lines.
 pub fn complain(why: impl Display) {
     if let Some(file) = stderr() {
-        write(&file, format!("tcp {} {why}", clock()));
+        write_line(&file, format!("tcp {} {why}", clock()));
     }
 }
 
@@ -250,8 +250,8 @@ fn clock() -> String {
     format!("{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
-/// In one call of the system's, so that lines of several processes stay whole.
-fn write(mut file: &File, mut line: String) {
+/// Writes a line in one call of the system's, so that lines of several processes stay whole.
+pub fn write_line(mut file: &File, mut line: String) {
     line.push('\n');
     without_sigpipe(|| {
         let written = file.write_all(line.as_bytes());

@@ -244,13 +244,6 @@ fn a_broken_pipe_stays_broken_and_leaves_reading_alone() {
 }
 
 #[test]
-fn the_end_of_a_connection_parts_once() {
-    let (conn, record) = conn(&[], &[], Limits::default());
-    drop(conn);
-    assert_eq!(record.borrow().parted, 1);
-}
-
-#[test]
 fn a_peer_that_never_stops_leaves_room_for_the_clock() {
     let flood: Vec<Event> = (0..100).map(|_| Bytes(vec![b'x'; 10])).collect();
     let (mut conn, record) = conn(&flood, &[], Limits::default());

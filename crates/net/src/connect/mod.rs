@@ -15,7 +15,7 @@ use crate::stream::{Limits, Stream};
 use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
-use crate::transport::tls::{self, Handshake};
+use crate::transport::tls::{self, Handshake, Side};
 use crate::transport::tracing::traced;
 
 /// A connection and how it came to be.
@@ -23,6 +23,8 @@ pub struct Established {
     pub stream: Box<Stream>,
     pub addresses: Addresses,
     pub timings: Timings,
+    /// The part that this side takes in TLS unless it is told otherwise.
+    pub side: Side,
 }
 
 /// The addresses of both sides.
@@ -37,7 +39,7 @@ pub struct Connect {
     dial: Dial,
     limits: Limits,
     /// What waits for the dial, if TLS is wanted.
-    client: Option<tls::Client>,
+    setup: Option<tls::Setup>,
     handshake: Option<Box<(Handshake, Addresses)>>,
     trace: Option<Trace>,
 }
@@ -50,9 +52,9 @@ impl Connect {
         tls: Option<Box<tls::Settings>>,
         limits: Limits,
     ) -> Result<Self> {
-        let client = tls.map(|settings| tls::Client::new(*settings)).transpose()?;
+        let setup = tls.map(|settings| tls::Setup::new(Side::Client, *settings)).transpose()?;
         let trace = target.trace.clone();
-        Ok(Self { dial: Dial::start(endpoint, target)?, limits, client, handshake: None, trace })
+        Ok(Self { dial: Dial::start(endpoint, target)?, limits, setup, handshake: None, trace })
     }
 
     pub fn step(&mut self) -> Result<Step<Established>> {
@@ -61,9 +63,9 @@ impl Connect {
             None => {
                 let Dialed { socket, sock, peer } = ready!(self.dial.step()?);
                 let (tcp, addresses) = (Tcp::new(socket), Addresses { sock, peer });
-                match self.client.take() {
-                    Some(client) => {
-                        let handshake = client.handshake(tcp, self.trace.as_ref())?;
+                match self.setup.take() {
+                    Some(setup) => {
+                        let handshake = Handshake::new(setup, tcp, self.trace.as_ref());
                         self.handshake.insert(Box::new((handshake, addresses)))
                     }
                     None => return Ok(Step::Done(self.finish(Box::new(tcp), addresses))),
@@ -85,6 +87,6 @@ impl Connect {
             timings.tls = Some(now() - self.dial.begun() - timings.total());
         }
         let stream = Stream::new(traced(transport, self.trace.take()), self.limits);
-        Established { stream: Box::new(stream), addresses, timings }
+        Established { stream: Box::new(stream), addresses, timings, side: Side::Client }
     }
 }

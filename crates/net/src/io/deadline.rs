@@ -13,9 +13,14 @@ pub fn now() -> f64 {
     time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9
 }
 
+/// The date, as file systems count it.
+pub fn since_1970() -> Duration {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
+}
+
 /// How long this day has lasted, in UTC.
 pub fn time_of_day() -> Duration {
-    let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let since_1970 = since_1970();
     Duration::new(since_1970.as_secs() % (24 * 60 * 60), since_1970.subsec_nanos())
 }
 

@@ -64,9 +64,9 @@ enum End {
     Failed(Error),
 }
 
+/// Dropped, it closes at once; what is queued is lost.
 pub struct Stream {
-    /// Taken at the end.
-    transport: Option<Box<dyn Transport>>,
+    transport: Box<dyn Transport>,
     limits: Limits,
     input: Buffer,
     output: Buffer,
@@ -89,7 +89,7 @@ pub struct Stream {
 impl Stream {
     pub fn new(transport: Box<dyn Transport>, limits: Limits) -> Self {
         Self {
-            transport: Some(transport),
+            transport,
             limits,
             input: Buffer::default(),
             output: Buffer::default(),
@@ -114,31 +114,27 @@ impl Stream {
     }
 
     pub fn transport(&mut self) -> &mut dyn Transport {
-        there(self.transport.as_deref_mut())
-    }
-
-    fn carrier(&self) -> &dyn Transport {
-        there(self.transport.as_deref())
+        &mut *self.transport
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.carrier().fd()
+        self.transport.fd()
     }
 
     /// Where it is traced.
     pub fn trace(&self) -> Option<&Trace> {
-        self.carrier().trace()
+        self.transport.trace()
     }
 
     /// Bytes that can be read without waiting; not those of a packet that is being skipped.
     pub fn pending(&mut self) -> usize {
         for _ in 0..TURNS {
-            if self.end.is_some() || !self.carrier().has_unseen() {
+            if self.end.is_some() || !self.transport.has_unseen() {
                 break;
             }
             let Ok(Step::Done(())) = self.step_fill(Pending::More { have: 0 }) else { break };
         }
-        (self.input.len() + self.carrier().pending()).saturating_sub(self.skip)
+        (self.input.len() + self.transport.pending()).saturating_sub(self.skip)
     }
 
     /// Whether a read has something to give at once, its end or an error included, that a wait for the
@@ -240,7 +236,7 @@ impl Stream {
             Some(End::Failed(error)) => return Err(error.clone()),
             None => {}
         }
-        let transport = there(self.transport.as_deref_mut());
+        let transport = &mut self.transport;
         let is_empty = self.input.is_empty() && transport.pending() == 0 && !transport.has_unseen();
         if mem::take(&mut self.has_asked) && is_empty {
             let wait = Wait::new(&transport.fd(), Want::Read).untried(transport.was_short());
@@ -330,8 +326,7 @@ impl Stream {
                 return Ok(Step::Done(()));
             }
             let pending = self.pending_send();
-            let transport = there(self.transport.as_deref_mut());
-            match transport.write(self.output.filled()) {
+            match self.transport.write(self.output.filled()) {
                 Ok(step) => {
                     let count = ready!(step.pending(pending));
                     self.traffic.written += count as u64;
@@ -377,23 +372,9 @@ impl Stream {
     }
 
     /// The bare socket; none where something is on top of it.
-    pub fn into_tcp(mut self) -> Option<Tcp> {
-        self.transport.take().and_then(Transport::into_tcp)
+    pub fn into_tcp(self) -> Option<Tcp> {
+        self.transport.into_tcp()
     }
-}
-
-/// Closes at once; what is queued is lost.
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if let Some(transport) = &mut self.transport {
-            transport.part();
-        }
-    }
-}
-
-/// A connection has its transport from the beginning to the end.
-fn there<T>(transport: Option<T>) -> T {
-    transport.expect("taken at the end")
 }
 
 fn check_queue(total: usize, limit: usize) -> Result<()> {

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::io::step::Step;
 use crate::trace::Trace;
 
+/// Dropped, a transport says goodbye where its protocol has one, without waiting, and closes.
 pub trait Transport {
     /// Appends to `into` what has come, at most its spare capacity: the number of bytes, 0 at the
     /// end of the stream.
@@ -21,9 +22,6 @@ pub trait Transport {
 
     /// Ends the sending side; reading goes on.
     fn shutdown(&mut self) -> Result<Step<()>>;
-
-    /// Says goodbye where the protocol has one, once and without waiting.
-    fn part(&mut self);
 
     fn fd(&self) -> BorrowedFd<'_>;
 

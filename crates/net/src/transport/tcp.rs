@@ -101,8 +101,6 @@ impl Transport for Tcp {
         Ok(Step::Done(()))
     }
 
-    fn part(&mut self) {}
-
     fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

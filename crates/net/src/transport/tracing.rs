@@ -8,17 +8,26 @@ use crate::error::Result;
 use crate::io::step::Step;
 use crate::trace::Trace;
 
+/// Its last line comes when what it is around has said goodbye: fields are dropped in order.
 struct Traced {
     inner: Box<dyn Transport>,
+    tally: Tally,
+}
+
+/// Bytes read and written: the trace's last line, unless another transport goes on with the socket.
+struct Tally {
     trace: Trace,
     read: u64,
     written: u64,
+    goes_on: bool,
 }
 
 /// The transport itself where there is no trace.
 pub fn traced(inner: Box<dyn Transport>, trace: Option<Trace>) -> Box<dyn Transport> {
     match trace {
-        Some(trace) => Box::new(Traced { inner, trace, read: 0, written: 0 }),
+        Some(trace) => {
+            Box::new(Traced { inner, tally: Tally { trace, read: 0, written: 0, goes_on: false } })
+        }
         None => inner,
     }
 }
@@ -26,8 +35,17 @@ pub fn traced(inner: Box<dyn Transport>, trace: Option<Trace>) -> Box<dyn Transp
 impl Traced {
     fn failed<T>(&self, what: &str, result: Result<T>) -> Result<T> {
         result.inspect_err(|error| {
-            self.trace.note(format_args!("{what}: failed: {}", error.reason()));
+            self.tally.trace.note(format_args!("{what}: failed: {}", error.reason()));
         })
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        let Self { trace, read, written, goes_on } = self;
+        if !*goes_on {
+            trace.end(format_args!("close: {read} bytes read, {written} written"));
+        }
     }
 }
 
@@ -37,10 +55,10 @@ impl Transport for Traced {
         let result = self.inner.read(into);
         let step = self.failed("read", result)?;
         match step {
-            Step::Done(0) => self.trace.note("read: end of stream"),
+            Step::Done(0) => self.tally.trace.note("read: end of stream"),
             Step::Done(count) => {
-                self.read += count as u64;
-                self.trace.payload(format_args!("read: {count} bytes"), &into[filled..]);
+                self.tally.read += count as u64;
+                self.tally.trace.payload(format_args!("read: {count} bytes"), &into[filled..]);
             }
             Step::Wait(_) => {}
         }
@@ -51,12 +69,12 @@ impl Transport for Traced {
         let result = self.inner.write(bytes);
         let step = self.failed("write", result)?;
         if let Step::Done(count) = step {
-            self.written += count as u64;
+            self.tally.written += count as u64;
             let (size, taken) = (bytes.len(), &bytes[..count]);
             if count == size {
-                self.trace.payload(format_args!("write: {count} bytes"), taken);
+                self.tally.trace.payload(format_args!("write: {count} bytes"), taken);
             } else {
-                self.trace.payload(format_args!("write: {count} of {size} bytes"), taken);
+                self.tally.trace.payload(format_args!("write: {count} of {size} bytes"), taken);
             }
         }
         Ok(step)
@@ -66,15 +84,9 @@ impl Transport for Traced {
         let result = self.inner.shutdown();
         let step = self.failed("shutdown", result)?;
         if let Step::Done(()) = step {
-            self.trace.note("shutdown: nothing more is sent");
+            self.tally.trace.note("shutdown: nothing more is sent");
         }
         Ok(step)
-    }
-
-    fn part(&mut self) {
-        self.inner.part();
-        let Self { read, written, .. } = self;
-        self.trace.end(format_args!("close: {read} bytes read, {written} written"));
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -89,7 +101,8 @@ impl Transport for Traced {
         self.inner.has_unseen()
     }
 
-    fn into_tcp(self: Box<Self>) -> Option<tcp::Tcp> {
+    fn into_tcp(mut self: Box<Self>) -> Option<tcp::Tcp> {
+        self.tally.goes_on = true;
         self.inner.into_tcp()
     }
 
@@ -98,6 +111,6 @@ impl Transport for Traced {
     }
 
     fn trace(&self) -> Option<&Trace> {
-        Some(&self.trace)
+        Some(&self.tally.trace)
     }
 }

@@ -32,7 +32,6 @@ pub struct Record {
     pub writes: usize,
     pub written: Vec<u8>,
     pub shutdowns: usize,
-    pub parted: usize,
 }
 
 pub struct Script {
@@ -118,10 +117,6 @@ impl Transport for Script {
     fn shutdown(&mut self) -> Result<Step<()>> {
         self.record.borrow_mut().shutdowns += 1;
         Ok(Step::Done(()))
-    }
-
-    fn part(&mut self) {
-        self.record.borrow_mut().parted += 1;
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

@@ -2,13 +2,14 @@
 //! profile: loading trusted certificates costs more than a handshake.
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
+use memchr::memmem;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::ssl::{
@@ -17,68 +18,76 @@ use openssl::ssl::{
 };
 use openssl::x509::X509;
 
-use super::profile::{Pem, Profile, Settings, Trust, Version};
+use super::pem::{NONBLOCK, Pem};
+use super::profile::{Profile, Settings, Trust, Version};
+use super::stamp::{self, Stamp};
 use super::{ca_store, clear_errors, failed, reasons};
 use crate::error::{Code, Error, Result, system_text};
+use crate::trace;
 
 /// Contexts kept at most.
 const KEPT: usize = 16;
 
-/// All that a context depends on. Files count with their time and size.
-#[derive(PartialEq)]
-struct Key {
+/// All that a context depends on: the settings, and the state of each file and folder.
+#[derive(Clone, PartialEq)]
+pub struct Key {
     profile: Profile,
-    files: Vec<Option<(SystemTime, u64)>>,
+    files: Vec<Option<Stamp>>,
+    folders: Vec<Option<u64>>,
     environment: [Option<OsString>; 3],
 }
 
 impl Key {
-    fn of(profile: &Profile) -> Self {
+    pub fn of(profile: &Profile) -> Self {
         let Profile { trust, certificate, key, .. } = profile;
         let pems = trust.certificates.iter().chain(certificate).chain(key);
-        let paths = pems.filter_map(Pem::path).chain(&trust.dir);
+        let store = trust.is_system().then(ca_store::places).flatten();
+        let (file, dirs) = store.map_or((None, Vec::new()), |(file, dirs)| (Some(file), dirs));
+        let files = pems.filter_map(Pem::path).chain(file.as_deref());
+        let folders = trust.dir.iter().chain(&dirs);
         Self {
             profile: profile.clone(),
-            files: paths.map(|path| stamp(path)).collect(),
+            files: files.map(stamp::file).collect(),
+            folders: folders.map(|dir: &PathBuf| stamp::folder(dir)).collect(),
             environment: ["SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"].map(std::env::var_os),
         }
     }
 }
 
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
-}
-
 static CLIENTS: Mutex<Vec<(Key, SslContext)>> = Mutex::new(Vec::new());
 
-/// A client's context: one that is kept, or a new one.
-pub fn client(profile: &Profile) -> Result<SslContext> {
-    let key = Key::of(profile);
+/// A client's context that is kept, if there is one. The one used last stands last.
+pub fn kept(key: &Key) -> Option<SslContext> {
     let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
-    match clients.iter().position(|(other, _)| *other == key) {
-        // The one used last stands last.
-        Some(at) => clients[at..].rotate_left(1),
-        None => {
-            let mut builder = build(profile, SslMethod::tls_client())?;
-            if !profile.alpn.is_empty() {
-                builder.set_alpn_protos(&profile.alpn_wire()).map_err(failed)?;
-            }
-            // The sessions are the script's; OpenSSL keeps none.
-            builder.set_session_cache_mode(SslSessionCacheMode::OFF);
-            if clients.len() == KEPT {
-                clients.remove(0);
-            }
-            clients.push((key, builder.build()));
-        }
-    }
-    Ok(clients.last().expect("just put there").1.clone())
+    let at = clients.iter().position(|(other, _)| other == key)?;
+    clients[at..].rotate_left(1);
+    clients.last().map(|(_, context)| context.clone())
 }
 
-/// A server's context, made anew each time. Where it trusts somebody, its clients are asked for a
-/// certificate, and unless nothing is verified they must show one.
-pub fn server(settings: &Settings) -> Result<SslContext> {
-    let profile = &settings.profile;
+/// A new client's context, of a profile whose files are read. It is kept, unless something that it
+/// trusts could not be read.
+pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
+    let is_whole = !profile.trust.is_system() || ca_store::is_readable()?;
+    let mut builder = build(profile, SslMethod::tls_client())?;
+    if !profile.alpn.is_empty() {
+        builder.set_alpn_protos(&profile.alpn_wire()).map_err(failed)?;
+    }
+    // The sessions are the script's; OpenSSL keeps none.
+    builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+    let context = builder.build();
+    if is_whole {
+        let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
+        if clients.len() == KEPT {
+            clients.remove(0);
+        }
+        clients.push((key.clone(), context.clone()));
+    }
+    Ok(context)
+}
+
+/// A server's context, made anew each time of a profile whose files are read. Where it trusts somebody,
+/// its clients are asked for a certificate, and unless nothing is verified they must show one.
+pub fn server(profile: &Profile, settings: &Settings) -> Result<SslContext> {
     if profile.certificate.is_none() {
         return Err(Error::new(Code::Tls, "a server needs a certificate: cert_file or cert"));
     }
@@ -89,9 +98,12 @@ pub fn server(settings: &Settings) -> Result<SslContext> {
             false => SslVerifyMode::empty(),
         };
         builder.set_verify(SslVerifyMode::PEER | must);
-        // Without one, OpenSSL refuses to resume a session that has a client certificate.
-        builder.set_session_id_context(b"tcp").map_err(failed)?;
+        // A ticket keeps the client's leaf alone, not what it takes to verify it again.
+        builder.set_options(SslOptions::NO_TICKET);
+        builder.set_num_tickets(0).map_err(failed)?;
     }
+    // What resumes is the client's to keep: a cache would hold its certificates for hours.
+    builder.set_session_cache_mode(SslSessionCacheMode::OFF);
     let ours = profile.alpn.clone();
     if !ours.is_empty() {
         builder.set_alpn_select_callback(move |_, theirs| {
@@ -208,34 +220,57 @@ fn mismatch() -> Error {
 
 /// The certificates of a PEM, one at least.
 fn certificates(pem: &Pem, option: &str) -> Result<Vec<X509>> {
-    let certificates = X509::stack_from_pem(&pem.read(option)?).unwrap_or_default();
-    if certificates.is_empty() {
-        return Err(Error::new(
-            Code::Tls,
-            format!("no PEM certificate in {}", source(pem, option)),
-        ));
+    match X509::stack_from_pem(pem.text()) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        outcome => Err(corrupt(pem, option).unwrap_or_else(|| {
+            let source = pem.source(option);
+            let detail = match outcome.err().map(|stack| reasons(&stack)) {
+                Some(why) if !why.is_empty() => format!("{source} cannot be read: {why}"),
+                _ => format!("no PEM certificate in {source}"),
+            };
+            Error::new(Code::Tls, detail)
+        })),
     }
-    Ok(certificates)
+}
+
+/// Which of several certificates cannot be read, and why; none where each can.
+#[cold]
+fn corrupt(pem: &Pem, option: &str) -> Option<Error> {
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    let text = pem.text();
+    let begins: Vec<_> = memmem::find_iter(text, BEGIN).collect();
+    let ends = begins.iter().skip(1).copied().chain([text.len()]);
+    let mut pieces = begins.iter().zip(ends).map(|(from, to)| &text[*from..to]).enumerate();
+    pieces.find_map(|(at, piece)| {
+        let why = reasons(&X509::from_pem(piece).err()?);
+        let (number, source) = (at + 1, pem.source(option));
+        Some(Error::new(
+            Code::Tls,
+            format!("certificate {number} in {source} cannot be read: {why}"),
+        ))
+    })
 }
 
 fn private_key(pem: &Pem, option: &str, password: Option<&[u8]>) -> Result<PKey<Private>> {
-    let text = pem.read(option)?;
     let mut asked = false;
     // Without a callback, OpenSSL would ask on the terminal.
-    let key = PKey::private_key_from_pem_callback(&text, |room| {
+    let key = PKey::private_key_from_pem_callback(pem.text(), |room| {
         asked = true;
         let password = password.filter(|password| password.len() <= room.len());
         let password = password.unwrap_or_default();
         room[..password.len()].copy_from_slice(password);
         Ok(password.len())
     });
-    key.map_err(|_| {
-        let source = source(pem, option);
+    key.map_err(|stack| {
+        let source = pem.source(option);
         Error::new(
             Code::Tls,
             match (asked, password) {
                 (true, None) => format!("{source} is encrypted, and there is no key_password"),
                 (true, Some(_)) => format!("key_password does not open {source}"),
+                (false, _) if memmem::find(pem.text(), b"PRIVATE KEY-----").is_some() => {
+                    format!("the private key in {source} cannot be read: {}", reasons(&stack))
+                }
                 (false, _) if option == "cert" => {
                     format!("no PEM private key in {source}, and no key_file or key is given")
                 }
@@ -243,14 +278,6 @@ fn private_key(pem: &Pem, option: &str, password: Option<&[u8]>) -> Result<PKey<
             },
         )
     })
-}
-
-/// Where a PEM came from, in words.
-fn source(pem: &Pem, option: &str) -> String {
-    match pem {
-        Pem::File(path) => format!("{option}_file '{}'", path.display()),
-        Pem::Text(_) => option.to_owned(),
-    }
 }
 
 fn refused(option: &str, stack: &ErrorStack) -> Error {
@@ -262,15 +289,29 @@ fn log_keys(builder: &mut SslContextBuilder) -> Result<()> {
     let Some(path) = std::env::var_os("SSLKEYLOGFILE").filter(|path| !path.is_empty()) else {
         return Ok(());
     };
-    // What is in it opens all that was said: nobody else is to read it.
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
-    let file = file.map_err(|error| {
+    let file = open_log(Path::new(&path)).map_err(|error| {
         let (path, why) = (Path::new(&path).display(), system_text(&error));
         Error::new(Code::Io, format!("cannot write SSLKEYLOGFILE '{path}': {why}"))
     })?;
-    builder.set_keylog_callback(move |_, line| {
-        // A log that cannot be written is no reason to fail.
-        let _ = (&file).write_all(format!("{line}\n").as_bytes());
-    });
+    // A log that cannot be written is no reason to fail.
+    builder.set_keylog_callback(move |_, line| trace::write_line(&file, line.to_owned()));
     Ok(())
+}
+
+/// A file that no write waits for. A pipe's reader may go at any time, or read nothing; stderr may be one.
+fn open_log(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    // What is in it opens all that was said: nobody else is to read it.
+    let file = options.append(true).create(true).mode(0o600).custom_flags(NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    match metadata.file_type().is_fifo() && !is_stderr(&metadata) {
+        true => Err(io::Error::other("it is a pipe")),
+        false => Ok(file),
+    }
+}
+
+fn is_stderr(metadata: &Metadata) -> bool {
+    let stderr = io::stderr().as_fd().try_clone_to_owned().map(File::from);
+    let same = |other: Metadata| (other.dev(), other.ino()) == (metadata.dev(), metadata.ino());
+    stderr.and_then(|stderr| stderr.metadata()).is_ok_and(same)
 }

@@ -8,18 +8,21 @@ use openssl::x509::{X509, X509Ref, X509StoreContextRef, X509VerifyResult};
 
 use super::ca_store;
 use super::certificate::{alternative_names, short};
-use crate::error::printable;
+use super::profile::Trust;
+use crate::error::{Error, printable};
 
 /// The first thing that verification found wrong, if anything.
 pub struct VerifyFailure {
     expected: String,
     found: OnceLock<(String, Vec<X509>)>,
+    /// Why what is trusted could not be looked at.
+    shortage: OnceLock<Error>,
 }
 
 impl VerifyFailure {
     /// For a peer that should be `expected`.
     pub fn new(expected: &str) -> Self {
-        Self { expected: expected.to_owned(), found: OnceLock::new() }
+        Self { expected: expected.to_owned(), found: OnceLock::new(), shortage: OnceLock::new() }
     }
 
     pub fn why(&self) -> Option<&str> {
@@ -31,9 +34,20 @@ impl VerifyFailure {
         self.found.get().map_or(&[], |(_, chain)| chain)
     }
 
-    /// Writes down what `store` found, unless something was found before. `system`: whether the
-    /// system's store was trusted, and not certificates that the script named.
-    pub fn note(&self, store: &X509StoreContextRef, system: bool) {
+    /// Why what is trusted could not be looked at, if that is what is wrong.
+    pub fn shortage(&self) -> Option<&Error> {
+        self.shortage.get()
+    }
+
+    /// Writes down what `store` found, unless something was found before. It says of a folder that could
+    /// not be read what it says of one without the issuer.
+    pub fn note(&self, store: &X509StoreContextRef, trust: &Trust) {
+        if trust.has_folders()
+            && let Some(error) = ca_store::shortage()
+        {
+            self.shortage.get_or_init(|| error);
+        }
+        let system = trust.is_system();
         self.found.get_or_init(|| {
             let chain = store.chain().map(|chain| chain.iter().map(ToOwned::to_owned).collect());
             (self.words(store.error(), store.current_cert(), system), chain.unwrap_or_default())

@@ -7,29 +7,33 @@ mod certificate;
 mod context;
 mod failure;
 mod hints;
+mod pem;
 mod profile;
 mod session;
+mod setup;
+mod stamp;
 
 use std::mem;
-use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{self, ErrorCode, NameType, Ssl, SslContext, SslRef, SslStream, SslVerifyMode};
+use openssl::ssl::{self, ErrorCode, NameType, SslStream};
 use openssl::x509::X509;
-use openssl::x509::verify::X509CheckFlags;
 
 use super::Transport;
 use super::tcp::Tcp;
 use crate::error::{Code, Error, Pending, Result};
+use crate::io::fork;
 use crate::io::step::{Step, Wait, Want, ready};
 use crate::trace::{Phase, Trace};
 
 pub use certificate::{Certificate, parse_pin};
 use failure::VerifyFailure;
-pub use profile::{Pem, Pin, Profile, Settings, Trust, Version};
+pub use pem::Pem;
+pub use profile::{Pin, Profile, Settings, Trust, Version, server_name};
 use session::Session;
+pub use setup::{Config, Handshake, Setup, Side};
 
 /// Largest plaintext of one record (RFC 8446, section 5.1), and so of one read.
 const RECORD: usize = 16 * 1024;
@@ -43,132 +47,12 @@ const HTTP_REQUEST: i32 = 156;
 const UNEXPECTED_EOF_WHILE_READING: i32 = 294;
 const WRONG_VERSION_NUMBER: i32 = 267;
 
-/// A client that has everything but its connection.
-pub struct Client {
-    ssl: Ssl,
-    end: End,
-}
-
 /// What one end knows besides what OpenSSL does.
 struct End {
     settings: Arc<Settings>,
     failure: Arc<VerifyFailure>,
     /// The session that is offered, if any.
     offered: Option<Session>,
-}
-
-impl Client {
-    /// Prepares a handshake with the server that `settings` name.
-    pub fn new(settings: Settings) -> Result<Self> {
-        let context = context::client(&settings.profile)?;
-        let mut ssl = Ssl::new(&context).map_err(failed)?;
-        let failure = Arc::new(VerifyFailure::new(&settings.server_name));
-        expect(&mut ssl, &settings, &failure).map_err(failed)?;
-        let session = settings.session.as_ref();
-        let offered = session.and_then(|bytes| Session::offered(bytes, &settings, &context));
-        if let Some(session) = &offered {
-            resume(&mut ssl, session).map_err(failed)?;
-        }
-        let end = End { settings: Arc::new(settings), failure, offered };
-        Ok(Self { ssl, end })
-    }
-
-    pub fn handshake(mut self, tcp: Tcp, trace: Option<&Trace>) -> Result<Handshake> {
-        self.ssl.set_connect_state();
-        let stream = SslStream::new(self.ssl, tcp).map_err(failed)?;
-        Ok(Handshake { tls: Some(Tls::new(stream, self.end, trace)) })
-    }
-}
-
-/// Tells a client whom to expect: the name sent, the name or address verified (RFC 9525: the subject's
-/// alternative names, never the CN), and where a failure is written down.
-fn expect(
-    ssl: &mut Ssl,
-    settings: &Settings,
-    failure: &Arc<VerifyFailure>,
-) -> std::result::Result<(), ErrorStack> {
-    let name = &settings.server_name;
-    let param = ssl.param_mut();
-    param.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS | X509CheckFlags::NEVER_CHECK_SUBJECT);
-    match name.parse::<IpAddr>() {
-        Ok(address) => param.set_ip(address)?,
-        Err(_) => {
-            param.set_host(name)?;
-            ssl.set_hostname(name)?;
-        }
-    }
-    let (failure, verify) = (Arc::clone(failure), settings.verify);
-    let system = settings.profile.trust.is_system();
-    ssl.set_verify_callback(SslVerifyMode::PEER, move |ok, store| {
-        if !ok {
-            failure.note(store, system);
-        }
-        ok || !verify
-    });
-    Ok(())
-}
-
-#[allow(unsafe_code)]
-fn resume(ssl: &mut SslRef, session: &Session) -> std::result::Result<(), ErrorStack> {
-    // SAFETY: the session is decoded from bytes and belongs to no other context; it is offered only
-    // with the settings that it was made with.
-    unsafe { ssl.set_session(&session.resume) }
-}
-
-/// A server's context: certificate, key, and whom it trusts.
-#[derive(Clone)]
-pub struct Server {
-    context: SslContext,
-    settings: Arc<Settings>,
-}
-
-impl Server {
-    pub fn new(settings: Settings) -> Result<Self> {
-        let context = context::server(&settings)?;
-        Ok(Self { context, settings: Arc::new(settings) })
-    }
-
-    /// The server's side of a connection. Its handshake runs with the first read or write, so that a
-    /// silent client holds up nobody.
-    pub fn accept(&self, mut tcp: Tcp, trace: Option<&Trace>) -> Result<Tls> {
-        let mut ssl = Ssl::new(&self.context).map_err(failed)?;
-        let failure = Arc::new(VerifyFailure::new("the client"));
-        let (note, verify) = (Arc::clone(&failure), self.settings.verify);
-        let system = self.settings.profile.trust.is_system();
-        let mode = self.context.verify_mode();
-        ssl.set_verify_callback(mode, move |ok, store| {
-            if !ok {
-                note.note(store, system);
-            }
-            ok || !verify
-        });
-        ssl.set_accept_state();
-        // Whoever reads or writes first makes the handshake, and must not take what another waits for.
-        tcp.set_reads_ahead(false);
-        let stream = SslStream::new(ssl, tcp).map_err(failed)?;
-        let end = End { settings: Arc::clone(&self.settings), failure, offered: None };
-        Ok(Tls::new(stream, end, trace))
-    }
-}
-
-/// A client's handshake under way.
-pub struct Handshake {
-    /// Taken when the handshake is done.
-    tls: Option<Tls>,
-}
-
-impl Handshake {
-    /// The transport, once both sides are through.
-    pub fn step(&mut self) -> Result<Step<Tls>> {
-        let Some(tls) = &mut self.tls else { unreachable!("a step after the last") };
-        ready!(tls.step_handshake()?);
-        Ok(Step::Done(self.tls.take().expect("it was there above")))
-    }
-
-    /// What is known of the peer so far.
-    pub fn report(&self) -> Option<Report> {
-        self.tls.as_ref().map(Tls::report)
-    }
 }
 
 /// What a handshake came to.
@@ -192,6 +76,8 @@ pub struct Tls {
     /// How the handshake ended; none before.
     outcome: Option<Result<()>>,
     tracing: Tracing,
+    /// The count of forks when this process last shook hands, read or wrote.
+    forks: u64,
 }
 
 /// What is traced of a handshake.
@@ -204,11 +90,12 @@ enum Tracing {
 impl Tls {
     fn new(stream: SslStream<Tcp>, end: End, trace: Option<&Trace>) -> Self {
         let tracing = trace.map_or(Tracing::Off, |trace| Tracing::NotBegun(trace.clone()));
-        Self { stream, end, outcome: None, tracing }
+        Self { stream, end, outcome: None, tracing, forks: fork::forks() }
     }
 
     /// Finishes a handshake that is pending. Nothing is read or written before it has ended well.
     pub fn step_handshake(&mut self) -> Result<Step<()>> {
+        self.forks = fork::forks();
         if let Some(outcome) = &self.outcome {
             return outcome.clone().map(Step::Done);
         }
@@ -334,6 +221,16 @@ impl Tls {
         Err(Error::new(Code::Certificate, detail))
     }
 
+    /// Says close_notify, as far as that goes without waiting. After a fork another process may go on
+    /// with this connection, unless it was used here since.
+    fn send_close_notify(&mut self) {
+        if matches!(self.outcome, Some(Ok(()))) && self.forks == fork::forks() {
+            clear_errors();
+            let _ = self.stream.shutdown();
+            clear_errors();
+        }
+    }
+
     /// What an outcome of OpenSSL means: done, a wait in the direction that it asks for (which need
     /// not be the operation's own), or an error.
     fn step<T>(&mut self, result: std::result::Result<T, ssl::Error>) -> Result<Step<T>> {
@@ -357,6 +254,9 @@ impl Tls {
 
     #[cold]
     fn handshake_error(&self, error: ssl::Error) -> Error {
+        if let Some(shortage) = self.end.failure.shortage() {
+            return shortage.clone();
+        }
         if first_reason(&error) == Some(CERTIFICATE_VERIFY_FAILED) {
             let why = self.end.failure.why().unwrap_or("verification failed");
             return Error::new(Code::Certificate, why);
@@ -398,6 +298,12 @@ impl Tls {
     }
 }
 
+impl Drop for Tls {
+    fn drop(&mut self) {
+        self.send_close_notify();
+    }
+}
+
 impl Transport for Tls {
     #[allow(unsafe_code)]
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
@@ -429,13 +335,6 @@ impl Transport for Tls {
         clear_errors();
         let result = self.stream.shutdown();
         Ok(self.step(result)?.map(drop))
-    }
-
-    fn part(&mut self) {
-        clear_errors();
-        // Best effort, as the contract has it: nobody waits for the peer's answer.
-        let _ = self.stream.shutdown();
-        clear_errors();
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

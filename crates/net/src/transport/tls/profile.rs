@@ -1,36 +1,10 @@
 //! What a script may set of TLS, checked as far as that goes without a file or a peer.
 
-use std::fs;
 use std::path::PathBuf;
 
-use crate::error::{Code, Error, Result, system_text};
-
-/// PEM text, or a file of it.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Pem {
-    File(PathBuf),
-    Text(Vec<u8>),
-}
-
-impl Pem {
-    /// The text; `option` is its name in messages, which never show what is in it.
-    pub fn read(&self, option: &str) -> Result<Vec<u8>> {
-        match self {
-            Self::Text(text) => Ok(text.clone()),
-            Self::File(path) => fs::read(path).map_err(|error| {
-                let (path, why) = (path.display(), system_text(&error));
-                Error::new(Code::Io, format!("cannot read {option}_file '{path}': {why}"))
-            }),
-        }
-    }
-
-    pub fn path(&self) -> Option<&PathBuf> {
-        match self {
-            Self::File(path) => Some(path),
-            Self::Text(_) => None,
-        }
-    }
-}
+use super::pem::Pem;
+use crate::connect::resolve;
+use crate::error::{Code, Error, Result};
 
 /// Versions of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -52,6 +26,11 @@ pub struct Trust {
 impl Trust {
     pub fn is_system(&self) -> bool {
         self.certificates.is_empty() && self.dir.is_none()
+    }
+
+    /// Whether certificates are looked for in folders, during the handshake.
+    pub fn has_folders(&self) -> bool {
+        self.is_system() || self.dir.is_some()
     }
 }
 
@@ -102,6 +81,27 @@ impl Profile {
 /// SHA-256 of a public key (SPKI).
 pub type Pin = [u8; 32];
 
+/// A host as certificates have it: an address without brackets and zone, or a name in ASCII without the
+/// dot that may end it.
+pub fn server_name(host: &str) -> Result<String> {
+    // A zone is this machine's affair.
+    let address = host.split_once('%').map_or(host, |(address, _)| address);
+    if let Some(ip) = resolve::literal(host).or_else(|| resolve::literal(address)) {
+        return Ok(ip.to_string());
+    }
+    let name = resolve::ascii(host)?;
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    // For OpenSSL an empty name is any, one that begins with a dot a whole domain, and a wildcard itself.
+    let is_label = |label: &str| {
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=63).contains(&label.len()) && label.bytes().all(is_letter)
+    };
+    match name.len() <= 253 && name.split('.').all(is_label) {
+        true => Ok(name.to_owned()),
+        false => Err(Error::new(Code::Dns, "not a name")),
+    }
+}
+
 /// The settings of one end.
 #[derive(Clone)]
 pub struct Settings {
@@ -129,6 +129,31 @@ impl Settings {
             ignore_truncation: false,
             session: None,
             profile: Profile::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_name_is_a_host_name_or_an_address() {
+        let long = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+        for (host, name) in [
+            ("example.test", "example.test"),
+            ("example.test.", "example.test"),
+            ("_service.EXAMPLE.test", "_service.EXAMPLE.test"),
+            ("bücher.test", "xn--bcher-kva.test"),
+            ("[::1]", "::1"),
+            ("fe80::1%eth0", "fe80::1"),
+            (&long, &long),
+        ] {
+            assert_eq!(server_name(host).expect(host), name);
+        }
+        let (longer, label) = (format!("e{long}"), "a".repeat(64));
+        for host in ["", ".", "..", ".a", "a..b", "*.test", "a.*", "a b", "a\0b", &longer, &label] {
+            assert_eq!(server_name(host).expect_err(host).code(), Code::Dns);
         }
     }
 }

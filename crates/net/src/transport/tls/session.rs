@@ -12,7 +12,7 @@ use openssl::stack::Stack;
 use openssl::x509::{X509, X509StoreContext};
 
 use super::certificate::pin;
-use super::profile::{Pem, Profile, Settings};
+use super::profile::{Profile, Settings};
 
 /// What the string begins with; its number counts the formats.
 const MAGIC: &[u8] = b"tcp session 1\n";
@@ -139,10 +139,7 @@ fn digest(settings: &Settings, context: &SslContextRef) -> Result<[u8; 32], Erro
     // The certificate itself: another one may stand in the same file by then.
     add(&context.certificate().map_or(Ok(Vec::new()), |certificate| certificate.to_der())?);
     for pem in &trust.certificates {
-        match pem {
-            Pem::File(path) => add(path.as_os_str().as_encoded_bytes()),
-            Pem::Text(text) => add(text),
-        }
+        add(pem.path().map_or(pem.text(), |path| path.as_os_str().as_encoded_bytes()));
     }
     Ok(digest.finish())
 }

@@ -1,0 +1,140 @@
+//! PEM text of a script's, and files of it, which are read as they come: a pipe has a writer to wait for.
+//! Uses `io::step`, `io::wait`, `error`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::mem;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::profile::Profile;
+use crate::error::{Code, Error, Pending, Result, system_text};
+use crate::io::deadline::Deadline;
+use crate::io::step::{Step, Wait, Want, ready};
+use crate::io::wait::poll_all;
+
+/// Bytes of a file at most: a device may have no end.
+const LARGEST: usize = 16 << 20;
+
+/// What has the opening of a pipe not wait for its other end.
+pub const NONBLOCK: i32 = OFlags::NONBLOCK.bits() as i32;
+
+/// PEM text, or a file of it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Pem {
+    File(PathBuf),
+    Text(Vec<u8>),
+    /// A file, and the text that was in it.
+    Read(PathBuf, Vec<u8>),
+}
+
+impl Pem {
+    /// The text; none of a file that is not read yet.
+    pub fn text(&self) -> &[u8] {
+        match self {
+            Self::File(_) => &[],
+            Self::Text(text) | Self::Read(_, text) => text,
+        }
+    }
+
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::Read(path, _) => Some(path),
+            Self::Text(_) => None,
+        }
+    }
+
+    /// Where it came from, in words; `option` is what a script calls it.
+    pub fn source(&self, option: &str) -> String {
+        match self.path() {
+            Some(path) => format!("{option}_file '{}'", path.display()),
+            None => option.to_owned(),
+        }
+    }
+}
+
+/// A profile whose files are being read.
+pub struct Loader {
+    profile: Profile,
+    reader: Option<Reader>,
+}
+
+impl Loader {
+    pub fn new(profile: Profile) -> Self {
+        Self { profile, reader: None }
+    }
+
+    /// The profile, once all of its files are read.
+    pub fn step(&mut self) -> Result<Step<&Profile>> {
+        let Profile { trust, certificate, key, .. } = &mut self.profile;
+        let trusted = trust.certificates.iter_mut().map(|pem| (pem, "ca"));
+        let own = certificate.iter_mut().map(|pem| (pem, "cert"));
+        let keys = key.iter_mut().map(|pem| (pem, "key"));
+        for (pem, option) in trusted.chain(own).chain(keys) {
+            let Pem::File(path) = pem else { continue };
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                empty => empty.insert(Reader::open(path, option)?),
+            };
+            let text = ready!(reader.step(path)?);
+            *pem = Pem::Read(mem::take(path), text);
+            self.reader = None;
+        }
+        Ok(Step::Done(&self.profile))
+    }
+}
+
+struct Reader {
+    file: File,
+    is_pipe: bool,
+    option: &'static str,
+    text: Vec<u8>,
+}
+
+impl Reader {
+    fn open(path: &Path, option: &'static str) -> Result<Self> {
+        let open = || {
+            let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
+            let is_pipe = file.metadata()?.file_type().is_fifo();
+            Ok(Self { file, is_pipe, option, text: Vec::new() })
+        };
+        open().map_err(|error| unreadable(option, path, &error))
+    }
+
+    /// The text, once its end has come.
+    fn step(&mut self, path: &Path) -> Result<Step<Vec<u8>>> {
+        if self.has_no_writer()? {
+            return Ok(Step::Wait(self.wait()));
+        }
+        let room = LARGEST + 1 - self.text.len();
+        match (&self.file).take(room as u64).read_to_end(&mut self.text) {
+            Ok(_) if self.text.len() > LARGEST => {
+                let error = io::Error::other(format!("it is larger than {LARGEST} bytes"));
+                Err(unreadable(self.option, path, &error))
+            }
+            Ok(_) => Ok(Step::Done(mem::take(&mut self.text))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Step::Wait(self.wait())),
+            Err(error) => Err(unreadable(self.option, path, &error)),
+        }
+    }
+
+    /// Whether this is a pipe that nobody has opened for writing yet. A read would take that for its end.
+    fn has_no_writer(&self) -> Result<bool> {
+        let begun = !self.is_pipe || !self.text.is_empty();
+        let look = || poll_all(&[(self.file.as_raw_fd(), Want::Read)], Deadline::at(0.0));
+        Ok(!begun && look()? != Some(vec![true]))
+    }
+
+    fn wait(&self) -> Wait {
+        Wait::new(&self.file, Want::Read).pending(Pending::File { option: self.option })
+    }
+}
+
+#[cold]
+fn unreadable(option: &str, path: &Path, error: &io::Error) -> Error {
+    let (path, why) = (path.display(), system_text(error));
+    Error::new(Code::Io, format!("cannot read {option}_file '{path}': {why}"))
+}

@@ -1,0 +1,186 @@
+//! From the settings of one side to its part in a handshake: the files are read, the context is made or
+//! found, and the connection begins. Uses `context`, `pem`, `transport::tcp`, `io::step`, `trace`, `error`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use openssl::error::ErrorStack;
+use openssl::ssl::{Ssl, SslContext, SslRef, SslStream, SslVerifyMode};
+use openssl::x509::X509StoreContextRef;
+use openssl::x509::verify::X509CheckFlags;
+
+use super::context::{self, Key};
+use super::failure::VerifyFailure;
+use super::pem::Loader;
+use super::profile::Settings;
+use super::session::Session;
+use super::{End, Report, Tls, failed};
+use crate::error::Result;
+use crate::io::step::{Step, ready};
+use crate::trace::Trace;
+use crate::transport::tcp::Tcp;
+
+/// Who begins, and who shows a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Server,
+}
+
+/// A side whose files are being read.
+pub struct Setup {
+    side: Side,
+    settings: Arc<Settings>,
+    /// What a client's context depends on, as it was before its files were read.
+    key: Option<Key>,
+    /// None where no file has had to be read.
+    loader: Option<Loader>,
+    config: Option<Config>,
+}
+
+impl Setup {
+    /// Wrong settings are an error at once. What is a pipe is waited for with [`Setup::step`].
+    pub fn new(side: Side, settings: Settings) -> Result<Self> {
+        let key = (side == Side::Client).then(|| Key::of(&settings.profile));
+        let settings = Arc::new(settings);
+        let mut setup = Self { side, settings, key, loader: None, config: None };
+        setup.step()?;
+        Ok(setup)
+    }
+
+    /// The side, once it has everything but its connection.
+    pub fn step(&mut self) -> Result<Step<Config>> {
+        if self.config.is_none() {
+            let context = ready!(self.step_context()?);
+            let (side, settings) = (self.side, Arc::clone(&self.settings));
+            self.config = Some(Config { side, settings, context });
+        }
+        Ok(Step::Done(self.config.clone().expect("made above")))
+    }
+
+    fn step_context(&mut self) -> Result<Step<SslContext>> {
+        if let Some(context) = self.key.as_ref().and_then(context::kept) {
+            return Ok(Step::Done(context));
+        }
+        let profile = &self.settings.profile;
+        let loader = self.loader.get_or_insert_with(|| Loader::new(profile.clone()));
+        let profile = ready!(loader.step()?);
+        Ok(Step::Done(match &self.key {
+            Some(key) => context::client(profile, key)?,
+            None => context::server(profile, &self.settings)?,
+        }))
+    }
+}
+
+/// A side that has everything but its connection.
+#[derive(Clone)]
+pub struct Config {
+    side: Side,
+    settings: Arc<Settings>,
+    context: SslContext,
+}
+
+impl Config {
+    /// A connection whose handshake is to be made.
+    pub fn begin(&self, tcp: Tcp, trace: Option<&Trace>) -> Result<Tls> {
+        match self.side {
+            Side::Client => self.connect(tcp, trace),
+            Side::Server => self.accept(tcp, trace),
+        }
+    }
+
+    fn connect(&self, tcp: Tcp, trace: Option<&Trace>) -> Result<Tls> {
+        let settings = &self.settings;
+        let mut ssl = Ssl::new(&self.context).map_err(failed)?;
+        let failure = Arc::new(VerifyFailure::new(&settings.server_name));
+        expect(&mut ssl, &settings.server_name).map_err(failed)?;
+        ssl.set_verify_callback(SslVerifyMode::PEER, self.verifying(&failure));
+        let session = settings.session.as_ref();
+        let offered = session.and_then(|bytes| Session::offered(bytes, settings, &self.context));
+        if let Some(session) = &offered {
+            resume(&mut ssl, session).map_err(failed)?;
+        }
+        ssl.set_connect_state();
+        let stream = SslStream::new(ssl, tcp).map_err(failed)?;
+        Ok(Tls::new(stream, End { settings: Arc::clone(settings), failure, offered }, trace))
+    }
+
+    /// The handshake may run with the first read or write, so that a silent client holds up nobody.
+    fn accept(&self, mut tcp: Tcp, trace: Option<&Trace>) -> Result<Tls> {
+        let mut ssl = Ssl::new(&self.context).map_err(failed)?;
+        let failure = Arc::new(VerifyFailure::new("the client"));
+        ssl.set_verify_callback(self.context.verify_mode(), self.verifying(&failure));
+        ssl.set_accept_state();
+        // Whoever reads or writes first makes the handshake, and must not take what another waits for.
+        tcp.set_reads_ahead(false);
+        let stream = SslStream::new(ssl, tcp).map_err(failed)?;
+        let end = End { settings: Arc::clone(&self.settings), failure, offered: None };
+        Ok(Tls::new(stream, end, trace))
+    }
+
+    /// What goes on with each certificate: what is wrong with one is written down, and counts where it is asked.
+    fn verifying(
+        &self,
+        failure: &Arc<VerifyFailure>,
+    ) -> impl Fn(bool, &mut X509StoreContextRef) -> bool + Send + Sync + 'static {
+        let (failure, settings) = (Arc::clone(failure), Arc::clone(&self.settings));
+        move |ok, store| {
+            if !ok {
+                failure.note(store, &settings.profile.trust);
+            }
+            ok || !settings.verify
+        }
+    }
+}
+
+/// Tells a client whom to expect: the name sent, the name or address verified (RFC 9525: the subject's
+/// alternative names, never the CN).
+fn expect(ssl: &mut Ssl, name: &str) -> std::result::Result<(), ErrorStack> {
+    let param = ssl.param_mut();
+    param.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS | X509CheckFlags::NEVER_CHECK_SUBJECT);
+    match name.parse::<IpAddr>() {
+        Ok(address) => param.set_ip(address),
+        Err(_) => {
+            param.set_host(name)?;
+            ssl.set_hostname(name)
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+fn resume(ssl: &mut SslRef, session: &Session) -> std::result::Result<(), ErrorStack> {
+    // SAFETY: the session is decoded from bytes and belongs to no other context; it is offered only
+    // with the settings that it was made with.
+    unsafe { ssl.set_session(&session.resume) }
+}
+
+/// A handshake under way, for a caller that waits for nothing else.
+pub struct Handshake {
+    /// The connection, until it is known how to begin.
+    waiting: Option<(Setup, Tcp, Option<Trace>)>,
+    /// From then on, until both sides are through.
+    tls: Option<Tls>,
+}
+
+impl Handshake {
+    pub fn new(setup: Setup, tcp: Tcp, trace: Option<&Trace>) -> Self {
+        Self { waiting: Some((setup, tcp, trace.cloned())), tls: None }
+    }
+
+    /// The transport, once both sides are through.
+    pub fn step(&mut self) -> Result<Step<Tls>> {
+        if let Some((setup, ..)) = &mut self.waiting {
+            let config = ready!(setup.step()?);
+            let begin = |(_, tcp, trace): (_, _, Option<Trace>)| config.begin(tcp, trace.as_ref());
+            self.tls = self.waiting.take().map(begin).transpose()?;
+        }
+        let Some(tls) = &mut self.tls else { unreachable!("a step after the last") };
+        ready!(tls.step_handshake()?);
+        Ok(Step::Done(self.tls.take().expect("it was there above")))
+    }
+
+    /// What is known of the peer so far.
+    pub fn report(&self) -> Option<Report> {
+        self.tls.as_ref().map(Tls::report)
+    }
+}
