@@ -301,7 +301,7 @@ fn pending(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 
 /// Whether there is something to read that a wait for the descriptor would not see (LuaSocket).
 fn dirty(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    Ok(Outcome::Value(Value::Boolean(this.stream()?.has_input())))
+    Ok(Outcome::Value(Value::Boolean(this.stream()?.is_dirty())))
 }
 
 /// What to wait for, in the words of poll (cqueues).
@@ -312,6 +312,6 @@ fn events(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 
 /// Seconds until a wait should end by itself: none at all where there is something to read (cqueues).
 fn timeout(_: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
-    let buffered = this.stream()?.has_input();
-    Ok(Outcome::Value(if buffered { Value::Number(0.0) } else { Value::Nil }))
+    let is_dirty = this.stream()?.is_dirty();
+    Ok(Outcome::Value(if is_dirty { Value::Number(0.0) } else { Value::Nil }))
 }

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use mlua::{Table, Value};
 
+use net::io::deadline::Deadline;
 use net::io::step::Want;
 use net::io::wait::poll_all;
 
@@ -21,6 +22,8 @@ struct Watched {
     is_connection: bool,
     /// There is something to read that poll cannot see.
     buffered: bool,
+    /// Perhaps there is, behind what the transport has not looked into.
+    unseen: bool,
 }
 
 pub fn tcp_poll(call: &mut Call<'_>) -> Result<Outcome> {
@@ -36,13 +39,15 @@ pub fn tcp_poll(call: &mut Call<'_>) -> Result<Outcome> {
     let timeout = call.argument(3).patience_or(f64::INFINITY)?;
     let buffered = watched.iter().any(|each| each.buffered);
     let deadline = call.deadline(if buffered { 0.0 } else { timeout });
+    let unseen = watched.iter().any(|each| each.unseen);
+    let until = if unseen { Deadline::at(0.0) } else { deadline };
     let fds: Vec<_> = watched.iter().map(|each| (each.fd, each.want)).collect();
     let again = || Outcome::Again(Value::Number(deadline.seconds()), None);
-    let Some(ready) = poll_all(&fds, deadline)? else { return Ok(again()) };
+    let Some(ready) = poll_all(&fds, until)? else { return Ok(again()) };
     let lists = (call.lua.create_table()?, call.lua.create_table()?);
     let mut found = false;
     for (each, ready) in watched.iter().zip(ready) {
-        if each.buffered || (ready && each.is_ready(call)?) {
+        if each.buffered || ((ready || each.unseen) && each.is_ready(call)?) {
             let list: &Table = if each.want == Want::Read { &lists.0 } else { &lists.1 };
             list.raw_push(&each.value)?;
             found = true;
@@ -68,7 +73,8 @@ impl Watched {
 
 fn watch(call: &Call<'_>, list: Argument<'_>, value: Value, want: Want) -> Result<Watched> {
     let wrong = || list.wrong("connections, listeners and descriptors expected");
-    let mut watched = Watched { value, fd: 0, want, is_connection: false, buffered: false };
+    let mut watched =
+        Watched { value, fd: 0, want, is_connection: false, buffered: false, unseen: false };
     let Value::UserData(object) = &watched.value else {
         let fd = list.with(&watched.value).integer(0, RawFd::MAX as usize);
         watched.fd = fd.map_err(|_| wrong())? as RawFd;
@@ -80,11 +86,12 @@ fn watch(call: &Call<'_>, list: Argument<'_>, value: Value, want: Want) -> Resul
         })?;
         return Ok(watched);
     }
-    (watched.fd, watched.buffered) =
+    (watched.fd, watched.buffered, watched.unseen) =
         with(call.lua, Some(&watched.value), wrong, |connection: &mut Connection| {
             let stream = connection.stream()?;
             let buffered = want == Want::Read && stream.has_input();
-            Ok((stream.fd().as_raw_fd(), buffered))
+            let unseen = want == Want::Read && !buffered && stream.has_unseen();
+            Ok((stream.fd().as_raw_fd(), buffered, unseen))
         })?;
     watched.is_connection = true;
     Ok(watched)

@@ -21,7 +21,7 @@ use openssl::x509::X509;
 use openssl::x509::verify::X509CheckFlags;
 
 use super::Transport;
-use super::tcp::Tcp;
+use super::tcp::{Tcp, Transient};
 use crate::error::{Code, Error, Pending, Result};
 use crate::io::step::{Step, Wait, Want, ready};
 use crate::trace::{Phase, Trace};
@@ -343,7 +343,8 @@ impl Tls {
             Err(error) => error,
         };
         let wait = |want| match transient {
-            Some(errno) => Err(errno.into()),
+            Some(Transient::Failed(errno)) => Err(errno.into()),
+            Some(Transient::Yield) => Ok(Step::Wait(Wait::yield_now(&self.fd()))),
             None => Ok(Step::Wait(Wait::new(&self.fd(), want))),
         };
         match error.code() {
