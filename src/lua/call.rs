@@ -35,7 +35,7 @@ pub enum Outcome {
 /// How a call failed.
 pub enum Failure {
     Failed(Error),
-    /// The same where a peer's certificate was refused: what is known of that peer.
+    /// The same over TLS: what is known of the peer.
     Refused(Error, Box<Report>),
     /// The script's own mistake, thrown by both modules.
     Argument(String),
@@ -44,13 +44,15 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The same failure, with what `report` has to say if it is about a certificate.
+    /// The same failure, with what `report` has to say if it is about TLS.
     pub fn reported(self, report: impl FnOnce() -> Option<Report>) -> Self {
         match self {
-            Self::Failed(error) if error.code() == Code::Certificate => match report() {
-                Some(report) => Self::Refused(error, Box::new(report)),
-                None => Self::Failed(error),
-            },
+            Self::Failed(error) if matches!(error.code(), Code::Certificate | Code::Tls) => {
+                match report() {
+                    Some(report) => Self::Refused(error, Box::new(report)),
+                    None => Self::Failed(error),
+                }
+            }
             other => other,
         }
     }
@@ -237,7 +239,7 @@ pub trait Object: 'static {
     /// Whom its messages name.
     fn label(&self) -> String;
 
-    /// What is known of a peer whose certificate was refused.
+    /// What is known of a peer, for a failure over TLS.
     fn report(&mut self) -> Option<Report> {
         None
     }
@@ -342,7 +344,9 @@ fn failed(lua: &Lua, safe: bool, failure: Failure) -> mlua::Result<Answer> {
             let details = error.phase().map(|phase| lua.create_table_from([("phase", phase)]));
             worded(&error, details.transpose()?.map_or(nil, Value::Table))?
         }
-        Failure::Refused(error, report) => worded(&error, Value::Table(info::tls(lua, *report)?))?,
+        Failure::Refused(error, report) => {
+            worded(&error, Value::Table(info::details(lua, &error, *report)?))?
+        }
         Failure::Argument(text) => (Some(false), string("throw")?, string(&text)?, nil, Value::Nil),
         Failure::Lua(mlua::Error::MemoryError(_)) => {
             (Some(false), string("pass")?, string(NO_MEMORY)?, nil, Value::Nil)

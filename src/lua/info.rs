@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use mlua::{Lua, Table, Value};
 
+use net::error::Error;
 use net::transport::tls::{Certificate, Report};
 
 use super::call::{Call, Outcome, Result};
@@ -52,18 +53,37 @@ pub fn tls(lua: &Lua, report: Report) -> mlua::Result<Table> {
     table.raw_set("server_name", report.server_name)?;
     table.raw_set("verified", report.verified)?;
     table.raw_set("verify_error", report.verify_error)?;
-    let chain = report.chain.iter().map(|each| certificate(lua, each));
-    let chain = lua.create_sequence_from(chain.collect::<mlua::Result<Vec<_>>>()?)?;
+    let chain = certificates(lua, &report.chain)?;
     table.raw_set("certificate", chain.raw_get::<Value>(1)?)?;
     table.raw_set("chain", chain)?;
+    let path = report.verified_chain.map(|path| certificates(lua, &path)).transpose()?;
+    table.raw_set("verified_chain", path)?;
     Ok(table)
+}
+
+/// What is known of a failure on a connection with TLS.
+pub fn details(lua: &Lua, error: &Error, report: Report) -> mlua::Result<Table> {
+    let alert = report.alert;
+    let table = tls(lua, report)?;
+    table.raw_set("phase", error.phase())?;
+    if let Some(alert) = alert {
+        table.raw_set("alert", alert.name())?;
+        table.raw_set("alert_number", alert.number)?;
+        table.raw_set("from", if alert.is_peers { "peer" } else { "here" })?;
+    }
+    Ok(table)
+}
+
+fn certificates(lua: &Lua, chain: &[Certificate]) -> mlua::Result<Table> {
+    let chain = chain.iter().map(|each| certificate(lua, each));
+    lua.create_sequence_from(chain.collect::<mlua::Result<Vec<_>>>()?)
 }
 
 fn certificate(lua: &Lua, facts: &Certificate) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     table.raw_set("subject", name(lua, &facts.subject)?)?;
     table.raw_set("issuer", name(lua, &facts.issuer)?)?;
-    table.raw_set("serial", &*facts.serial)?;
+    table.raw_set("serial", facts.serial.as_deref())?;
     table.raw_set("not_before", facts.not_before)?;
     table.raw_set("not_after", facts.not_after)?;
     table.raw_set("dns_names", lua.create_sequence_from(facts.dns_names.iter().map(|n| &**n))?)?;
@@ -71,9 +91,9 @@ fn certificate(lua: &Lua, facts: &Certificate) -> mlua::Result<Table> {
         "ip_addresses",
         lua.create_sequence_from(facts.ip_addresses.iter().map(|n| &**n))?,
     )?;
-    table.raw_set("fingerprint_sha256", &*facts.fingerprint_sha256)?;
-    table.raw_set("public_key_sha256", &*facts.public_key_sha256)?;
-    table.raw_set("pem", &*facts.pem)?;
+    table.raw_set("fingerprint_sha256", facts.fingerprint_sha256.as_deref())?;
+    table.raw_set("public_key_sha256", facts.public_key_sha256.as_deref())?;
+    table.raw_set("pem", facts.pem.as_deref())?;
     Ok(table)
 }
 

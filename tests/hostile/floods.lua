@@ -31,7 +31,8 @@ local calls = {
 
 local failed = false
 for _, kind in ipairs { "tickets", "key_updates", "key_requests", "hello_requests", "plain_requests" } do
-  local peer = assert(io.popen(("exec %s %s %s/good.pem %s/good.key"):format(program, kind, certificates, certificates)))
+  local peer = assert(io.popen(("exec %s %s %s/good.pem %s/good.key"):format(program, kind, certificates,
+    certificates)))
   local port = tonumber(peer:read "*l":match "%d+")
   local made, longest = 0, 0
   local function measure(seconds, fn, ...)

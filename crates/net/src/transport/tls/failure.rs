@@ -1,43 +1,49 @@
-//! Why a certificate was refused, in words that say what to do: the name that was expected and the
-//! ones that it has, the date that it expired, the issuer that nobody knows. Keeps the chain, which
-//! OpenSSL has not got any more when the handshake has failed.
+//! What verification saw of the peer's certificate, and why it was refused, in words that say what to do:
+//! the name that was expected and the ones that it has, the date that it expired, the issuer that
+//! nobody knows.
 
 use std::sync::OnceLock;
 
 use openssl::x509::{X509, X509Ref, X509StoreContextRef, X509VerifyResult};
 
-use super::ca_store;
 use super::certificate::{alternative_names, short};
+use super::{ca_store, clear_errors, ffi, hints};
 use crate::error::printable;
 
-/// The first thing that verification found wrong, if anything.
-pub struct VerifyFailure {
+/// The verification of one peer.
+pub struct Verification {
     expected: String,
-    found: OnceLock<(String, Vec<X509>)>,
+    /// OpenSSL has no chain to show any more when the handshake has failed.
+    sent: OnceLock<Vec<X509>>,
+    /// The first thing that was found wrong.
+    failure: OnceLock<String>,
 }
 
-impl VerifyFailure {
+impl Verification {
     /// For a peer that should be `expected`.
     pub fn new(expected: &str) -> Self {
-        Self { expected: expected.to_owned(), found: OnceLock::new() }
+        Self { expected: expected.to_owned(), sent: OnceLock::new(), failure: OnceLock::new() }
     }
 
-    pub fn why(&self) -> Option<&str> {
-        self.found.get().map(|(why, _)| why.as_str())
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
-    /// The chain as it was when that was found, leaf first.
-    pub fn chain(&self) -> &[X509] {
-        self.found.get().map_or(&[], |(_, chain)| chain)
+    /// The chain as the peer has sent it, leaf first; none before it has come.
+    pub fn sent(&self) -> Option<&[X509]> {
+        self.sent.get().map(Vec::as_slice)
     }
 
-    /// Writes down what `store` found, unless something was found before. `system`: whether the
-    /// system's store was trusted, and not certificates that the script named.
-    pub fn note(&self, store: &X509StoreContextRef, system: bool) {
-        self.found.get_or_init(|| {
-            let chain = store.chain().map(|chain| chain.iter().map(ToOwned::to_owned).collect());
-            (self.words(store.error(), store.current_cert(), system), chain.unwrap_or_default())
-        });
+    /// Writes down what `store` verifies and, unless it is `ok`, what is wrong with it. `system`: whether
+    /// the system's store was trusted, and not certificates that the script named.
+    pub fn note(&self, ok: bool, store: &X509StoreContextRef, system: bool) {
+        self.sent.get_or_init(|| ffi::sent_chain(store));
+        if !ok {
+            let words = || self.words(store.error(), store.current_cert(), system);
+            self.failure.get_or_init(words);
+            // A failure that is forgiven must not be taken for that of the operation.
+            clear_errors();
+        }
     }
 
     fn words(&self, error: X509VerifyResult, at: Option<&X509Ref>, system: bool) -> String {
@@ -55,8 +61,9 @@ impl VerifyFailure {
             62 | 64 => format!(
                 "host name mismatch: expected {}, the certificate is for {}",
                 self.expected,
-                names(certificate)
+                names(certificate, &self.expected)
             ),
+            66..=68 => format!("{plain} ({subject}), {}", hints::WEAK),
             _ => format!("{plain} ({subject})"),
         }
     }
@@ -81,12 +88,17 @@ fn remedy(system: bool) -> String {
 }
 
 /// The names that a certificate is for.
-fn names(certificate: &X509Ref) -> String {
+fn names(certificate: &X509Ref, expected: &str) -> String {
     let (dns, ips) = alternative_names(certificate);
-    let names = [dns, ips].concat();
+    let names = [&*dns, &*ips].concat();
     if names.is_empty() {
         let subject = short(certificate.subject_name());
         return format!("no name at all (the subject, {subject}, does not count)");
     }
-    printable(&names.join(", "))
+    let names = printable(&names.join(", "));
+    // Only an address can be among the names and not match.
+    match dns.iter().any(|name| name == expected) {
+        true => format!("{names} (there as a DNS name, which an address does not match)"),
+        false => names,
+    }
 }
