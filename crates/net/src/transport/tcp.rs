@@ -180,3 +180,27 @@ impl io::Write for Tcp {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[test]
+    fn an_operation_of_tls_makes_so_many_calls_and_then_yields() {
+        let (ours, theirs) = Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None)
+            .expect("a pair of sockets");
+        let mut tcp = Tcp::new(ours);
+        (&theirs).write_all(&[7; 2 * CALLS]).expect("room for these");
+        for _ in 0..2 {
+            for _ in 0..CALLS {
+                assert_eq!(Read::read(&mut tcp, &mut [0]).expect("a byte"), 1);
+            }
+            let late = Read::read(&mut tcp, &mut [0]).expect_err("the calls are made");
+            assert_eq!(late.kind(), io::ErrorKind::WouldBlock);
+            assert!(matches!(tcp.take_transient(), Some(Transient::Yield)));
+            assert!(tcp.take_transient().is_none());
+        }
+    }
+}

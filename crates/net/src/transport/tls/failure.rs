@@ -51,6 +51,10 @@ impl Verification {
         let Some(certificate) = at else { return plain.to_owned() };
         let subject = short(certificate.subject_name());
         let issuer = short(certificate.issuer_name());
+        // OpenSSL takes such a one for nobody's, or for one without names.
+        if ffi::is_malformed(certificate) {
+            return format!("malformed certificate ({subject}), an extension cannot be read");
+        }
         // X509_V_ERR_*, in x509_vfy.h.
         match error.as_raw() {
             9 => format!("not yet valid, only from {} on ({subject})", certificate.not_before()),

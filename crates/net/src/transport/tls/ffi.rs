@@ -1,5 +1,6 @@
-//! What OpenSSL tells by its C interface alone: the alerts of a connection, its cipher before the handshake is over,
-//! and a chain as it was sent. Nothing else calls OpenSSL by its C names.
+//! What OpenSSL tells by its C interface alone: the alerts of a connection, its cipher before the handshake
+//! is over, a chain as it was sent, whether a certificate is malformed. Nothing else calls OpenSSL by
+//! its C names.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
@@ -10,8 +11,10 @@ use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{Ssl, SslCipherRef, SslRef};
 use openssl::stack::StackRef;
-use openssl::x509::{X509, X509StoreContextRef};
-use openssl_sys::{SSL, SSL_CIPHER, X509_STORE_CTX, stack_st_X509};
+use openssl::x509::{X509, X509Ref, X509StoreContextRef};
+use openssl_sys::{
+    EXFLAG_INVALID, SSL, SSL_CIPHER, X509_STORE_CTX, X509_get_extension_flags, stack_st_X509,
+};
 
 use super::alert::Alert;
 
@@ -106,6 +109,13 @@ pub fn sent_chain(store: &X509StoreContextRef) -> Vec<X509> {
         (!chain.is_null()).then(|| StackRef::<X509>::from_ptr(chain))
     };
     chain.map_or(Vec::new(), |chain| chain.iter().map(ToOwned::to_owned).collect())
+}
+
+/// Whether an extension of the certificate cannot be read.
+pub fn is_malformed(certificate: &X509Ref) -> bool {
+    // SAFETY: the certificate is alive; what OpenSSL remembers of it in there is behind its own lock.
+    let flags = unsafe { X509_get_extension_flags(certificate.as_ptr()) };
+    flags & EXFLAG_INVALID != 0
 }
 
 /// The cipher that is agreed upon, also before it is in use.
