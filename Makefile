@@ -87,7 +87,7 @@ soak-loops: module ## connections of all kinds in coroutines of cqueues and luv,
 faults: module ## each system call fails in turn, on $(LUA)
 	@tests/faults/run '$(LUA)'
 
-hostile: module ## 1,000 servers that misbehave at random, on $(LUA); COUNT=, SEED=
+hostile: module ## 1,000 servers that misbehave at random, and floods, on $(LUA); COUNT=, SEED=
 	@tests/hostile/run '$(LUA)' $(or $(COUNT),1000) $(or $(SEED),1)
 
 oom: module ## each of Lua's allocations fails in turn, on $(LUA)

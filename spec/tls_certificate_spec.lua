@@ -237,12 +237,6 @@ describe("a certificate that was refused", function()
     agrees(details.chain[2], helper.pem "middle")
   end)
 
-  it("is not there for a failure that is not about one", function()
-    local peer = helper.listen [[ c.send(b"220 hello\r\n") ]]
-    local _, details = helper.fails_safely("tls", "", safe.connect_tls("localhost", peer.port, trusting()))
-    assert.is_nil(details)
-  end)
-
   it("cannot make a message of several lines, or of a megabyte", function()
     local names = {}
     for i = 1, 300 do names[i] = "DNS:" .. ("x"):rep(60) .. i .. ".example" end

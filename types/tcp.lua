@@ -90,17 +90,17 @@
 ---@class tcp.Certificate
 ---@field subject table<string, string> attributes by short name: CN, O ...
 ---@field issuer table<string, string>
----@field serial string hexadecimal
----@field not_before integer seconds since 1970, UTC
----@field not_after integer seconds since 1970, UTC
+---@field serial? string hexadecimal
+---@field not_before? integer seconds since 1970, UTC
+---@field not_after? integer seconds since 1970, UTC
 ---@field dns_names string[]
 ---@field ip_addresses string[]
----@field fingerprint_sha256 string hexadecimal
----@field public_key_sha256 string base64; what `pin_sha256` takes
----@field pem string
+---@field fingerprint_sha256? string hexadecimal
+---@field public_key_sha256? string base64; what `pin_sha256` takes
+---@field pem? string
 
 ---@class tcp.TlsInfo
----@field version string
+---@field version? string nil in the details of a handshake that did not get so far
 ---@field cipher? string
 ---@field alpn? string
 ---@field resumed boolean
@@ -108,7 +108,8 @@
 ---@field verified boolean
 ---@field verify_error? string what verification says, also where it was not asked
 ---@field certificate? tcp.Certificate the peer's
----@field chain tcp.Certificate[] leaf first
+---@field chain tcp.Certificate[] as the peer has sent it, leaf first
+---@field verified_chain? tcp.Certificate[] the path that verification has built
 
 ---@class tcp.Info
 ---@field host string

@@ -94,13 +94,15 @@ impl Stop {
         }
     }
 
-    /// The same failure, with what `report` has to say if it is about a certificate.
+    /// The same failure, with what `report` has to say if it is one of TLS.
     pub fn reported(self, report: impl FnOnce() -> Option<Report>) -> Self {
         match self {
-            Self::Failed(error) if error.code() == Code::Certificate => match report() {
-                Some(report) => Self::Reported(error, Box::new(report)),
-                None => Self::Failed(error),
-            },
+            Self::Failed(error) if matches!(error.code(), Code::Certificate | Code::Tls) => {
+                match report() {
+                    Some(report) => Self::Reported(error, Box::new(report)),
+                    None => Self::Failed(error),
+                }
+            }
             other => other,
         }
     }

@@ -154,7 +154,7 @@ pub fn details(stop: &Stop) -> Value {
             Some(phase) => Value::record([("phase", phase.into())]),
             None => Value::Nil,
         },
-        Stop::Reported(_, report) => info::tls(report),
+        Stop::Reported(error, report) => info::details(error, report),
         _ => Value::Nil,
     }
 }

@@ -9,7 +9,7 @@
 -- or nil and why there is none. Who waits asks again and again: a wait may end early.
 
 local native = ...
-local error, ceil, min = error, math.ceil, math.min
+local error, ceil, max, min = error, math.ceil, math.max, math.min
 local running, status = coroutine.running, coroutine.status
 local yield, resume = coroutine.yield, coroutine.resume
 local traceback = debug and debug.traceback or function(_, message) return message end
@@ -304,8 +304,8 @@ function loops.luv()
       poll:start("r", turn)
     end
     if seconds then
-      -- A turn may come early.
-      timer:start(ceil(min(seconds, 1e6) * 1000), 0, turn)
+      -- A turn may come early. A timer of 0 ms that starts itself again keeps libuv from all else.
+      timer:start(max(1, ceil(min(seconds, 1e6) * 1000)), 0, turn)
     end
   end
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
+use net::error::Error;
 use net::transport::tls::{Certificate, Report};
 
 use crate::connection::Connection;
@@ -50,6 +51,18 @@ fn address(address: SocketAddr) -> Value {
     ])
 }
 
+/// What there is to know of a failure in TLS besides its message and code.
+pub fn details(error: &Error, report: &Report) -> Value {
+    let Value::Record(mut details) = tls(report) else { return Value::Nil };
+    details.push(("phase".into(), error.phase().into()));
+    if let Some(alert) = &report.alert {
+        details.push(("alert".into(), alert.name().into()));
+        details.push(("alert_number".into(), i64::from(alert.number).into()));
+        details.push(("from".into(), if alert.is_peers { "peer" } else { "here" }.into()));
+    }
+    Value::Record(details)
+}
+
 /// What a handshake came to, also one that failed.
 pub fn tls(report: &Report) -> Value {
     let chain = &report.chain;
@@ -62,8 +75,13 @@ pub fn tls(report: &Report) -> Value {
         ("verified", report.verified.into()),
         ("verify_error", report.verify_error.clone().into()),
         ("certificate", chain.first().map_or(Value::Nil, certificate)),
-        ("chain", Value::List(chain.iter().map(certificate).collect())),
+        ("chain", certificates(chain)),
+        ("verified_chain", report.verified_chain.as_deref().map_or(Value::Nil, certificates)),
     ])
+}
+
+fn certificates(chain: &[Certificate]) -> Value {
+    Value::List(chain.iter().map(certificate).collect())
 }
 
 fn certificate(facts: &Certificate) -> Value {

@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
+use net::io::deadline::Deadline;
 use net::io::step::Want;
 use net::io::wait::poll_all;
 
@@ -23,6 +24,8 @@ struct Watched {
     want: Want,
     /// There is something to read that poll cannot see.
     has_input: bool,
+    /// Something has come that poll cannot see and the transport has not looked into.
+    has_unseen: bool,
 }
 
 pub fn tcp_poll(call: &mut Call<'_>) -> Result<Reply> {
@@ -43,10 +46,12 @@ pub fn tcp_poll(call: &mut Call<'_>) -> Result<Reply> {
     let deadline = call.deadline(if has_input { 0.0 } else { timeout });
     let fds: Vec<_> = watched.iter().map(|each| (each.fd, each.want)).collect();
     let again = || Err(Stop::Again(Token::Deadline(deadline), None));
-    let Some(ready) = poll_all(&fds, deadline)? else { return again() };
+    let has_unseen = watched.iter().any(|each| each.has_unseen);
+    let until = if has_unseen { Deadline::at(0.0) } else { deadline };
+    let Some(ready) = poll_all(&fds, until)? else { return again() };
     let mut lists = [READERS, WRITERS].map(|at| (call.argument(at).index(), Vec::new()));
     for (each, is_ready) in watched.iter().zip(ready) {
-        if each.has_input || (is_ready && each.is_ready(call)?) {
+        if each.has_input || ((is_ready || each.has_unseen) && each.is_ready(call)?) {
             lists[each.list - READERS].1.push(each.number);
         }
     }
@@ -78,22 +83,24 @@ fn watch(
     want: Want,
 ) -> Result<Watched> {
     let at = if want == Want::Read { READERS } else { WRITERS };
-    let watched = |fd, has_input| Watched { list: at, number, fd, want, has_input };
+    let watched =
+        |fd, has_input, has_unseen| Watched { list: at, number, fd, want, has_input, has_unseen };
     let connection = call.with_connection(element.index(), |connection| {
         let stream = connection.stream()?;
         let has_input = want == Want::Read && stream.has_input();
-        Ok(watched(stream.fd().as_raw_fd(), has_input))
+        let has_unseen = want == Want::Read && !has_input && stream.has_unseen();
+        Ok(watched(stream.fd().as_raw_fd(), has_input, has_unseen))
     })?;
     if let Some(connection) = connection {
         return Ok(connection);
     }
     let listener = call.with_listener(element.index(), |listener| {
-        Ok(watched(listener.socket()?.as_fd().as_raw_fd(), false))
+        Ok(watched(listener.socket()?.as_fd().as_raw_fd(), false, false))
     })?;
     if let Some(listener) = listener {
         return Ok(listener);
     }
     let fd = element.integer(0, RawFd::MAX as usize);
     let wrong = |_| list.wrong("connections, listeners and descriptors expected");
-    Ok(watched(fd.map_err(wrong)? as RawFd, false))
+    Ok(watched(fd.map_err(wrong)? as RawFd, false, false))
 }

@@ -106,7 +106,7 @@ fn pending(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 
 /// Whether there is something to read that a wait for the descriptor would not see (LuaSocket).
 fn dirty(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    Ok(this.stream()?.has_input().into())
+    Ok(this.stream()?.is_dirty().into())
 }
 
 /// What to wait for, in the words of poll (cqueues).
@@ -117,6 +117,6 @@ fn events(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 
 /// Seconds until a wait should end by itself: none at all where there is something to read (cqueues).
 fn timeout(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let has_input = this.stream()?.has_input();
+    let has_input = this.stream()?.is_dirty();
     Ok(if has_input { Value::Number(0.0) } else { Value::Nil }.into())
 }

@@ -5,7 +5,7 @@
 -- nothing on success returns true.
 
 ---`tls` of `info()` for the code "certificate"; for "timeout" while connecting, the phase.
----@alias tcp.Details tcp.TlsInfo | { phase: "dns" | "connect" | "tls" }
+---@alias tcp.Details tcp.TlsInfo | { phase?: "dns" | "connect" | "tls", alert?: string, alert_number?: integer, from?: "peer" | "here" }
 
 ---@class tcp.safe: tcp
 local safe = {}

@@ -191,6 +191,13 @@ impl Error {
         self
     }
 
+    /// The same failure, which belongs to this phase of connecting.
+    #[cold]
+    pub fn in_phase(mut self, phase: &'static str) -> Self {
+        self.0.phase = Some(phase);
+        self
+    }
+
     pub fn code(&self) -> Code {
         self.0.code
     }
@@ -216,7 +223,7 @@ impl Error {
         self.0.transient
     }
 
-    /// For a timeout while connecting: `dns`, `connect` or `tls`.
+    /// For a timeout while connecting, and a failed handshake: `dns`, `connect` or `tls`.
     pub fn phase(&self) -> Option<&'static str> {
         self.0.phase
     }

@@ -143,6 +143,17 @@ impl Stream {
         self.pending() > 0 || self.end.is_some()
     }
 
+    /// Whether the transport has taken in more than it could look into so far.
+    pub fn has_unseen(&self) -> bool {
+        self.end.is_none() && self.transport.has_unseen()
+    }
+
+    /// Whether a wait for the descriptor must not come before the next look: there may be something to read
+    /// that it would not see.
+    pub fn is_dirty(&mut self) -> bool {
+        self.has_input() || self.has_unseen()
+    }
+
     // Reading.
 
     /// Whether a read has something to give, its end or an error included. Looks once: over TLS what

@@ -23,14 +23,27 @@ const QUIET: SendFlags = SendFlags::empty();
 /// Bytes taken at once for the TLS above, which asks for each record in two pieces.
 const AHEAD: usize = 64 * 1024;
 
+/// Reads and writes that one operation of the TLS above may make. OpenSSL goes on by itself behind each record
+/// that carries no payload, so that a peer could keep it busy without end.
+const CALLS: usize = 32;
+
+/// Why the TLS above was told to wait, although the socket did not say so.
+pub enum Transient {
+    /// The system had no memory at that moment.
+    Failed(Errno),
+    /// The operation has made its calls: the clock and the interpreter come first.
+    Yield,
+}
+
 pub struct Tcp {
     socket: Socket,
     /// What came for the TLS above and was not asked for yet.
     ahead: Buffer,
     reads_ahead: bool,
     was_short: bool,
-    /// What the TLS above was told is a wait.
-    transient: Option<Errno>,
+    /// Calls that the operation of the TLS above has left.
+    calls: usize,
+    transient: Option<Transient>,
 }
 
 impl Tcp {
@@ -41,6 +54,7 @@ impl Tcp {
             ahead: Buffer::default(),
             reads_ahead: true,
             was_short: false,
+            calls: CALLS,
             transient: None,
         }
     }
@@ -54,15 +68,26 @@ impl Tcp {
         !self.ahead.is_empty()
     }
 
-    /// Why the last read or write of the TLS above was no wait, though it was told so.
-    pub fn take_transient(&mut self) -> Option<Errno> {
+    /// Ends an operation of the TLS above: why it was told to wait, if the socket is not the reason.
+    pub fn take_transient(&mut self) -> Option<Transient> {
+        self.calls = CALLS;
         self.transient.take()
+    }
+
+    /// Counts a call of the TLS above.
+    fn count_call(&mut self) -> io::Result<()> {
+        let Some(left) = self.calls.checked_sub(1) else {
+            self.transient = Some(Transient::Yield);
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        self.calls = left;
+        Ok(())
     }
 
     /// A failed call as the TLS above is told: what passes it takes for a wait, all else for the end.
     fn carried(&mut self, errno: Errno) -> io::Error {
         if is_transient(errno) {
-            self.transient = Some(errno);
+            self.transient = Some(Transient::Failed(errno));
             return io::ErrorKind::WouldBlock.into();
         }
         // OpenSSL looks there: a server forgives a client that is gone before its tickets come, whose data
@@ -123,6 +148,7 @@ impl Transport for Tcp {
 /// would be the end of the TLS connection.
 impl io::Read for Tcp {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.count_call()?;
         if !self.reads_ahead {
             let result = retry_on_intr(|| recv(&self.socket, &mut *into, RecvFlags::empty()));
             return result.map(|(_, count)| count).map_err(|errno| self.carried(errno));
@@ -143,11 +169,36 @@ impl io::Read for Tcp {
 
 impl io::Write for Tcp {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.count_call()?;
         let result = retry_on_intr(|| send(&self.socket, bytes, QUIET));
         result.map_err(|errno| self.carried(errno))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[test]
+    fn an_operation_of_tls_makes_so_many_calls_and_then_yields() {
+        let (ours, theirs) = Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None)
+            .expect("a pair of sockets");
+        let mut tcp = Tcp::new(ours);
+        (&theirs).write_all(&[7; 2 * CALLS]).expect("room for these");
+        for _ in 0..2 {
+            for _ in 0..CALLS {
+                assert_eq!(Read::read(&mut tcp, &mut [0]).expect("a byte"), 1);
+            }
+            let late = Read::read(&mut tcp, &mut [0]).expect_err("the calls are made");
+            assert_eq!(late.kind(), io::ErrorKind::WouldBlock);
+            assert!(matches!(tcp.take_transient(), Some(Transient::Yield)));
+            assert!(tcp.take_transient().is_none());
+        }
     }
 }

@@ -13,46 +13,55 @@ use openssl::x509::{GeneralNameRef, X509NameRef, X509Ref};
 use super::profile::Pin;
 use crate::error::printable;
 
-/// The facts of one certificate.
+/// The facts of one certificate, as far as they can be read: a peer may send anything.
 #[derive(Clone, Debug)]
 pub struct Certificate {
     /// Attributes by short name (`CN`, `O`), in order.
     pub subject: Vec<(String, String)>,
     pub issuer: Vec<(String, String)>,
     /// Hexadecimal, upper case, two digits a byte.
-    pub serial: String,
+    pub serial: Option<String>,
     /// Seconds since 1970, UTC.
-    pub not_before: i64,
-    pub not_after: i64,
+    pub not_before: Option<i64>,
+    pub not_after: Option<i64>,
     /// The subject's alternative names (RFC 5280, section 4.2.1.6).
     pub dns_names: Vec<String>,
     pub ip_addresses: Vec<String>,
     /// SHA-256 of the whole certificate, hexadecimal, lower case.
-    pub fingerprint_sha256: String,
+    pub fingerprint_sha256: Option<String>,
     /// SHA-256 of the public key (SPKI), base64.
-    pub public_key_sha256: String,
-    pub pem: String,
+    pub public_key_sha256: Option<String>,
+    pub pem: Option<String>,
 }
 
 impl Certificate {
-    pub fn of(certificate: &X509Ref) -> Result<Self, ErrorStack> {
+    pub fn of(certificate: &X509Ref) -> Self {
         let (dns_names, ip_addresses) = alternative_names(certificate);
-        let digest = certificate.digest(MessageDigest::sha256())?;
-        let serial = certificate.serial_number().to_bn()?.to_hex_str()?.to_string();
-        Ok(Self {
+        let digest = certificate.digest(MessageDigest::sha256()).ok();
+        let pem = certificate.to_pem().ok();
+        Self {
             subject: attributes(certificate.subject_name()),
             issuer: attributes(certificate.issuer_name()),
-            // A zero alone has one digit.
-            serial: if serial == "0" { "00".to_owned() } else { serial },
-            not_before: unix(certificate.not_before())?,
-            not_after: unix(certificate.not_after())?,
+            serial: serial(certificate).ok(),
+            not_before: unix(certificate.not_before()).ok(),
+            not_after: unix(certificate.not_after()).ok(),
             dns_names,
             ip_addresses,
-            fingerprint_sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-            public_key_sha256: encode_block(&pin(certificate)?),
-            pem: String::from_utf8_lossy(&certificate.to_pem()?).into_owned(),
-        })
+            fingerprint_sha256: digest.map(|digest| hexadecimal(&digest)),
+            public_key_sha256: pin(certificate).ok().map(|pin| encode_block(&pin)),
+            pem: pem.map(|pem| String::from_utf8_lossy(&pem).into_owned()),
+        }
     }
+}
+
+fn serial(certificate: &X509Ref) -> Result<String, ErrorStack> {
+    let serial = certificate.serial_number().to_bn()?.to_hex_str()?.to_string();
+    // A zero alone has one digit.
+    Ok(if serial == "0" { "00".to_owned() } else { serial })
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What a pin of the certificate's key is compared with.

@@ -1,37 +1,45 @@
-//! Why a certificate was refused, in words that say what to do: the name that was expected and the
-//! ones that it has, the date that it expired, the issuer that nobody knows. Keeps the chain, which
-//! OpenSSL has not got any more when the handshake has failed.
+//! What verification saw of the peer's certificate, and why it was refused, in words that say what to do:
+//! the name that was expected and the ones that it has, the date that it expired, the issuer that
+//! nobody knows.
 
 use std::sync::OnceLock;
 
 use openssl::x509::{X509, X509Ref, X509StoreContextRef, X509VerifyResult};
 
-use super::ca_store;
 use super::certificate::{alternative_names, short};
 use super::profile::Trust;
+use super::{ca_store, clear_errors, ffi, hints};
 use crate::error::{Error, printable};
 
-/// The first thing that verification found wrong, if anything.
-pub struct VerifyFailure {
+/// The verification of one peer.
+pub struct Verification {
     expected: String,
-    found: OnceLock<(String, Vec<X509>)>,
+    /// OpenSSL has no chain to show any more when the handshake has failed.
+    sent: OnceLock<Vec<X509>>,
+    /// The first thing that was found wrong.
+    failure: OnceLock<String>,
     /// Why what is trusted could not be looked at.
     shortage: OnceLock<Error>,
 }
 
-impl VerifyFailure {
+impl Verification {
     /// For a peer that should be `expected`.
     pub fn new(expected: &str) -> Self {
-        Self { expected: expected.to_owned(), found: OnceLock::new(), shortage: OnceLock::new() }
+        Self {
+            expected: expected.to_owned(),
+            sent: OnceLock::new(),
+            failure: OnceLock::new(),
+            shortage: OnceLock::new(),
+        }
     }
 
-    pub fn why(&self) -> Option<&str> {
-        self.found.get().map(|(why, _)| why.as_str())
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
-    /// The chain as it was when that was found, leaf first.
-    pub fn chain(&self) -> &[X509] {
-        self.found.get().map_or(&[], |(_, chain)| chain)
+    /// The chain as the peer has sent it, leaf first; none before it has come.
+    pub fn sent(&self) -> Option<&[X509]> {
+        self.sent.get().map(Vec::as_slice)
     }
 
     /// Why what is trusted could not be looked at, if that is what is wrong.
@@ -39,19 +47,22 @@ impl VerifyFailure {
         self.shortage.get()
     }
 
-    /// Writes down what `store` found, unless something was found before. It says of a folder that could
-    /// not be read what it says of one without the issuer.
-    pub fn note(&self, store: &X509StoreContextRef, trust: &Trust) {
+    /// Writes down what `store` verifies and, unless it is `ok`, what is wrong with it. Of a folder that could not
+    /// be read OpenSSL says what it says of one without the issuer.
+    pub fn note(&self, ok: bool, store: &X509StoreContextRef, trust: &Trust) {
+        self.sent.get_or_init(|| ffi::sent_chain(store));
+        if ok {
+            return;
+        }
         if trust.has_folders()
             && let Some(error) = ca_store::shortage()
         {
             self.shortage.get_or_init(|| error);
         }
-        let system = trust.is_system();
-        self.found.get_or_init(|| {
-            let chain = store.chain().map(|chain| chain.iter().map(ToOwned::to_owned).collect());
-            (self.words(store.error(), store.current_cert(), system), chain.unwrap_or_default())
-        });
+        let words = || self.words(store.error(), store.current_cert(), trust.is_system());
+        self.failure.get_or_init(words);
+        // A failure that is forgiven must not be taken for that of the operation.
+        clear_errors();
     }
 
     fn words(&self, error: X509VerifyResult, at: Option<&X509Ref>, system: bool) -> String {
@@ -59,6 +70,10 @@ impl VerifyFailure {
         let Some(certificate) = at else { return plain.to_owned() };
         let subject = short(certificate.subject_name());
         let issuer = short(certificate.issuer_name());
+        // OpenSSL takes such a one for nobody's, or for one without names.
+        if ffi::is_malformed(certificate) {
+            return format!("malformed certificate ({subject}), an extension cannot be read");
+        }
         // X509_V_ERR_*, in x509_vfy.h.
         match error.as_raw() {
             9 => format!("not yet valid, only from {} on ({subject})", certificate.not_before()),
@@ -69,8 +84,9 @@ impl VerifyFailure {
             62 | 64 => format!(
                 "host name mismatch: expected {}, the certificate is for {}",
                 self.expected,
-                names(certificate)
+                names(certificate, &self.expected)
             ),
+            66..=68 => format!("{plain} ({subject}), {}", hints::WEAK),
             _ => format!("{plain} ({subject})"),
         }
     }
@@ -95,12 +111,17 @@ fn remedy(system: bool) -> String {
 }
 
 /// The names that a certificate is for.
-fn names(certificate: &X509Ref) -> String {
+fn names(certificate: &X509Ref, expected: &str) -> String {
     let (dns, ips) = alternative_names(certificate);
-    let names = [dns, ips].concat();
+    let names = [&*dns, &*ips].concat();
     if names.is_empty() {
         let subject = short(certificate.subject_name());
         return format!("no name at all (the subject, {subject}, does not count)");
     }
-    printable(&names.join(", "))
+    let names = printable(&names.join(", "));
+    // Only an address can be among the names and not match.
+    match dns.iter().any(|name| name == expected) {
+        true => format!("{names} (there as a DNS name, which an address does not match)"),
+        false => names,
+    }
 }

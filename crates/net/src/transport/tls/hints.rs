@@ -18,12 +18,31 @@ const CERTIFICATE_REQUIRED: i32 = ALERT + 116;
 const NO_APPLICATION_PROTOCOL: i32 = ALERT + 120;
 
 // What OpenSSL itself finds, in sslerr.h.
+const NO_SUITABLE_KEY_SHARE: i32 = 101;
 const NO_COMMON_CIPHER: i32 = 193;
 const NO_CERTIFICATE_RETURNED: i32 = 199;
 const NO_COMMON_PROTOCOL: i32 = 235;
+const UNEXPECTED_MESSAGE: i32 = 244;
 const UNSUPPORTED_PROTOCOL: i32 = 258;
+const NO_SUITABLE_GROUPS: i32 = 295;
+const UNSAFE_LEGACY_RENEGOTIATION_DISABLED: i32 = 338;
+const DH_KEY_TOO_SMALL: i32 = 394;
+const CA_KEY_TOO_SMALL: i32 = 397;
+const CA_MD_TOO_WEAK: i32 = 398;
+const EE_KEY_TOO_SMALL: i32 = 399;
 
 const VERSIONS: &str = "no version in common, see min_version and max_version";
+
+/// Of keys and signatures below OpenSSL's security level.
+pub const WEAK: &str = "ciphers = \"DEFAULT:@SECLEVEL=0\" allows weak keys and signatures";
+
+/// To a client whose server has asked for a renegotiation.
+pub const SERVER_RENEGOTIATES: &str = "the server wanted to renegotiate, often to ask for a client \
+    certificate for some paths alone, and this is refused: it must ask for one in the first handshake";
+
+/// To a server whose client has.
+pub const CLIENT_RENEGOTIATES: &str =
+    "the client wanted to renegotiate, and this is refused: it must connect again";
 
 /// For an end with these settings, a client.
 pub fn to_client(reason: i32, settings: &Settings) -> Option<&'static str> {
@@ -35,9 +54,10 @@ pub fn to_client(reason: i32, settings: &Settings) -> Option<&'static str> {
             "perhaps the server wants a client certificate, see cert_file"
         }
         HANDSHAKE_FAILURE if !has_certificate => {
-            "often no cipher in common, see ciphers, or a client certificate is wanted, see cert_file"
+            "often no cipher or key exchange group in common, see ciphers, or a client certificate is \
+             wanted, see cert_file"
         }
-        HANDSHAKE_FAILURE => "often no cipher in common, see ciphers",
+        HANDSHAKE_FAILURE => "often no cipher or key exchange group in common, see ciphers",
         UNKNOWN_CA if has_certificate => {
             "the server does not know the CA of our certificate, see cert_file"
         }
@@ -48,8 +68,24 @@ pub fn to_client(reason: i32, settings: &Settings) -> Option<&'static str> {
         INSUFFICIENT_SECURITY => "the server wants stronger ciphers, see ciphers",
         UNRECOGNIZED_NAME => "the server has no such name, see server_name",
         NO_APPLICATION_PROTOCOL => "the server speaks none of these protocols, see alpn",
+        DH_KEY_TOO_SMALL | CA_KEY_TOO_SMALL | CA_MD_TOO_WEAK | EE_KEY_TOO_SMALL => WEAK,
+        UNSAFE_LEGACY_RENEGOTIATION_DISABLED => {
+            "the server is too old to renegotiate securely (RFC 5746): it must be updated, or \
+             Options = UnsafeLegacyServerConnect stand in OpenSSL's configuration"
+        }
         _ => return None,
     })
+}
+
+/// For a client, after the handshake over TLS 1.3.
+pub fn to_client_later(reason: i32, settings: &Settings) -> Option<&'static str> {
+    match reason {
+        UNEXPECTED_MESSAGE => Some(
+            "perhaps the server asked for a client certificate after the handshake, and this is \
+             refused: it must ask for one in the handshake, see cert_file",
+        ),
+        _ => to_client(reason, settings),
+    }
 }
 
 /// For a server.
@@ -60,6 +96,9 @@ pub fn to_server(reason: i32) -> Option<&'static str> {
         }
         NO_CERTIFICATE_RETURNED => "ca_file, ca_dir, ca or pin_sha256 demand one of each client",
         NO_COMMON_CIPHER => "see ciphers, and the kind of key in key_file",
+        NO_SUITABLE_KEY_SHARE | NO_SUITABLE_GROUPS => {
+            "no key exchange group in common; those are OpenSSL's own, see Groups in its configuration"
+        }
         NO_COMMON_PROTOCOL => "the client speaks none of alpn",
         PROTOCOL_VERSION | UNSUPPORTED_PROTOCOL => VERSIONS,
         _ => return None,

@@ -2,10 +2,12 @@
 //! in one place. OpenSSL is spoken to here and in the modules below, nowhere else. Uses
 //! `transport::tcp`, `io::step`, `trace`, `error`.
 
+mod alert;
 mod ca_store;
 mod certificate;
 mod context;
 mod failure;
+mod ffi;
 mod hints;
 mod pem;
 mod profile;
@@ -18,18 +20,20 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{self, ErrorCode, NameType, SslStream};
+use openssl::ssl::{self, ErrorCode, NameType, SslStream, SslVersion};
 use openssl::x509::X509;
 
 use super::Transport;
-use super::tcp::Tcp;
+use super::tcp::{Tcp, Transient};
 use crate::error::{Code, Error, Pending, Result};
 use crate::io::fork;
 use crate::io::step::{Step, Wait, Want, ready};
 use crate::trace::{Phase, Trace};
 
+pub use alert::Alert;
 pub use certificate::{Certificate, parse_pin};
-use failure::VerifyFailure;
+use failure::Verification;
+use ffi::Alerts;
 pub use pem::Pem;
 pub use profile::{Pin, Profile, Settings, Trust, Version, server_name};
 use session::Session;
@@ -50,14 +54,15 @@ const WRONG_VERSION_NUMBER: i32 = 267;
 /// What one end knows besides what OpenSSL does.
 struct End {
     settings: Arc<Settings>,
-    failure: Arc<VerifyFailure>,
+    verification: Arc<Verification>,
     /// The session that is offered, if any.
     offered: Option<Session>,
 }
 
-/// What a handshake came to.
+/// What a handshake came to, or how far it got.
 pub struct Report {
-    pub version: &'static str,
+    /// None before it is agreed upon, as the cipher.
+    pub version: Option<&'static str>,
     pub cipher: Option<&'static str>,
     pub alpn: Option<Vec<u8>>,
     pub resumed: bool,
@@ -66,8 +71,12 @@ pub struct Report {
     pub verified: bool,
     /// What it finds wrong, also where it was not asked.
     pub verify_error: Option<String>,
-    /// Leaf first.
+    /// As the peer has sent it, leaf first.
     pub chain: Vec<Certificate>,
+    /// The path that verification has built of it, leaf first; none where none was built in this handshake.
+    pub verified_chain: Option<Vec<Certificate>>,
+    /// The alert that has ended the connection.
+    pub alert: Option<Alert>,
 }
 
 pub struct Tls {
@@ -75,6 +84,8 @@ pub struct Tls {
     end: End,
     /// How the handshake ended; none before.
     outcome: Option<Result<()>>,
+    /// The peer's alert, where a write has come across it: OpenSSL takes what follows for a clean end.
+    refusal: Option<Error>,
     tracing: Tracing,
     /// The count of forks when this process last shook hands, read or wrote.
     forks: u64,
@@ -90,7 +101,8 @@ enum Tracing {
 impl Tls {
     fn new(stream: SslStream<Tcp>, end: End, trace: Option<&Trace>) -> Self {
         let tracing = trace.map_or(Tracing::Off, |trace| Tracing::NotBegun(trace.clone()));
-        Self { stream, end, outcome: None, tracing, forks: fork::forks() }
+        let forks = fork::forks();
+        Self { stream, end, outcome: None, refusal: None, tracing, forks }
     }
 
     /// Finishes a handshake that is pending. Nothing is read or written before it has ended well.
@@ -110,6 +122,7 @@ impl Tls {
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => Err(error),
         };
+        let outcome = outcome.map_err(|error| error.in_phase("tls"));
         self.stream.get_mut().set_reads_ahead(true);
         if let Tracing::Begun(phase) = mem::replace(&mut self.tracing, Tracing::Off) {
             match &outcome {
@@ -123,7 +136,7 @@ impl Tls {
     /// What the trace says of a handshake that ended well.
     fn summary(&self) -> String {
         let Report { version, cipher, alpn, resumed, verified, verify_error, .. } = self.report();
-        let cipher = cipher.unwrap_or("no cipher");
+        let (version, cipher) = (version.unwrap_or("no version"), cipher.unwrap_or("no cipher"));
         let session = if resumed { "resumed" } else { "new session" };
         let verified = match (verified, verify_error) {
             (true, _) => "verified".to_owned(),
@@ -142,15 +155,20 @@ impl Tls {
             false => Some(name.clone()),
         };
         let (verify_error, chain) = (self.verify_error(), self.chain());
+        let cipher = ffi::agreed_cipher(ssl);
+        let verified = ssl.verified_chain();
+        let alerts = Alerts::of(ssl);
         Report {
-            version: ssl.version_str(),
-            cipher: ssl.current_cipher().and_then(|cipher| cipher.standard_name()),
+            version: cipher.map(|_| ssl.version_str()),
+            cipher: cipher.and_then(|cipher| cipher.standard_name()),
             alpn: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),
             resumed: ssl.session_reused(),
             server_name,
             verified: verify_error.is_none() && !chain.is_empty(),
             verify_error,
-            chain: chain.iter().filter_map(|each| Certificate::of(each).ok()).collect(),
+            chain: chain.iter().map(|each| Certificate::of(each)).collect(),
+            verified_chain: verified.map(|path| path.iter().map(Certificate::of).collect()),
+            alert: alerts.and_then(|alerts| alerts.fatal.get().copied()),
         }
     }
 
@@ -169,7 +187,7 @@ impl Tls {
     fn verify_error(&self) -> Option<String> {
         match self.resumed() {
             Some(session) => session.failure.clone(),
-            None => self.end.failure.why().map(str::to_owned),
+            None => self.end.verification.failure().map(str::to_owned),
         }
     }
 
@@ -183,12 +201,11 @@ impl Tls {
         if let Some(session) = self.resumed() {
             return session.chain.clone();
         }
-        let ssl = self.stream.ssl();
-        let Some(leaf) = ssl.peer_certificate() else { return self.end.failure.chain().to_vec() };
-        // A client's list begins with the leaf, a server's does not.
-        let sent = ssl.peer_cert_chain().map(|chain| chain.iter().map(ToOwned::to_owned));
-        let others = sent.into_iter().flatten().filter(|other: &X509| *other != leaf);
-        [leaf.clone()].into_iter().chain(others).collect()
+        if let Some(sent) = self.end.verification.sent() {
+            return sent.to_vec();
+        }
+        // A session that a server resumes has the leaf alone.
+        self.stream.ssl().peer_certificate().into_iter().collect()
     }
 
     /// A server must have shown a certificate if it is to be verified: some ciphers do without.
@@ -240,31 +257,33 @@ impl Tls {
             Err(error) => error,
         };
         let wait = |want| match transient {
-            Some(errno) => Err(errno.into()),
+            Some(Transient::Failed(errno)) => Err(errno.into()),
+            Some(Transient::Yield) => Ok(Step::Wait(Wait::yield_now(&self.fd()))),
             None => Ok(Step::Wait(Wait::new(&self.fd(), want))),
         };
         match error.code() {
             ErrorCode::WANT_READ => wait(Want::Read),
             ErrorCode::WANT_WRITE => wait(Want::Write),
             // Over TLS 1.3 a server refuses a client's certificate after the handshake.
-            _ if self.stream.ssl().is_init_finished() => Err(self.advised(error)),
+            _ if self.outcome.is_some() => Err(self.advised(error)),
             _ => Err(self.handshake_error(error)),
         }
     }
 
     #[cold]
     fn handshake_error(&self, error: ssl::Error) -> Error {
-        if let Some(shortage) = self.end.failure.shortage() {
+        if let Some(shortage) = self.end.verification.shortage() {
             return shortage.clone();
         }
-        if first_reason(&error) == Some(CERTIFICATE_VERIFY_FAILED) {
-            let why = self.end.failure.why().unwrap_or("verification failed");
+        if reason_codes(&error).any(|reason| reason == CERTIFICATE_VERIFY_FAILED) {
+            let why = self.end.verification.failure().unwrap_or("verification failed");
             return Error::new(Code::Certificate, why);
         }
         if is_end(&error) {
             return Error::closed("end of stream in the TLS handshake");
         }
-        let is_plain = matches!(first_reason(&error), Some(WRONG_VERSION_NUMBER | HTTP_REQUEST));
+        let is_plain = reason_codes(&error)
+            .any(|reason| matches!(reason, WRONG_VERSION_NUMBER | HTTP_REQUEST));
         let Profile { min_version, ciphers, .. } = &self.end.settings.profile;
         let old = *min_version < Version::Tls12 && ciphers.is_none();
         let error = if is_plain || old { record_error(error) } else { self.advised(error) };
@@ -286,15 +305,45 @@ impl Tls {
     /// A failure, with the option that it may be about.
     #[cold]
     fn advised(&self, error: ssl::Error) -> Error {
-        let hints = first_reason(&error).and_then(|reason| match self.stream.ssl().is_server() {
-            true => hints::to_server(reason),
-            false => hints::to_client(reason, &self.end.settings),
-        });
+        let hint = self.hint(&error);
         let error = record_error(error);
-        match hints {
-            Some(hints) => Error::new(error.code(), format!("{} ({hints})", error.detail())),
+        match hint {
+            Some(hint) => Error::new(error.code(), format!("{} ({hint})", error.detail())),
             None => error,
         }
+    }
+
+    fn hint(&self, error: &ssl::Error) -> Option<&'static str> {
+        let (ssl, settings) = (self.stream.ssl(), &self.end.settings);
+        let is_later = self.outcome.is_some() && ssl.version2() == Some(SslVersion::TLS1_3);
+        if Alerts::of(ssl).is_some_and(|alerts| alerts.refused_renegotiation.get().is_some()) {
+            return Some(match ssl.is_server() {
+                true => hints::CLIENT_RENEGOTIATES,
+                false => hints::SERVER_RENEGOTIATES,
+            });
+        }
+        reason_codes(error).find_map(|reason| match ssl.is_server() {
+            true => hints::to_server(reason),
+            false if is_later => hints::to_client_later(reason, settings),
+            false => hints::to_client(reason, settings),
+        })
+    }
+
+    /// What a write came to. One that fails because the peer has gone says why, where the peer does.
+    fn step_written<T>(&mut self, result: std::result::Result<T, ssl::Error>) -> Result<Step<T>> {
+        match self.step(result) {
+            Err(error) if error.code() == Code::Closed => Err(self.read_refusal().unwrap_or(error)),
+            other => other,
+        }
+    }
+
+    /// The peer's alert, if that is the next thing to be read.
+    #[cold]
+    fn read_refusal(&mut self) -> Option<Error> {
+        clear_errors();
+        let result = self.stream.ssl_peek(&mut [0]);
+        self.refusal = self.step(result).err().filter(|error| error.code() == Code::Tls);
+        self.refusal.clone()
     }
 }
 
@@ -308,6 +357,9 @@ impl Transport for Tls {
     #[allow(unsafe_code)]
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
         ready!(self.step_handshake()?);
+        if let Some(error) = &self.refusal {
+            return Err(error.clone());
+        }
         let spare = into.spare_capacity_mut();
         let room = spare.len().min(RECORD);
         clear_errors();
@@ -327,14 +379,14 @@ impl Transport for Tls {
         ready!(self.step_handshake()?);
         clear_errors();
         let result = self.stream.ssl_write(bytes);
-        self.step(result)
+        self.step_written(result)
     }
 
     fn shutdown(&mut self) -> Result<Step<()>> {
         ready!(self.step_handshake()?);
         clear_errors();
         let result = self.stream.shutdown();
-        Ok(self.step(result)?.map(drop))
+        Ok(self.step_written(result)?.map(drop))
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -364,14 +416,15 @@ fn clear_errors() {
 fn is_end(error: &ssl::Error) -> bool {
     match error.code() {
         ErrorCode::SYSCALL => error.io_error().is_none(),
-        ErrorCode::SSL => first_reason(error) == Some(UNEXPECTED_EOF_WHILE_READING),
+        ErrorCode::SSL => reason_codes(error).any(|reason| reason == UNEXPECTED_EOF_WHILE_READING),
         _ => false,
     }
 }
 
-fn first_reason(error: &ssl::Error) -> Option<i32> {
-    let first = error.ssl_error()?.errors().first()?;
-    (first.library_code() == SSL_LIBRARY).then(|| first.reason_code())
+/// The reasons of OpenSSL's SSL library for a failure; those of other libraries may stand before them.
+fn reason_codes(error: &ssl::Error) -> impl Iterator<Item = i32> {
+    let entries = error.ssl_error().map_or(&[][..], ErrorStack::errors).iter();
+    entries.filter(|entry| entry.library_code() == SSL_LIBRARY).map(|entry| entry.reason_code())
 }
 
 /// A failure of what is carried, or of the carrier.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use openssl::error::ErrorStack;
 use openssl::ssl::{Ssl, SslContext, SslRef, SslStream, SslVerifyMode};
-use openssl::x509::X509StoreContextRef;
 use openssl::x509::verify::X509CheckFlags;
 
 use super::context::{self, Key};
-use super::failure::VerifyFailure;
+use super::failure::Verification;
+use super::ffi::Alerts;
 use super::pem::Loader;
 use super::profile::Settings;
 use super::session::Session;
@@ -92,9 +92,8 @@ impl Config {
     fn connect(&self, tcp: Tcp, trace: Option<&Trace>) -> Result<Tls> {
         let settings = &self.settings;
         let mut ssl = Ssl::new(&self.context).map_err(failed)?;
-        let failure = Arc::new(VerifyFailure::new(&settings.server_name));
         expect(&mut ssl, &settings.server_name).map_err(failed)?;
-        ssl.set_verify_callback(SslVerifyMode::PEER, self.verifying(&failure));
+        let verification = self.observe(&mut ssl, SslVerifyMode::PEER, &settings.server_name)?;
         let session = settings.session.as_ref();
         let offered = session.and_then(|bytes| Session::offered(bytes, settings, &self.context));
         if let Some(session) = &offered {
@@ -102,34 +101,36 @@ impl Config {
         }
         ssl.set_connect_state();
         let stream = SslStream::new(ssl, tcp).map_err(failed)?;
-        Ok(Tls::new(stream, End { settings: Arc::clone(settings), failure, offered }, trace))
+        Ok(Tls::new(stream, End { settings: Arc::clone(settings), verification, offered }, trace))
     }
 
     /// The handshake may run with the first read or write, so that a silent client holds up nobody.
     fn accept(&self, mut tcp: Tcp, trace: Option<&Trace>) -> Result<Tls> {
         let mut ssl = Ssl::new(&self.context).map_err(failed)?;
-        let failure = Arc::new(VerifyFailure::new("the client"));
-        ssl.set_verify_callback(self.context.verify_mode(), self.verifying(&failure));
+        let verification = self.observe(&mut ssl, self.context.verify_mode(), "the client")?;
         ssl.set_accept_state();
         // Whoever reads or writes first makes the handshake, and must not take what another waits for.
         tcp.set_reads_ahead(false);
         let stream = SslStream::new(ssl, tcp).map_err(failed)?;
-        let end = End { settings: Arc::clone(&self.settings), failure, offered: None };
+        let end = End { settings: Arc::clone(&self.settings), verification, offered: None };
         Ok(Tls::new(stream, end, trace))
     }
 
-    /// What goes on with each certificate: what is wrong with one is written down, and counts where it is asked.
-    fn verifying(
+    /// Has written down what OpenSSL forgets: what the verification of `expected` sees, and the alerts.
+    fn observe(
         &self,
-        failure: &Arc<VerifyFailure>,
-    ) -> impl Fn(bool, &mut X509StoreContextRef) -> bool + Send + Sync + 'static {
-        let (failure, settings) = (Arc::clone(failure), Arc::clone(&self.settings));
-        move |ok, store| {
-            if !ok {
-                failure.note(store, &settings.profile.trust);
-            }
+        ssl: &mut Ssl,
+        mode: SslVerifyMode,
+        expected: &str,
+    ) -> Result<Arc<Verification>> {
+        let verification = Arc::new(Verification::new(expected));
+        let (noted, settings) = (Arc::clone(&verification), Arc::clone(&self.settings));
+        ssl.set_verify_callback(mode, move |ok, store| {
+            noted.note(ok, store, &settings.profile.trust);
             ok || !settings.verify
-        }
+        });
+        Alerts::watch(ssl).map_err(failed)?;
+        Ok(verification)
     }
 }
 

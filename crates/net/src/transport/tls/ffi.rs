@@ -1,0 +1,129 @@
+//! What OpenSSL tells by its C interface alone: the alerts of a connection, its cipher before the handshake
+//! is over, a chain as it was sent, whether a certificate is malformed. Nothing else calls OpenSSL by
+//! its C names.
+#![allow(unsafe_code)]
+
+use std::ffi::{c_int, c_void};
+use std::sync::OnceLock;
+
+use foreign_types::ForeignTypeRef;
+use openssl::error::ErrorStack;
+use openssl::ex_data::Index;
+use openssl::ssl::{Ssl, SslCipherRef, SslRef};
+use openssl::stack::StackRef;
+use openssl::x509::{X509, X509Ref, X509StoreContextRef};
+use openssl_sys::{
+    EXFLAG_INVALID, SSL, SSL_CIPHER, X509_STORE_CTX, X509_get_extension_flags, stack_st_X509,
+};
+
+use super::alert::Alert;
+
+/// OpenSSL's number for a record of an alert (RFC 8446, section 5.1).
+const ALERT: c_int = 21;
+const TLS13: c_int = 0x304;
+
+// Alerts (RFC 8446, section 6; RFC 5246, section 7.2.2).
+const FATAL: u8 = 2;
+const CLOSE_NOTIFY: u8 = 0;
+const USER_CANCELED: u8 = 90;
+const NO_RENEGOTIATION: u8 = 100;
+
+type OnMessage =
+    unsafe extern "C" fn(c_int, c_int, c_int, *const c_void, usize, *mut SSL, *mut c_void);
+
+// SAFETY: as OpenSSL's headers declare them, from 1.1.1 on.
+unsafe extern "C" {
+    fn SSL_get_pending_cipher(ssl: *const SSL) -> *const SSL_CIPHER;
+    fn SSL_set_msg_callback(ssl: *mut SSL, on_message: OnMessage);
+    fn X509_STORE_CTX_get0_untrusted(store: *const X509_STORE_CTX) -> *mut stack_st_X509;
+}
+
+/// The alerts of a connection that matter after they have passed.
+#[derive(Default)]
+pub struct Alerts {
+    /// The one that has ended the connection.
+    pub fatal: OnceLock<Alert>,
+    /// The peer has asked for a renegotiation, and was refused.
+    pub refused_renegotiation: OnceLock<()>,
+}
+
+impl Alerts {
+    /// Those of this connection, from now on.
+    pub fn watch(ssl: &mut Ssl) -> Result<(), ErrorStack> {
+        ssl.set_ex_data(index()?, Self::default());
+        // SAFETY: OpenSSL calls it with this connection only, as long as that lives.
+        unsafe { SSL_set_msg_callback(ssl.as_ptr(), on_message) };
+        Ok(())
+    }
+
+    pub fn of(ssl: &SslRef) -> Option<&Self> {
+        ssl.ex_data(index().ok()?)
+    }
+
+    fn note(&self, alert: Alert, is_fatal: bool) {
+        if is_fatal {
+            let _ = self.fatal.set(alert);
+        } else if alert == (Alert { number: NO_RENEGOTIATION, is_peers: false }) {
+            let _ = self.refused_renegotiation.set(());
+        }
+    }
+}
+
+fn index() -> Result<Index<Ssl, Alerts>, ErrorStack> {
+    static INDEX: OnceLock<Index<Ssl, Alerts>> = OnceLock::new();
+    match INDEX.get() {
+        Some(index) => Ok(*index),
+        None => Ssl::new_ex_index().map(|index| *INDEX.get_or_init(|| index)),
+    }
+}
+
+unsafe extern "C" fn on_message(
+    is_ours: c_int,
+    version: c_int,
+    kind: c_int,
+    bytes: *const c_void,
+    size: usize,
+    ssl: *mut SSL,
+    _: *mut c_void,
+) {
+    if kind != ALERT || size != 2 {
+        return;
+    }
+    // SAFETY: OpenSSL gives the connection that it works on, and as many bytes as it says.
+    let (ssl, [level, number]) = unsafe { (SslRef::from_ptr(ssl), *bytes.cast::<[u8; 2]>()) };
+    // Over TLS 1.3 the level does not count (RFC 8446, section 6).
+    let is_fatal = match version {
+        TLS13 => !matches!(number, CLOSE_NOTIFY | USER_CANCELED),
+        _ => level == FATAL,
+    };
+    if let Some(alerts) = Alerts::of(ssl) {
+        alerts.note(Alert { number, is_peers: is_ours == 0 }, is_fatal);
+    }
+}
+
+/// The chain that `store` verifies as the peer has sent it, leaf first.
+pub fn sent_chain(store: &X509StoreContextRef) -> Vec<X509> {
+    // SAFETY: the chain, if there is one, is the store's and lives as long as that.
+    let chain = unsafe {
+        let chain = X509_STORE_CTX_get0_untrusted(store.as_ptr());
+        (!chain.is_null()).then(|| StackRef::<X509>::from_ptr(chain))
+    };
+    chain.map_or(Vec::new(), |chain| chain.iter().map(ToOwned::to_owned).collect())
+}
+
+/// Whether an extension of the certificate cannot be read.
+pub fn is_malformed(certificate: &X509Ref) -> bool {
+    // SAFETY: the certificate is alive; what OpenSSL remembers of it in there is behind its own lock.
+    let flags = unsafe { X509_get_extension_flags(certificate.as_ptr()) };
+    flags & EXFLAG_INVALID != 0
+}
+
+/// The cipher that is agreed upon, also before it is in use.
+pub fn agreed_cipher(ssl: &SslRef) -> Option<&SslCipherRef> {
+    // SAFETY: ciphers are OpenSSL's own and live as long as that.
+    let pending = || unsafe {
+        let cipher = SSL_get_pending_cipher(ssl.as_ptr());
+        (!cipher.is_null()).then(|| SslCipherRef::from_ptr(cipher.cast_mut()))
+    };
+    ssl.current_cipher().or_else(pending)
+}

@@ -1,0 +1,147 @@
+-- Peers that flood a connection with records that carry no payload (tests/hostile/flood.c): no call outlasts its
+-- timeout, and an event loop goes on.
+
+local helper = require "spec.support.helper"
+local loops = require "spec.support.loops"
+local tcp = require "tcp"
+local safe = require "tcp.safe"
+
+-- Seconds that a call may take beyond its timeout, on a busy machine.
+local MARGIN = 0.25
+
+local program = ".build/spec/flood"
+
+-- Whether the peer could be built.
+local function is_built()
+  local said = helper.output("cc -O2 -o " .. program .. ".$$ tests/hostile/flood.c"
+    .. " $(pkg-config --cflags --libs openssl 2>/dev/null || echo -lssl -lcrypto) 2>&1"
+    .. " && mv " .. program .. ".$$ " .. program .. " && echo built")
+  return said:find "built\n$" ~= nil
+end
+
+-- A server that floods its clients.
+local function flooding(kind)
+  return helper.program(("%s %s %s %s"):format(program, kind, helper.pem "good", helper.pem("good", "key")),
+    { ready = "^port ([0-9]+)" })
+end
+
+-- How long it takes, in seconds.
+local function took(fn, ...)
+  local before = helper.clock()
+  fn(...)
+  return helper.clock() - before
+end
+
+-- A connection in whose buffers the flood waits.
+local function flooded(kind, module)
+  local options = { ca_file = helper.pem "root", timeout = 10 }
+  local conn = helper.keep((module or tcp).connect_tls("localhost", flooding(kind).port, options))
+  assert.equal("ready", conn:read_line())
+  conn:set_timeout(0.2)
+  return conn
+end
+
+-- No call on this connection of `tcp.safe` outlasts its timeout, of 0.2 s.
+local function keeps_time(conn)
+  local longest = {}
+  local function within(seconds, name, ...)
+    local late = took(conn[name], conn, ...) - seconds
+    if late > MARGIN then longest[name] = late end
+  end
+  for _ = 1, 2 do
+    local late = took(tcp.poll, { conn }, nil, 0)
+    if late > MARGIN then longest.poll = late end
+    for _, name in ipairs { "info", "pending", "dirty", "timeout", "session" } do within(0, name) end
+    within(0.2, "read_line")
+    within(0.2, "recv")
+    within(0.2, "send", "x")
+  end
+  assert.same({}, longest)
+end
+
+local sleep = {}
+
+function sleep.cqueues(cqueues, seconds) cqueues.sleep(seconds) end
+
+function sleep.luv(uv, seconds)
+  local thread, timer = coroutine.running(), uv.new_timer()
+  timer:start(seconds * 1000, 0, function()
+    timer:close()
+    assert(coroutine.resume(thread))
+  end)
+  coroutine.yield()
+end
+
+describe("a peer that floods with", function()
+  if not is_built() then
+    helper.excuse "a C compiler, and OpenSSL's headers"
+    pending("floods: a C compiler is not there")
+    return
+  end
+
+  after_each(helper.finish)
+
+  for _, case in ipairs {
+    { "session tickets", "tickets" },
+    { "key updates", "key_updates" },
+    { "key updates that ask for one", "key_requests" },
+    { "hello requests, over TLS 1.2", "hello_requests" },
+  } do
+    local what, kind = case[1], case[2]
+
+    it(what .. " makes no call outlast its timeout", function() keeps_time(flooded(kind, safe)) end)
+
+    it(what .. " is not taken for something to read", function()
+      local conn = flooded(kind)
+      for _ = 1, 2 do
+        local before = helper.clock()
+        assert.same({}, (tcp.poll({ conn }, nil, 0.2)))
+        local late = helper.clock() - before - 0.2
+        assert(late < MARGIN, ("%.3f s late"):format(late))
+      end
+    end)
+
+    for _, name in ipairs { "cqueues", "luv" } do
+      it(what .. " does not stop the others in " .. name, function()
+        local loop = loops[name]
+        if not loop.found then return pending(name .. " is not here") end
+        local conn, longest, turns, is_over = flooded(kind, safe), 0, 0, false
+        loop.within(function()
+          conn:read_line()
+          is_over = true
+        end, function()
+          local before = helper.clock()
+          while not is_over do
+            sleep[name](loop.library, 0.05)
+            local now = helper.clock()
+            longest, turns, before = math.max(longest, now - before), turns + 1, now
+          end
+        end)
+        assert(turns >= 3, ("%d turns"):format(turns))
+        assert(longest < 0.05 + MARGIN, ("%.3f s without a turn"):format(longest))
+      end)
+    end
+  end
+
+  it("hello requests in plain text makes no handshake outlast its timeout", function()
+    local port = flooding "plain_requests".port
+    local late = took(function()
+      helper.fails_safely("timeout", "TLS handshake", safe.connect_tls("localhost", port, 0.3))
+    end) - 0.3
+    assert(late < MARGIN, ("%.3f s late"):format(late))
+  end)
+
+  for _, kind in ipairs { "key_updates", "key_requests" } do
+    it("messages after the handshake make no call of a server outlast its timeout: " .. kind, function()
+      local listener = helper.keep(safe.listen("127.0.0.1", 0, { timeout = 10,
+        tls = { cert_file = helper.pem "good", key_file = helper.pem("good", "key") } }))
+      local client = io.popen(("exec %s %s %d"):format(program, kind, listener:port()), "r")
+      local conn = helper.keep(listener:accept())
+      assert.equal("ready", conn:read_line())
+      conn:set_timeout(0.2)
+      keeps_time(conn)
+      conn:close()
+      client:close()
+    end)
+  end
+end)

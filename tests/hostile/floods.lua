@@ -1,0 +1,58 @@
+-- floods.lua PROGRAM: connects to servers that flood their clients with records without payload (flood.c), and
+-- makes calls on each connection. None may outlast its timeout. Run by tests/hostile/run.
+
+local tcp = require "tcp.safe"
+
+local program = arg[1]
+local timeout = 0.15
+local margin = tonumber(os.getenv "TCP_MARGIN" or 1.5) -- of a busy machine, in seconds
+local certificates = ".build/spec/certificates"
+
+local has_system, system = pcall(require, "system")
+local function clock()
+  if has_system then return system.monotime() end
+  local file = assert(io.open "/proc/uptime")
+  local seconds = tonumber(file:read "*l":match "^%S+")
+  file:close()
+  return seconds
+end
+
+local calls = {
+  { timeout, function(conn) return conn:read_line() end },
+  { timeout, function(conn) return conn:recv() end },
+  { timeout, function(conn) return conn:send "hello\n" end },
+  { timeout, function(conn) return tcp.poll({ conn }, nil, timeout) end },
+  { 0, function(conn) return tcp.poll({ conn }, nil, 0) end },
+  { 0, function(conn) return conn:info() end },
+  { 0, function(conn) return conn:pending() end },
+  { 0, function(conn) return conn:dirty() end },
+  { 0, function(conn) return conn:timeout() end },
+}
+
+local failed = false
+for _, kind in ipairs { "tickets", "key_updates", "key_requests", "hello_requests", "plain_requests" } do
+  local peer = assert(io.popen(("exec %s %s %s/good.pem %s/good.key"):format(program, kind, certificates,
+    certificates)))
+  local port = tonumber(peer:read "*l":match "%d+")
+  local made, longest = 0, 0
+  local function measure(seconds, fn, ...)
+    local before = clock()
+    local value = fn(...)
+    made, longest = made + 1, math.max(longest, clock() - before - seconds)
+    return value
+  end
+  local options = { ca_file = certificates .. "/root.pem", timeout = kind == "plain_requests" and timeout or 10 }
+  local conn = measure(options.timeout, tcp.connect_tls, "localhost", port, options)
+  if conn then
+    assert(conn:read_line())
+    conn:set_timeout(timeout)
+    for _ = 1, 5 do
+      for _, call in ipairs(calls) do measure(call[1], call[2], conn) end
+    end
+    conn:close()
+  end
+  peer:close()
+  failed = failed or longest > margin
+  print(("flood of %s: %d calls, the longest %.2f s past its timeout"):format(kind, made, longest))
+end
+os.exit(failed and 1 or 0, true)
