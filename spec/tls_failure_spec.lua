@@ -291,7 +291,7 @@ describe("a handshake fails in words that name what helps:", function()
 
   -- A program of OpenSSL's that is given a command again and again.
   local function commanded(command, arguments)
-    return ("bash -c 'exec openssl %s < <(while sleep 0.1; do echo %s; done)'"):format(arguments, command)
+    return ("bash -c 'exec openssl %s < <(while sleep 0.4; do echo %s; done)'"):format(arguments, command)
   end
 
   it("a server that wants to renegotiate", function()
