@@ -8,6 +8,7 @@ use mlua::{Function, Lua, MultiValue, Value};
 use net::endpoint::Endpoint;
 use net::error::{Code, Error};
 use net::io::deadline::Deadline;
+use net::io::poller::Registration;
 use net::io::step::{Step, Wait};
 use net::io::wait::{Driven, drive};
 use net::transport::tls::Report;
@@ -299,7 +300,7 @@ fn answer<'lua>(
         let outcome = body(call)?;
         Ok(match outcome {
             Outcome::Again(token, Some(wait)) => {
-                Outcome::Parked(token, call.parking.hand_over(wait, false)?)
+                Outcome::Parked(token, call.parking.hand_over(wait, &mut Registration::default())?)
             }
             other => other,
         })

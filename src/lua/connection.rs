@@ -10,6 +10,7 @@ use net::connect::race::Timings;
 use net::connect::{Addresses, Established};
 use net::endpoint::Endpoint;
 use net::error::{self, Code, Error};
+use net::io::poller::Registration;
 use net::io::step::Wait;
 use net::io::wait::Place;
 use net::stream::Stream;
@@ -36,8 +37,8 @@ pub struct Connection {
     pub parking: Parking,
     /// How an operation's fast half failed: the full one, which is called next, says so.
     pub failure: Option<Box<Failure>>,
-    /// The poller has had to do with its descriptor.
-    is_known: bool,
+    /// What the poller knows its descriptor by.
+    known: Registration,
 }
 
 impl Connection {
@@ -53,7 +54,7 @@ impl Connection {
             owners: Owners::default(),
             parking: parking.clone(),
             failure: None,
-            is_known: false,
+            known: Registration::default(),
         }
     }
 
@@ -112,22 +113,20 @@ impl Connection {
     /// Where a call waits for its descriptor.
     pub fn place(&self) -> Place {
         match self.parking.place() {
-            Place::Poller if self.is_known => Place::Watched,
+            Place::Poller if self.known.is_some() => Place::Watched,
             place => place,
         }
     }
 
     /// Hands a wait for its descriptor over.
     pub fn park(&mut self, wait: Wait) -> error::Result<Parked> {
-        let parked = self.parking.hand_over(wait, self.is_known)?;
-        self.is_known |= parked.ticket.is_some();
-        Ok(parked)
+        self.parking.hand_over(wait, &mut self.known)
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.is_known
+        if self.known.is_some()
             && let Some(stream) = &self.open
         {
             self.parking.forget(stream.fd().as_raw_fd());

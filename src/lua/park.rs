@@ -11,7 +11,7 @@ use mlua::{Lua, Table, Thread, Value};
 
 use net::error::{self, Code, Error};
 use net::io::deadline::Deadline;
-use net::io::poller::{DESCRIPTORS, Poller, Ticket, descriptor};
+use net::io::poller::{DESCRIPTORS, Poller, Registration, Ticket, descriptor};
 use net::io::step::{Wait, Want};
 use net::io::wait::{Place, rest};
 use net::trace::Tracer;
@@ -89,9 +89,9 @@ impl Parking {
         self.0.place.get()
     }
 
-    /// Hands a wait over. `is_known` says that the poller has watched this very descriptor before.
-    pub fn hand_over(&self, wait: Wait, is_known: bool) -> error::Result<Parked> {
-        let watch = || self.with_poller(|poller| poller.watch(wait, is_known));
+    /// Hands a wait over. `known` is what the poller knows this very descriptor by.
+    pub fn hand_over(&self, wait: Wait, known: &mut Registration) -> error::Result<Parked> {
+        let watch = || self.with_poller(|poller| poller.watch(wait, known));
         let is_polled = self.place() == Place::Poller;
         Ok(Parked { wait, ticket: is_polled.then(watch).transpose()? })
     }
@@ -107,7 +107,7 @@ impl Parking {
         None
     }
 
-    /// The waits for a descriptor that is closed are over, and nobody waits: who did is collected.
+    /// The waits for a descriptor that is going to be closed are over, and nobody waits: who did is collected.
     pub fn forget(&self, fd: RawFd) {
         if let Ok(mut poller) = self.0.poller.try_borrow_mut() {
             poller.iter_mut().for_each(|poller| poller.forget(fd));

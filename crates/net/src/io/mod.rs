@@ -1,7 +1,8 @@
 //! What waiting is made of: the step that never blocks, the wait between two steps, the clock, the only
-//! `poll(2)`, and the poller that has many waits behind one descriptor.
+//! `poll(2)`, the poller that has many waits behind one descriptor, and what a fork changes.
 
 pub mod deadline;
+pub mod fork;
 pub mod poller;
 pub mod step;
 pub mod wait;

@@ -1,0 +1,155 @@
+-- A child of fork (a worker of a prefork server, a daemon): what it has of the module is its own, and its
+-- parent's is left alone.
+
+local helper = require "spec.support.helper"
+
+-- Runs Lua source that may fork, in a fresh process which must end well; gives its output. It sees tcp, helper,
+-- `fork(fn)`, which runs `fn` in a child and gives its id, and `join(id)`, which wants it to end well.
+local function run(code)
+  local said, status = helper.run([[
+    local tcp, helper = require "tcp", require "spec.support.helper"
+    local function fork(fn)
+      local id = os.getenv "fork:"
+      if id ~= "0" then return id end
+      local ok, message = pcall(fn)
+      if not ok then io.stderr:write(tostring(message), "\n") end
+      os.exit(ok and 0 or 1)
+    end
+    local function join(id)
+      local status = os.getenv("fork:wait " .. id)
+      assert(status == "0", "a child ended with " .. status)
+    end
+  ]] .. code, helper.forking())
+  assert.equal(0, status, said)
+  return said
+end
+
+local ECHO = [[
+  while True:
+    data = c.recv(100)
+    if not data: break
+    c.send(data)
+]]
+
+describe("a child of fork", function()
+  local possible
+  setup(function() possible = helper.forking() end)
+  after_each(helper.finish)
+
+  local function it_there(name, body)
+    it(name, function()
+      if not possible then return pending "there is no C compiler" end
+      body()
+    end)
+  end
+
+  it_there("waits in its own loop, and its parent in its own: neither takes the other's events", function()
+    if not helper.library "cqueues" then return pending "no cqueues for this Lua" end
+    local peer = helper.listen(ECHO)
+    run(([[
+      local cqueues, port = require "cqueues", %d
+      tcp.use "cqueues"
+      local function work(times)
+        local loop = cqueues.new()
+        for _ = 1, 4 do
+          loop:wrap(function()
+            local conn = tcp.connect("127.0.0.1", port, 5)
+            for i = 1, times do
+              conn:send(("%%8d"):format(i))
+              local before = helper.clock()
+              assert(conn:read(8) == ("%%8d"):format(i))
+              assert(helper.clock() - before < 2, "a wait went on to its timeout")
+            end
+            conn:close()
+          end)
+        end
+        assert(loop:loop())
+      end
+      work(3)
+      local children = {}
+      for i = 1, 3 do children[i] = fork(function() work(100) end) end
+      work(100)
+      for i = 1, 3 do join(children[i]) end
+    ]]):format(peer.port))
+  end)
+
+  it_there("goes on with a connection that its parent waited for before", function()
+    if not helper.library "cqueues" then return pending "no cqueues for this Lua" end
+    local peer = helper.listen(ECHO)
+    run(([[
+      local cqueues = require "cqueues"
+      tcp.use "cqueues"
+      local conn
+      local function talk(times)
+        return function()
+          for i = 1, times do
+            conn:send(("%%8d"):format(i))
+            assert(conn:read(8) == ("%%8d"):format(i))
+          end
+        end
+      end
+      local loop = cqueues.new()
+      loop:wrap(function()
+        conn = tcp.connect("127.0.0.1", %d, 3)
+        talk(3)()
+      end)
+      assert(loop:loop())
+      join(fork(function()
+        local own = cqueues.new()
+        own:wrap(talk(20))
+        assert(own:loop())
+        conn:close()
+      end))
+      loop:wrap(talk(20))
+      assert(loop:loop())
+    ]]):format(peer.port))
+  end)
+
+  it_there("resolves names", function()
+    assert.equal("127.0.0.1127.0.0.1", run [[
+      local function look()
+        for _, address in ipairs(tcp.resolve("localhost", 3)) do
+          if address == "127.0.0.1" then io.write(address):flush() end
+        end
+      end
+      look()
+      join(fork(look))
+    ]])
+  end)
+
+  it_there("that keeps a connection which its parent has closed leaves the next one of that number alone", function()
+    if not helper.library "luv" then return pending "no luv for this Lua" end
+    -- The end of the first comes while the second is waited for.
+    local first = helper.listen [[
+      c.send(b"x")
+      time.sleep(0.3)
+    ]]
+    local second = helper.listen [[
+      c.send(b"x")
+      c.hold()
+    ]]
+    local said = run(([[
+      local uv = require "luv"
+      tcp.use "luv"
+      coroutine.wrap(function()
+        local conn = tcp.connect("127.0.0.1", %d, 3)
+        conn:read(1)
+        local number = conn:fd()
+        conn:set_timeout(0.05)
+        assert(not pcall(conn.recv, conn))
+        fork(function() os.execute "sleep 1" end)
+        conn:close()
+        conn = tcp.connect("127.0.0.1", %d, 3)
+        assert(conn:fd() == number)
+        conn:read(1)
+        conn:set_timeout(0.8)
+        local before = os.clock()
+        local ok, message = pcall(conn.recv, conn)
+        assert(not ok and message:find "timeout", message)
+        io.write(("%%.2f"):format(os.clock() - before))
+      end)()
+      uv.run()
+    ]]):format(first.port, second.port))
+    assert.is_true(tonumber(said) < 0.2, said)
+  end)
+end)
