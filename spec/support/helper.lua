@@ -351,7 +351,9 @@ end
 -- Shell text to put before a command whose script may fork (see fork.c); nil where there is no C compiler.
 function helper.forking()
   local compile = "cc -shared -fPIC -o .build/spec/fork.so spec/support/fork.c -ldl"
-  if output("mkdir -p .build/spec && " .. compile .. " 2>&1 && echo yes") == "yes\n" then return "LD_PRELOAD=$PWD/.build/spec/fork.so" end
+  if output("mkdir -p .build/spec && " .. compile .. " 2>&1 && echo yes") == "yes\n" then
+    return "LD_PRELOAD=$PWD/.build/spec/fork.so"
+  end
   helper.excuse "a C compiler"
 end
 

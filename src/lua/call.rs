@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlua::{Function, Lua, MultiValue, Value};
 
+use net::connect::resolve::is_unusual_address;
 use net::endpoint::Endpoint;
 use net::error::{Code, Error};
 use net::io::deadline::Deadline;
@@ -159,8 +160,18 @@ impl<'lua> Call<'lua> {
 
     /// The first two arguments, the port from `low` on.
     pub fn endpoint(&self, low: usize) -> Result<Endpoint> {
+        Ok(Endpoint { host: self.host()?, port: self.argument(2).integer(low, 65535)? as u16 })
+    }
+
+    /// The first argument, a name or an address.
+    pub fn host(&self) -> Result<String> {
         let host = self.argument(1).string()?.to_string_lossy();
-        Ok(Endpoint { host, port: self.argument(2).integer(low, 65535)? as u16 })
+        match is_unusual_address(&host) {
+            true => {
+                Err(self.argument(1).wrong("a name, or an address in its usual form, expected"))
+            }
+            false => Ok(host),
+        }
     }
 
     pub fn arguments(&self) -> impl Iterator<Item = Argument<'_>> {

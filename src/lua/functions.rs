@@ -127,11 +127,11 @@ fn resolve(call: &mut Call<'_>) -> Result<Outcome> {
 }
 
 fn begin_resolve(call: &Call<'_>) -> Result<Underway<Resolving>> {
-    let host = call.argument(1).string()?.to_string_lossy();
+    let host = call.host()?;
     let deadline = Deadline::after(call.argument(2).seconds_or(TIMEOUT)?);
     let label = printable(&host);
     let trace = call.parking.tracer().of(&label);
-    let resolve = Resolve::start(&host, 0, trace.as_ref())
+    let resolve = Resolve::start(&host, 0, None, trace.as_ref())
         .map_err(|error| error.during(call.name(), &label))?;
     Ok(Underway::new(Resolving { resolve, host }, deadline))
 }

@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Socket, TcpKeepalive};
 
-use crate::connect::race::{Family, Timings, first, new_socket, set_keepalive};
-use crate::connect::resolve::Resolve;
+use crate::connect::race::{Timings, first, new_socket, set_keepalive};
+use crate::connect::resolve::{Family, Resolve};
 use crate::connect::{Addresses, Established};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Pending, Result, system_text};
@@ -49,7 +49,7 @@ impl Bind {
     pub fn start(settings: Settings) -> Result<Self> {
         let trace = settings.tracer.of(&settings.endpoint);
         let Endpoint { host, port } = &settings.endpoint;
-        let resolve = Resolve::start(host, *port, trace.as_ref())?;
+        let resolve = Resolve::start(host, *port, settings.family, trace.as_ref())?;
         Ok(Self { resolve, settings: Some(settings), trace })
     }
 

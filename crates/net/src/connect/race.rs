@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
-use crate::connect::resolve::{self, Resolve};
+use crate::connect::resolve::{self, Family, Resolve};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::io::deadline::{Deadline, now};
@@ -22,12 +22,6 @@ use crate::trace::{Phase, Trace};
 
 /// Head start of an address over the next one, in seconds (RFC 8305, section 5).
 const STAGGER: f64 = 0.25;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    Inet,
-    Inet6,
-}
 
 /// How to connect to a host.
 #[derive(Clone, Debug)]
@@ -86,7 +80,9 @@ enum Stage {
 impl Dial {
     pub fn start(endpoint: &Endpoint, target: Target) -> Result<Self> {
         let begun = now();
-        let resolve = Resolve::start(&endpoint.host, endpoint.port, target.trace.as_ref())?;
+        let Endpoint { host, port } = endpoint;
+        let family = target.family.or(target.bind.map(family_of));
+        let resolve = Resolve::start(host, *port, family, target.trace.as_ref())?;
         let stage = Stage::Resolving(resolve);
         Ok(Self { target, stage, begun, timings: Timings::default() })
     }
@@ -325,7 +321,7 @@ fn is_of(address: &SocketAddr, family: Option<Family>) -> bool {
 }
 
 fn family_of(address: SocketAddr) -> Family {
-    if address.is_ipv4() { Family::Inet } else { Family::Inet6 }
+    Family::of(address.ip())
 }
 
 /// A socket in nonblocking mode for this address.
