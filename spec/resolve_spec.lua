@@ -158,6 +158,43 @@ describe("in a network of its own, a name", function()
     ]])
   end)
 
+  it_there("of two addresses is tried at both from one port of our own", function()
+    run({ "192.0.2.1=both.example", "192.0.2.2=both.example" }, [[
+      for _, live in ipairs { "192.0.2.1", "192.0.2.2" } do
+        local dead = live == "192.0.2.1" and "192.0.2.2" or "192.0.2.1"
+        local peer = helper.listen([=[ c.send(b"live") ]=], { host = live })
+        helper.listen("", { host = dead, port = peer.port, full = true })
+        local port = helper.listen("", { listen = false, host = "127.0.0.9" }).port
+        local time = took(function()
+          local conn = tcp.connect("both.example", peer.port, { bind = { "127.0.0.9", port }, timeout = 3 })
+          assert(conn:info().sock.port == port and conn:read_str() == "live")
+        end)
+        assert(time < 0.6, time)
+      end
+      -- A port that another program listens at.
+      local taken = helper.listen("", { host = "127.0.0.9" }).port
+      local _, message, code = safe.connect("both.example", 80, { bind = { "127.0.0.9", taken }, timeout = 3 })
+      assert(code == "address", message)
+      assert(message:find "address: cannot bind 127%.0%.0%.9:%d+: address already in use$", message)
+    ]])
+  end)
+
+  it_there("and an address to connect from: the ports count for each peer by itself", function()
+    run({ "127.0.0.1=localhost" }, [[
+      local ports = assert(io.open("/proc/sys/net/ipv4/ip_local_port_range", "w"))
+      assert(ports:write "50000 50039\n" and ports:close())
+      local conns = {}
+      for i = 1, 3 do
+        local listener = helper.keep(tcp.listen("127.0.0.1", 40000 + i))
+        for _ = 1, 25 do
+          conns[#conns + 1] = tcp.connect("127.0.0.1", 40000 + i, { bind = "127.0.0.1", timeout = 3 })
+        end
+        conns[#conns + 1] = listener
+      end
+      assert(#conns == 78)
+    ]])
+  end)
+
   it_there("that several ask for at once is asked for once", function()
     if not helper.library "cqueues" then return pending "no cqueues for this Lua" end
     run({ "127.0.0.1=localhost" }, [[

@@ -286,7 +286,8 @@ fn set_nodelay(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
 fn set_keepalive(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     let keepalive = options::keepalive(call.argument(1))?;
     let fd = this.stream()?.fd();
-    net::connect::race::set_keepalive(&SockRef::from(&fd), keepalive.as_ref())?;
+    net::connect::race::set_keepalive(&SockRef::from(&fd), keepalive.as_ref())
+        .map_err(Error::from)?;
     Ok(Outcome::Nothing)
 }
 
