@@ -19,7 +19,7 @@ local function run(code)
       local status = os.getenv("fork:wait " .. id)
       assert(status == "0", "a child ended with " .. status)
     end
-  ]] .. code, helper.forking())
+  ]] .. code, nil, helper.preload "spec/support/fork.c")
   assert.equal(0, status, said)
   return said
 end
@@ -33,7 +33,7 @@ local ECHO = [[
 
 describe("a child of fork", function()
   local possible
-  setup(function() possible = helper.forking() end)
+  setup(function() possible = helper.preload "spec/support/fork.c" end)
   after_each(helper.finish)
 
   local function it_there(name, body)

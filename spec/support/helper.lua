@@ -328,14 +328,15 @@ function helper.memory(what)
 end
 
 -- Runs Lua source in a new process of the Lua under test; `before` is shell text before the
--- command (variables, `unshare`...). Gives its output, stderr's too, and the status.
-function helper.run(code, before)
+-- command (variables, `unshare`...), and `preload` what `helper.preload` gave. Gives its output,
+-- stderr's too, and the status.
+function helper.run(code, before, preload)
   local path = os.tmpname()
   local file = assert(io.open(path, "wb"))
   file:write(("package.path = %q package.cpath = %q "):format(package.path, package.cpath), code)
   file:close()
-  local text = output(("%s timeout -s KILL 30 %s %s 2>&1; echo \" $?\""):format(
-    before or "", helper.interpreter(), path))
+  local text = output(("%s timeout -s KILL 30 %s %s %s 2>&1; echo \" $?\""):format(
+    before or "", preload or "", helper.interpreter(), path))
   os.remove(path)
   local said, status = text:match "^(.*) (%d+)\n$"
   return said, tonumber(status)
@@ -348,13 +349,13 @@ function helper.has_namespaces()
   return possible
 end
 
--- Shell text to put before a command whose script may fork (see fork.c); nil where there is no C compiler.
-function helper.forking()
-  local compile = "cc -shared -fPIC -o .build/spec/fork.so spec/support/fork.c -ldl"
-  if output("mkdir -p .build/spec && " .. compile .. " 2>&1 && echo yes") == "yes\n" then
-    return "LD_PRELOAD=$PWD/.build/spec/fork.so"
-  end
-  helper.excuse "a C compiler"
+-- Has a process that `helper.run` begins use what this C file has in place of the C library's (see fork.c, and
+-- tests/faults/fault.c); nil where it cannot be compiled.
+function helper.preload(source)
+  local library = ".build/spec/" .. source:match "(%w+)%.c$" .. ".so"
+  local compile = ("mkdir -p .build/spec && cc -shared -fPIC -o %s %s -ldl"):format(library, source)
+  if output(compile .. " 2>/dev/null && echo yes") == "yes\n" then return "env LD_PRELOAD=$PWD/" .. library end
+  helper.excuse("a C compiler, for " .. source)
 end
 
 -- A test may be left out where something is not there; in CI it is there.

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use mlua::{Lua, Table, Value};
 
+use net::connect::Established;
 use net::error::{self, Error};
 use net::io::deadline::Deadline;
 use net::io::step::Step;
@@ -119,12 +120,30 @@ pub fn methods(lua: &Lua) -> mlua::Result<Table> {
     for (name, body) in METHODS {
         methods.raw_set(name, method(lua, name, body)?)?;
     }
+    // For the iterator, whose failures are those of accept.
+    methods.raw_set("next", method(lua, "accept", next)?)?;
     Ok(methods)
 }
 
 fn accept(call: &mut Call<'_>, this: &mut Listener) -> Result<Outcome> {
     let deadline = call.deadline(call.argument(1).patience_or(f64::INFINITY)?);
-    let connected = match call.drive(deadline, || this.socket()?.step_accept())? {
+    take(call, this, deadline, listen::Listener::step_accept)
+}
+
+/// The same for `connections`.
+fn next(call: &mut Call<'_>, this: &mut Listener) -> Result<Outcome> {
+    take(call, this, Deadline::NEVER, listen::Listener::step_next)
+}
+
+type StepOf = fn(&listen::Listener) -> error::Result<Step<Established>>;
+
+fn take(
+    call: &mut Call<'_>,
+    this: &mut Listener,
+    deadline: Deadline,
+    step: StepOf,
+) -> Result<Outcome> {
+    let connected = match call.drive(deadline, || step(this.socket()?))? {
         Ok(connected) => connected,
         Err(again) => return Ok(again),
     };

@@ -4,8 +4,9 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use mlua::{Table, Value};
 
+use net::io::deadline::Deadline;
 use net::io::step::Want;
-use net::io::wait::poll_all;
+use net::io::wait::{Member, poll_all};
 
 use super::argument::Argument;
 use super::call::{Call, Failure, Outcome, Result, with};
@@ -16,8 +17,7 @@ use super::raw::object::Kind;
 /// One member of a list.
 struct Watched {
     value: Value,
-    fd: RawFd,
-    want: Want,
+    member: Member,
     is_connection: bool,
     /// There is something to read that poll cannot see.
     buffered: bool,
@@ -36,14 +36,14 @@ pub fn tcp_poll(call: &mut Call<'_>) -> Result<Outcome> {
     let timeout = call.argument(3).patience_or(f64::INFINITY)?;
     let buffered = watched.iter().any(|each| each.buffered);
     let deadline = call.deadline(if buffered { 0.0 } else { timeout });
-    let fds: Vec<_> = watched.iter().map(|each| (each.fd, each.want)).collect();
+    let members: Vec<_> = watched.iter().map(|each| each.member).collect();
     let again = || Outcome::Again(Value::Number(deadline.seconds()), None);
-    let Some(ready) = poll_all(&fds, deadline)? else { return Ok(again()) };
+    let Some(ready) = poll_all(&members, deadline)? else { return Ok(again()) };
     let lists = (call.lua.create_table()?, call.lua.create_table()?);
     let mut found = false;
     for (each, ready) in watched.iter().zip(ready) {
         if each.buffered || (ready && each.is_ready(call)?) {
-            let list: &Table = if each.want == Want::Read { &lists.0 } else { &lists.1 };
+            let list: &Table = if each.member.want == Want::Read { &lists.0 } else { &lists.1 };
             list.raw_push(&each.value)?;
             found = true;
         }
@@ -57,7 +57,7 @@ pub fn tcp_poll(call: &mut Call<'_>) -> Result<Outcome> {
 impl Watched {
     /// Whether there is more to what poll saw than TLS talking to itself.
     fn is_ready(&self, call: &Call<'_>) -> Result<bool> {
-        if !self.is_connection || self.want == Want::Write {
+        if !self.is_connection || self.member.want == Want::Write {
             return Ok(true);
         }
         // What it was when the list was read, it is now.
@@ -68,19 +68,27 @@ impl Watched {
 
 fn watch(call: &Call<'_>, list: Argument<'_>, value: Value, want: Want) -> Result<Watched> {
     let wrong = || list.wrong("connections, listeners and descriptors expected");
-    let mut watched = Watched { value, fd: 0, want, is_connection: false, buffered: false };
+    let mut watched = Watched {
+        value,
+        member: Member { fd: 0, want, from: Deadline::at(0.0) },
+        is_connection: false,
+        buffered: false,
+    };
     let Value::UserData(object) = &watched.value else {
         let fd = list.with(&watched.value).integer(0, RawFd::MAX as usize);
-        watched.fd = fd.map_err(|_| wrong())? as RawFd;
+        watched.member.fd = fd.map_err(|_| wrong())? as RawFd;
         return Ok(watched);
     };
     if Kind::<Listener>::of(call.lua)?.get(call.lua, object)?.is_some() {
-        watched.fd = with(call.lua, Some(&watched.value), wrong, |listener: &mut Listener| {
-            Ok(listener.socket()?.as_fd().as_raw_fd())
-        })?;
+        let member = &mut watched.member;
+        (member.fd, member.from) =
+            with(call.lua, Some(&watched.value), wrong, |listener: &mut Listener| {
+                let socket = listener.socket()?;
+                Ok((socket.as_fd().as_raw_fd(), socket.resumes()))
+            })?;
         return Ok(watched);
     }
-    (watched.fd, watched.buffered) =
+    (watched.member.fd, watched.buffered) =
         with(call.lua, Some(&watched.value), wrong, |connection: &mut Connection| {
             let stream = connection.stream()?;
             let buffered = want == Want::Read && stream.has_input();

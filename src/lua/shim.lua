@@ -267,10 +267,11 @@ function methods.sink(self)
 end
 
 local listener = publish(native.listener)
+listener.next = nil
 
 -- The clients as they come, until the listener is closed.
 function listener.connections(self)
-  local accept = native.listener.accept
+  local accept = native.listener.next
   return function()
     if is_over then
       raise("throw", OVER, 2)
