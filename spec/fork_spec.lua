@@ -44,7 +44,8 @@ describe("a child of fork", function()
   end
 
   it_there("waits in its own loop, and its parent in its own: neither takes the other's events", function()
-    if not helper.library "cqueues" then return pending "no cqueues for this Lua" end
+    local found, why = helper.loop "cqueues"
+    if not found then return pending(why) end
     local peer = helper.listen(ECHO)
     run(([[
       local cqueues, port = require "cqueues", %d
@@ -74,7 +75,8 @@ describe("a child of fork", function()
   end)
 
   it_there("goes on with a connection that its parent waited for before", function()
-    if not helper.library "cqueues" then return pending "no cqueues for this Lua" end
+    local found, why = helper.loop "cqueues"
+    if not found then return pending(why) end
     local peer = helper.listen(ECHO)
     run(([[
       local cqueues = require "cqueues"
@@ -118,7 +120,8 @@ describe("a child of fork", function()
   end)
 
   it_there("that keeps a connection which its parent has closed leaves the next one of that number alone", function()
-    if not helper.library "luv" then return pending "no luv for this Lua" end
+    local found, why = helper.loop "luv"
+    if not found then return pending(why) end
     -- The end of the first comes while the second is waited for.
     local first = helper.listen [[
       c.send(b"x")

@@ -390,7 +390,8 @@ describe("a listener that has no descriptor for a client", function()
 
   for _, name in ipairs { "cqueues", "luv" } do
     it("goes on with its iterator in a loop of " .. name .. ", where others have their turns", function()
-      if not helper.library(name) then return pending("no " .. name .. " for this Lua") end
+      local found, why = helper.loop(name)
+      if not found then return pending(why) end
       run_short(([[
         local loops = require "spec.support.loops"
         local listener = tcp.listen("127.0.0.1", 0)

@@ -196,7 +196,8 @@ describe("in a network of its own, a name", function()
   end)
 
   it_there("that several ask for at once is asked for once", function()
-    if not helper.library "cqueues" then return pending "no cqueues for this Lua" end
+    local found, why = helper.loop "cqueues"
+    if not found then return pending(why) end
     run({ "127.0.0.1=localhost" }, [[
       local loop = require("cqueues").new()
       tcp.use "cqueues"

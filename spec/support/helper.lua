@@ -305,11 +305,25 @@ local function output(command)
 end
 helper.output = output
 
--- The library, or nil where this Lua has none, or its Lua half alone; one that is broken is an error.
+-- Why a library cannot be had, in one line.
+local function reason(name, message)
+  if message:find "module '[%w_.]+' not found" then return ("no %s for this Lua"):format(name) end
+  return ("%s: %s"):format(name, message:match "[^\r\n]*")
+end
+
+-- The library; nil and why not, where this Lua has none or cannot load it.
 function helper.library(name)
   local ok, result = pcall(require, name)
   if ok then return result end
-  assert(result:find "module '[%w_.]+' not found", result)
+  return nil, reason(name, tostring(result))
+end
+
+-- The same for that of an event loop, which `tcp.use` may refuse, too. Another process asks: what is in use here
+-- stays.
+function helper.loop(name)
+  local said = helper.run(("io.write(tostring(select(2, pcall(require('tcp').use, %q))))"):format(name))
+  if said ~= "nil" then return nil, reason(name, said) end
+  return helper.library(name)
 end
 
 -- The program of the Lua under test.
