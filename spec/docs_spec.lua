@@ -189,7 +189,7 @@ local function expectations(code)
   return expected
 end
 
--- Whether a library that is not ours, and that the block requires, is missing here.
+-- Why a library that is not ours, and that the block requires, cannot be had here.
 local function missing_library(code)
   for name in code:gmatch "require[%s(]*\"([%w_.]+)\"" do
     local found, why = true, nil
