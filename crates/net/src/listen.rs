@@ -154,6 +154,7 @@ impl Listener {
             Err(error) if is_of_client(&error) => return Ok(None),
             result => result?,
         };
+        socket.set_nonblocking(true)?;
         let peer = peer.as_socket().unwrap_or(self.sock);
         match self.prepare(&socket) {
             Ok(sock) => Ok(Some((socket, Addresses { sock, peer }))),
@@ -165,7 +166,6 @@ impl Listener {
 
     /// Sets a client's options: this side's address.
     fn prepare(&self, socket: &Socket) -> io::Result<SocketAddr> {
-        socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(self.settings.nodelay)?;
         if self.settings.keepalive.is_some() {
             set_keepalive(socket, self.settings.keepalive.as_ref())?;
