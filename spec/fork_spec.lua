@@ -43,17 +43,16 @@ describe("a child of fork", function()
     end)
   end
 
-  it_there("waits in its own loop, and its parent in its own: neither takes the other's events", function()
-    local found, why = helper.loop "cqueues"
-    if not found then return pending(why) end
-    local peer = helper.listen(ECHO)
-    run(([[
-      local cqueues, port = require "cqueues", %d
-      tcp.use "cqueues"
-      local function work(times)
-        local loop = cqueues.new()
-        for _ = 1, 4 do
-          loop:wrap(function()
+  for _, name in ipairs { "cqueues", "luv" } do
+    it_there("waits in its own loop of " .. name .. ", and neither takes the other's events", function()
+      local found, why = helper.loop(name)
+      if not found then return pending(why) end
+      local peer = helper.listen(ECHO)
+      run(([[
+        local loop, port = require("spec.support.loops").%s, %d
+        tcp.use(loop.use)
+        local function work(times)
+          local function talk()
             local conn = tcp.connect("127.0.0.1", port, 5)
             for i = 1, times do
               conn:send(("%%8d"):format(i))
@@ -62,17 +61,17 @@ describe("a child of fork", function()
               assert(helper.clock() - before < 2, "a wait went on to its timeout")
             end
             conn:close()
-          end)
+          end
+          loop.run(talk, talk, talk, talk)
         end
-        assert(loop:loop())
-      end
-      work(3)
-      local children = {}
-      for i = 1, 3 do children[i] = fork(function() work(100) end) end
-      work(100)
-      for i = 1, 3 do join(children[i]) end
-    ]]):format(peer.port))
-  end)
+        work(3)
+        local children = {}
+        for i = 1, 3 do children[i] = fork(function() work(100) end) end
+        work(100)
+        for i = 1, 3 do join(children[i]) end
+      ]]):format(name, peer.port))
+    end)
+  end
 
   it_there("goes on with a connection that its parent waited for before", function()
     local found, why = helper.loop "cqueues"
