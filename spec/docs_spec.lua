@@ -189,10 +189,12 @@ local function expectations(code)
   return expected
 end
 
--- Whether a library that is not ours, and that the block requires, is missing here.
+-- Why a library that is not ours, and that the block requires, cannot be had here.
 local function missing_library(code)
   for name in code:gmatch "require[%s(]*\"([%w_.]+)\"" do
-    if not name:find "^tcp%f[%W]" and not pcall(require, name) then return name end
+    local found, why = true, nil
+    if not name:find "^tcp%f[%W]" then found, why = helper.library(name) end
+    if not found then return why end
   end
 end
 
@@ -253,7 +255,7 @@ describe("the code of", function()
     for _, block in ipairs(blocks_of(page)) do
       it(("%s:%d runs"):format(page, block.line), function()
         local missing = missing_library(block.code)
-        if missing then return pending("no " .. missing .. " for this Lua") end
+        if missing then return pending(missing) end
         run(block)
       end)
     end

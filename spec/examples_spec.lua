@@ -203,7 +203,8 @@ describe("the example", function()
     local function it_can(title, body)
       it(title, function()
         ran.check_many = true
-        if not pcall(require, "cqueues") then return pending "no cqueues for this Lua" end
+        local found, why = helper.loop "cqueues"
+        if not found then return pending(why) end
         body()
       end)
     end

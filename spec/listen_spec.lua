@@ -323,6 +323,144 @@ describe("accept", function()
   end)
 end)
 
+-- Runs Lua source in a fresh process that may have 40 descriptors; gives its output. `exhaust()` takes all that
+-- are left, and `relieve()` gives some back.
+local function run_short(code, preload)
+  local said, status = helper.run([[
+    local tcp, safe, helper = require "tcp", require "tcp.safe", require "spec.support.helper"
+    helper.clock()
+    local files = {}
+    local function exhaust()
+      repeat
+        local file = io.open "/dev/null"
+        files[#files + 1] = file
+      until not file
+    end
+    local function relieve()
+      for _ = 1, 5 do table.remove(files):close() end
+    end
+  ]] .. code, "ulimit -n 40 &&", preload)
+  assert.equal(0, status, said)
+  return said
+end
+
+describe("a listener that has no descriptor for a client", function()
+  it("fails, keeps the client, and is not readable for a moment", function()
+    run_short [[
+      local listener = tcp.listen("127.0.0.1", 0)
+      local client = tcp.connect("127.0.0.1", listener:port(), 3)
+      assert(#tcp.poll({ listener }, nil, 3) == 1)
+      exhaust()
+      local before, rounds = helper.clock(), 0
+      repeat
+        assert(tcp.poll({ listener }, nil, 1)[1] == listener)
+        local ok, message = pcall(listener.accept, listener, 0)
+        assert(not ok and message:find "io: too many open files", message)
+        assert(#tcp.poll({ listener, client }, { listener }, 0) == 0)
+        rounds = rounds + 1
+      until helper.clock() - before > 0.5
+      assert(rounds <= 6, rounds)
+      relieve()
+      client:send "x"
+      assert(listener:accept(0):read(1) == "x")
+    ]]
+  end)
+
+  it("goes on with its iterator when there are some again", function()
+    run_short [[
+      local listener = tcp.listen("127.0.0.1", 0)
+      local client = tcp.connect("127.0.0.1", listener:port(), 3)
+      client:send "x"
+      exhaust()
+      local before, cpu = helper.clock(), os.clock()
+      debug.sethook(function()
+        if helper.clock() - before > 0.3 then
+          debug.sethook()
+          relieve()
+        end
+      end, "", 1)
+      for conn in listener:connections() do
+        assert(conn:read(1) == "x")
+        assert(helper.clock() - before < 1)
+        assert(os.clock() - cpu < 0.2, os.clock() - cpu)
+        listener:close()
+      end
+    ]]
+  end)
+
+  for _, name in ipairs { "cqueues", "luv" } do
+    it("goes on with its iterator in a loop of " .. name .. ", where others have their turns", function()
+      local found, why = helper.loop(name)
+      if not found then return pending(why) end
+      run_short(([[
+        local loops = require "spec.support.loops"
+        local listener, silent = safe.listen("127.0.0.1", 0), safe.listen("127.0.0.1", 0)
+        local cpu, turns = os.clock(), 0
+        local is_short = false
+        loops.%s.within(function()
+          -- The loop has its own descriptors by then.
+          assert(select(3, listener:accept(0.01)) == "timeout")
+          local client = safe.connect("127.0.0.1", listener:port(), 3)
+          client:send "x"
+          exhaust()
+          is_short = true
+          local next = listener:connections()
+          assert(next():read(1) == "x")
+          assert(turns > 3, turns)
+          listener:close()
+          assert(next() == nil)
+        end, function()
+          repeat silent:accept(0.01) until is_short
+          for _ = 1, 4 do
+            silent:accept(0.1)
+            turns = turns + 1
+          end
+          relieve()
+        end)
+        assert(os.clock() - cpu < 0.3)
+      ]]):format(name))
+    end)
+  end
+end)
+
+describe("a listener whose client failed before it was accepted", function()
+  after_each(helper.finish)
+
+  local preload
+  setup(function() preload = helper.preload "tests/faults/fault.c" end)
+
+  for _, case in ipairs {
+    { "the connection was aborted", "accept4", 103 }, { "its protocol failed", "accept4", 71 },
+    { "the network is down", "accept4", 100 }, { "there is no such option", "accept4", 92 },
+    { "its host is down", "accept4", 112 }, { "the machine is not on the network", "accept4", 64 },
+    { "no route to it", "accept4", 113 }, { "not supported", "accept4", 95 },
+    { "the network is unreachable", "accept4", 101 }, { "a firewall forbids it", "accept4", 1 },
+    { "an option is refused", "setsockopt", 22 }, { "its address is refused", "getsockname", 107 },
+  } do
+    it("goes on with the next one: " .. case[1], function()
+      if not preload then return pending "there is no C compiler for it" end
+      run_short(([[
+        local listener = tcp.listen("127.0.0.1", 0)
+        local clients = {}
+        for i = 1, 4 do
+          clients[i] = tcp.connect("127.0.0.1", listener:port(), 3)
+          clients[i]:send "x"
+        end
+        os.getenv "fault:arm %s 1 %d"
+        local conn = listener:accept(0)
+        assert(os.getenv "fault:stop":find "hits=1 ")
+        assert(conn:read(1) == "x")
+        os.getenv "fault:arm %s 1 %d"
+        for each in listener:connections() do
+          assert(os.getenv "fault:stop":find "hits=1 ")
+          assert(each:read(1) == "x")
+          break
+        end
+      ]]):format(case[2], case[3], case[2], case[3]), preload)
+    end)
+  end
+end)
+
 describe("connections", function()
   after_each(helper.finish)
 

@@ -192,7 +192,7 @@ for _, loop in ipairs(loops) do
 
   local function it_runs(title, body)
     it(title, function()
-      if not loop.found then return pending("no " .. loop.name .. " for this Lua") end
+      if not loop.found then return pending(loop.reason) end
       tcp.use(loop.use)
       body()
     end)
@@ -633,7 +633,7 @@ for _, loop in ipairs(loops) do
     if loop.name == "luv" then
       it_runs("a wait goes on in whichever loop the time comes", function()
         local copas = loops.copas
-        if not copas.found then return pending "no copas for this Lua" end
+        if not copas.found then return pending(copas.reason) end
         local codes = {}
         local function wait_for(name)
           local conn = helper.connect([[ c.hold() ]], 0.2, nil, safe)

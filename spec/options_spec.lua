@@ -24,6 +24,16 @@ describe("the option", function()
     assert.same({ "127.0.0.5", port }, peer:sees())
   end)
 
+  it("bind takes a port again whose last connection has just ended", function()
+    local port = helper.listen("", { listen = false, host = "127.0.0.4" }).port
+    for _ = 1, 2 do
+      local conn, peer = helper.connect([[ c.recv_all() ]], { bind = { "127.0.0.5", port } })
+      -- The end that closes first waits a minute for stray packets.
+      conn:close()
+      peer:result()
+    end
+  end)
+
   it("bind is address where it cannot be had", function()
     local peer = helper.listen ""
     -- A documentation address: nobody's.

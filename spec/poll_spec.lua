@@ -66,6 +66,29 @@ describe("poll", function()
     assert.equal(conn, (tcp.poll({ conn }, nil, 3))[1])
   end)
 
+  it("takes more members than the process may have descriptors", function()
+    local said, status = helper.run([[
+      local tcp = require "tcp"
+      local listener = tcp.listen("127.0.0.1", 0)
+      local conn = tcp.connect("127.0.0.1", listener:port(), 3)
+      local served = listener:accept(3)
+      local readers, writers = {}, {}
+      for i = 1, 100 do
+        readers[i], writers[i] = conn, conn
+      end
+      local readable, writable = tcp.poll(readers, writers, 3)
+      assert(#readable == 0 and #writable == 100)
+      served:send "x"
+      readable, writable = tcp.poll(readers, nil, 3)
+      assert(#readable == 100 and #writable == 0)
+      -- So many different ones there cannot be.
+      for fd = 1, 100 do readers[fd] = fd end
+      print(select(2, pcall(tcp.poll, readers, nil, 0)))
+    ]], "ulimit -n 40 &&")
+    assert.equal(0, status, said)
+    assert.matches("poll: io: more descriptors than this process may have, see ulimit %-n\n$", said)
+  end)
+
   it("wants lists of what can be waited for", function()
     helper.misuse("bad argument #1 to 'poll' (table expected, got nil)", function() tcp.poll() end)
     helper.misuse("bad argument #1 to 'poll' (connections, listeners and descriptors expected)",

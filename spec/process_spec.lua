@@ -186,6 +186,38 @@ describe("a process", function()
     assert.matches("^nil io connect 127%.0%.0%.1:%d+: io: .*open files", said)
   end)
 
+  it("says so, too, where the last descriptors go to the resolver, at its first name and later", function()
+    local peer = helper.listen [[ c.hold() ]]
+    for _, warm in ipairs { "", [[ assert(tcp.connect("localhost", port, 3)):close() ]] } do
+      assert.equal("fine", run(([[
+        local port = %d
+        local tcp = require "tcp.safe"
+        %s
+        local files = {}
+        local file = io.open "/dev/null"
+        while file do
+          files[#files + 1] = file
+          file = io.open "/dev/null"
+        end
+        local failed, connected = 0, 0
+        for free = 1, 12 do
+          files[#files]:close()
+          files[#files] = nil
+          local conn, message, code = tcp.connect("localhost", port, 3)
+          if conn then
+            connected = connected + 1
+            conn:close()
+          else
+            assert(code == "io" and message:find "io: too many open files", free .. ": " .. message)
+            failed = failed + 1
+          end
+        end
+        assert(failed > 0 and connected > 0)
+        io.write "fine"
+      ]]):format(peer.port, warm), "ulimit -n 60 &&"))
+    end
+  end)
+
   it("has its connections' bytes once, also when a child forks off", function()
     local peer = helper.listen [[ return c.recv_all() ]]
     run((prelude .. [[

@@ -32,6 +32,29 @@ describe("resolve", function()
     helper.fails_safely("dns", "^resolve ", safe.resolve(name, helper.timeout))
   end)
 
+  it("takes no path for a name, and says what takes one", function()
+    for _, path in ipairs { "/run/x.sock", "./x.sock", "@x", "unix:/run/x.sock" } do
+      helper.fails_safely("dns", "not a name but a path, connect_unix", safe.connect(path, 1))
+    end
+    helper.fails_safely("dns", "not a name but a URL", safe.connect("http://localhost/", 80))
+  end)
+
+  -- What a filter of names and addresses in Lua would let pass.
+  it("takes an address in its usual form alone", function()
+    for _, host in ipairs {
+      "127.1", "0x7f.1", "0x7F000001", "2130706433", "0177.0.0.1", "127.0.0.1.", "[127.0.0.1]", "[127.1]",
+      "\239\188\145\239\188\146\239\188\151.1", "127\227\128\1301",
+    } do
+      local wrong = "' (a name, or an address in its usual form, expected)"
+      helper.misuse("bad argument #1 to 'connect" .. wrong, function() safe.connect(host, 80, 1) end)
+      helper.misuse("bad argument #1 to 'connect_tls" .. wrong, function() safe.connect_tls(host, 80, 1) end)
+      helper.misuse("bad argument #1 to 'resolve" .. wrong, function() tcp.resolve(host) end)
+      helper.misuse("bad argument #1 to 'listen" .. wrong, function() tcp.listen(host, 0) end)
+      helper.misuse("bad argument #3 to 'connect_tls' (option 'server_name': a host name or an IP address expected)",
+        function() tcp.connect_tls("localhost", 80, { server_name = host }) end)
+    end
+  end)
+
   it("wants a name and a timeout", function()
     helper.misuse("bad argument #1 to 'resolve' (string expected, got nil)", function() tcp.resolve() end)
     helper.misuse("bad argument #2 to 'resolve' (number expected, got table)",
@@ -108,6 +131,110 @@ describe("in a network of its own, a name", function()
       local peer = helper.listen [=[ c.send(b"x") ]=]
       local time = took(function() assert(safe.connect("here.example", peer.port, 3)) end)
       assert(time < 0.3, time)
+    ]])
+  end)
+
+  it_there("that nobody waits for any more leaves neither descriptors nor its place behind", function()
+    run({ "127.0.0.1=localhost", "127.0.0.1=here.example" }, [[
+      local function descriptors()
+        return tonumber(helper.output "ls /proc/$PPID/fd | wc -l")
+      end
+      local peer = helper.listen [=[ c.send(b"x") ]=]
+      assert(safe.resolve("localhost", 3))
+      local before, message = descriptors(), nil
+      for i = 1, 1000 do
+        local _, said, code = safe.resolve("silent" .. i .. ".example", 0.001)
+        assert(code == "timeout", said)
+        message = said
+      end
+      assert(message:find "name resolution, behind 256 lookups that have no answer yet$", message)
+      -- The resolver's own sockets are there still, of as many as are at work.
+      local now = descriptors()
+      assert(now - before <= 300, now - before)
+      for _, host in ipairs { "localhost", "here.example", "HERE.example" } do
+        local time = took(function() assert(safe.connect(host, peer.port, { timeout = 3, family = "inet" })) end)
+        assert(time < 0.3, time)
+      end
+    ]])
+  end)
+
+  it_there("of two addresses is tried at both from one port of our own", function()
+    run({ "192.0.2.1=both.example", "192.0.2.2=both.example" }, [[
+      for _, live in ipairs { "192.0.2.1", "192.0.2.2" } do
+        local dead = live == "192.0.2.1" and "192.0.2.2" or "192.0.2.1"
+        local peer = helper.listen([=[ c.send(b"live") ]=], { host = live })
+        helper.listen("", { host = dead, port = peer.port, full = true })
+        local port = helper.listen("", { listen = false, host = "127.0.0.9" }).port
+        local time = took(function()
+          local conn = tcp.connect("both.example", peer.port, { bind = { "127.0.0.9", port }, timeout = 3 })
+          assert(conn:info().sock.port == port and conn:read_str() == "live")
+        end)
+        assert(time < 0.6, time)
+      end
+      -- A port that another program listens at.
+      local taken = helper.listen("", { host = "127.0.0.9" }).port
+      local _, message, code = safe.connect("both.example", 80, { bind = { "127.0.0.9", taken }, timeout = 3 })
+      assert(code == "address", message)
+      assert(message:find "address: cannot bind 127%.0%.0%.9:%d+: address already in use$", message)
+    ]])
+  end)
+
+  it_there("and an address to connect from: the ports count for each peer by itself", function()
+    run({ "127.0.0.1=localhost" }, [[
+      local ports = assert(io.open("/proc/sys/net/ipv4/ip_local_port_range", "w"))
+      assert(ports:write "50000 50039\n" and ports:close())
+      local conns = {}
+      for i = 1, 3 do
+        local listener = helper.keep(tcp.listen("127.0.0.1", 40000 + i))
+        for _ = 1, 25 do
+          conns[#conns + 1] = tcp.connect("127.0.0.1", 40000 + i, { bind = "127.0.0.1", timeout = 3 })
+        end
+        conns[#conns + 1] = listener
+      end
+      assert(#conns == 78)
+    ]])
+  end)
+
+  it_there("that several ask for at once is asked for once", function()
+    local found, why = helper.loop "cqueues"
+    if not found then return pending(why) end
+    run({ "127.0.0.1=localhost" }, [[
+      local loop = require("cqueues").new()
+      tcp.use "cqueues"
+      local function threads()
+        return tonumber(io.open("/proc/self/status"):read("*a"):match "Threads:%s*(%d+)")
+      end
+      local before, most = threads(), 0
+      for _ = 1, 50 do
+        loop:wrap(function()
+          local _, message, code = safe.resolve("silent.example", 0.2)
+          assert(code == "timeout", message)
+          most = math.max(most, threads())
+        end)
+      end
+      assert(loop:loop())
+      assert(most - before <= 1, most - before)
+    ]])
+  end)
+
+  it_there("of which one family alone is asked for needs no answer about the other", function()
+    run({ "127.0.0.1=localhost", "127.0.0.1~four.example" }, [[
+      local peer = helper.listen [=[ c.send(b"x") ]=]
+      local time = took(function()
+        assert(tcp.connect("four.example", peer.port, { family = "inet", timeout = 2 }):read_str() == "x")
+        assert(tcp.connect("four.example", peer.port, { bind = "127.0.0.1", timeout = 2 }):read_str() == "x")
+        tcp.listen("four.example", 0, { family = "inet", timeout = 2 }):close()
+      end)
+      assert(time < 0.5, time)
+      local _, _, code = safe.connect("four.example", peer.port, 0.1)
+      assert(code == "timeout")
+    ]])
+  end)
+
+  it_there("of another family than asked for is told so", function()
+    run({ "127.0.0.1=localhost", "::1=six.example" }, [[
+      local _, message, code = safe.connect("six.example", 80, { bind = "127.0.0.1", family = "inet6" })
+      assert(code == "dns" and message:find "no address of the family asked for", message)
     ]])
   end)
 

@@ -400,7 +400,7 @@ describe("a file that is a pipe", function()
     local said, status = helper.run(([[
       local conn = require("tcp").connect_tls("localhost", %d, { ca_file = os.getenv "FILE", timeout = 3 })
       io.write(conn:read_str())
-    ]]):format(peer.port), ("exec 3< <(sleep 0.1; cat %s); FILE=/dev/fd/3"):format(root), "bash")
+    ]]):format(peer.port), ("exec 3< <(sleep 0.1; cat %s); FILE=/dev/fd/3"):format(root), nil, "bash")
     assert.equal("hello", said)
     assert.equal(0, status)
   end)

@@ -9,6 +9,7 @@ use net::connect::{Addresses, Established};
 use net::endpoint::Endpoint;
 use net::error::{self, Code, Error};
 use net::framing::text::Item;
+use net::io::poller::Registration;
 use net::io::step::Wait;
 use net::io::wait::Place;
 use net::stream::Stream;
@@ -33,8 +34,8 @@ pub struct Connection {
     pub lent: Option<LineBlock>,
     owners: Owners,
     host: Rc<Host>,
-    /// The poller has had to do with its descriptor.
-    is_known: bool,
+    /// What the poller knows its descriptor by.
+    known: Registration,
 }
 
 /// How a script wants its connection.
@@ -61,7 +62,7 @@ impl Connection {
             lent: None,
             owners: Owners::default(),
             host: Rc::clone(host),
-            is_known: false,
+            known: Registration::default(),
         }
     }
 
@@ -126,15 +127,13 @@ impl Connection {
     /// must look.
     pub fn place(&self, call: &Call<'_>) -> Place {
         match self.host.place() {
-            Place::Poller if self.is_known && call.is_first() => Place::Watched,
+            Place::Poller if self.known.is_some() && call.is_first() => Place::Watched,
             place => place,
         }
     }
 
     fn suspend(&mut self, wait: Wait) -> error::Result<Suspended> {
-        let suspended = self.host.suspend(wait, self.is_known)?;
-        self.is_known |= suspended.claim >= 0;
-        Ok(suspended)
+        self.host.suspend(wait, &mut self.known)
     }
 
     /// The bytes of an item that was found.
@@ -157,7 +156,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.is_known
+        if self.known.is_some()
             && let Some(stream) = &self.open
         {
             self.host.forget(stream.fd().as_raw_fd());

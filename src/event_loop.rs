@@ -9,7 +9,7 @@ use mlua::Lua;
 
 use net::error::{self, Code, Error};
 use net::io::deadline::Deadline;
-use net::io::poller::{Poller, Ticket};
+use net::io::poller::{Poller, Registration, Ticket};
 use net::io::step::{Wait, Want};
 use net::io::wait::{Place, rest};
 use net::trace::Tracer;
@@ -79,10 +79,10 @@ impl Host {
         self.place.get()
     }
 
-    /// Leaves a wait to the loop. `is_known` says that the poller has watched this very descriptor before.
-    pub fn suspend(&self, wait: Wait, is_known: bool) -> error::Result<Suspended> {
+    /// Leaves a wait to the loop. `known` is what the poller knows this very descriptor by.
+    pub fn suspend(&self, wait: Wait, known: &mut Registration) -> error::Result<Suspended> {
         if self.place() == Place::Poller {
-            let ticket = self.with_poller(|poller| poller.watch(wait, is_known))?;
+            let ticket = self.with_poller(|poller| poller.watch(wait, known))?;
             return Ok(Suspended { wait, claim: ticket as Claim });
         }
         self.last_claim.set(self.last_claim.get() - 1);
@@ -100,7 +100,7 @@ impl Host {
         None
     }
 
-    /// The waits for a descriptor that is closed are over, and nobody waits: who did is collected.
+    /// The waits for a descriptor that is going to be closed are over, and nobody waits: who did is collected.
     pub fn forget(&self, fd: RawFd) {
         if let Ok(mut poller) = self.poller.try_borrow_mut() {
             poller.iter_mut().for_each(|poller| poller.forget(fd));

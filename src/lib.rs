@@ -19,7 +19,7 @@
 //!              |
 //!        connect/race.rs, connect/resolve.rs, listen.rs, endpoint.rs      socket2, rustix, mio, openssl
 //!        io/wait.rs: the only poll(2)      io/deadline.rs: the only clock      error.rs: the only errors
-//!        io/poller.rs: many waits behind one descriptor, for loops that watch no more
+//!        io/poller.rs: many waits behind one descriptor, for loops that watch no more     io/fork.rs: whose they are
 //!        trace.rs: the only lines for stderr, or for a function of the script's
 //! ```
 //!

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
+use net::connect::Established;
 use net::error::{self, Error};
 use net::io::deadline::Deadline;
 use net::io::step::Step;
@@ -111,10 +112,24 @@ pub static METHODS: [Operation; 12] = [
     method("tostring", tostring),
 ];
 
+/// For the iterator, whose failures are those of `accept`.
+pub static NEXT: Operation = method("accept", next);
+
 fn accept(call: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {
     let timeout = call.argument(1).patience_or(f64::INFINITY)?;
+    take(call, this, timeout, listen::Listener::step_accept)
+}
+
+/// The same for `connections`, which waits and goes on where there is no descriptor for a client.
+fn next(call: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {
+    take(call, this, f64::INFINITY, listen::Listener::step_next)
+}
+
+type StepOf = fn(&listen::Listener) -> error::Result<Step<Established>>;
+
+fn take(call: &Call<'_>, this: &mut Listener, timeout: f64, step: StepOf) -> Result<Reply> {
     let socket = this.socket()?;
-    let connected = call.drive(timeout, call.place(), || socket.step_accept())?;
+    let connected = call.drive(timeout, call.place(), || step(socket))?;
     let settings = Settings { endpoint: connected.addresses.peer.into(), ..this.settings.clone() };
     let connection = Connection::new(connected, settings, socket.is_tls(), call.host);
     Ok(Reply::Connection(Box::new(connection), false))

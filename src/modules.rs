@@ -57,10 +57,13 @@ impl Native<'_> {
     ) -> mlua::Result<Table> {
         let table = self.lua.create_table()?;
         for operation in operations {
-            let native = function(self.lua, &self.run, &self.host, operation, safe)?;
-            table.raw_set(operation.name, native)?;
+            table.raw_set(operation.name, self.function(operation, safe)?)?;
         }
         Ok(table)
+    }
+
+    fn function(&self, operation: &'static Operation, safe: bool) -> mlua::Result<Function> {
+        function(self.lua, &self.run, &self.host, operation, safe)
     }
 
     fn functions(&self, safe: bool) -> mlua::Result<Table> {
@@ -98,6 +101,7 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     table.raw_set("connection", native.table(connection, false)?)?;
     table.raw_set("checks", native.table(&ops::read::CHECKS, false)?)?;
     table.raw_set("listener", native.table(&listener::METHODS, false)?)?;
+    table.raw_set("next", native.function(&listener::NEXT, false)?)?;
     // Compiled for the first that asks: it is a tenth of what `require` takes.
     table.raw_set("loops", loader(lua, &table, include_str!("lua/loops.lua"))?)?;
 

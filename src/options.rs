@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use socket2::TcpKeepalive;
 
-use net::connect::race::{Family, Target};
-use net::connect::resolve;
+use net::connect::race::Target;
+use net::connect::resolve::{self, Family};
 use net::endpoint::Endpoint;
 use net::error;
 use net::framing::Endian;

@@ -305,11 +305,25 @@ local function output(command)
 end
 helper.output = output
 
--- The library, or nil where this Lua has none, or its Lua half alone; one that is broken is an error.
+-- Why a library cannot be had, in one line.
+local function reason(name, message)
+  if message:find "module '[%w_.]+' not found" then return ("no %s for this Lua"):format(name) end
+  return ("%s: %s"):format(name, message:match "[^\r\n]*")
+end
+
+-- The library; nil and why not, where this Lua has none or cannot load it.
 function helper.library(name)
   local ok, result = pcall(require, name)
   if ok then return result end
-  assert(result:find "module '[%w_.]+' not found", result)
+  return nil, reason(name, tostring(result))
+end
+
+-- The same for that of an event loop, which `tcp.use` may refuse, too. Another process asks: what is in use here
+-- stays.
+function helper.loop(name)
+  local said = helper.run(("io.write(tostring(select(2, pcall(require('tcp').use, %q))))"):format(name))
+  if said ~= "nil" then return nil, reason(name, said) end
+  return helper.library(name)
 end
 
 -- The program of the Lua under test.
@@ -328,13 +342,15 @@ function helper.memory(what)
 end
 
 -- Runs Lua source in a new process of the Lua under test; `before` is shell text before the
--- command (variables, `unshare`...), for sh or another `shell`. Gives its output, stderr's too, and the status.
-function helper.run(code, before, shell)
+-- command (variables, `unshare`...), `preload` what `helper.preload` gave, for sh or another `shell`. Gives its
+-- output, stderr's too, and the status.
+function helper.run(code, before, preload, shell)
   local path = os.tmpname()
   local file = assert(io.open(path, "wb"))
   file:write(("package.path = %q package.cpath = %q "):format(package.path, package.cpath), code)
   file:close()
-  local command = ("%s timeout -s KILL 30 %s %s 2>&1; echo \" $?\""):format(before or "", helper.interpreter(), path)
+  local command = ("%s timeout -s KILL 30 %s %s %s 2>&1; echo \" $?\""):format(
+    before or "", preload or "", helper.interpreter(), path)
   local text = output(shell and ("%s -c '%s'"):format(shell, command) or command)
   os.remove(path)
   local said, status = text:match "^(.*) (%d+)\n$"
@@ -355,6 +371,15 @@ function helper.has_namespaces()
   local possible = output "unshare -rnm true 2>&1 && echo yes" == "yes\n"
   if not possible then helper.excuse "network namespaces" end
   return possible
+end
+
+-- Has a process that `helper.run` begins use what this C file has in place of the C library's (see
+-- tests/faults/fault.c); nil where it cannot be compiled.
+function helper.preload(source)
+  local library = ".build/spec/" .. source:match "(%w+)%.c$" .. ".so"
+  local compile = ("mkdir -p .build/spec && cc -shared -fPIC -o %s %s -ldl"):format(library, source)
+  if output(compile .. " 2>/dev/null && echo yes") == "yes\n" then return "env LD_PRELOAD=$PWD/" .. library end
+  helper.excuse("a C compiler, for " .. source)
 end
 
 -- A test may be left out where something is not there; in CI it is there.

@@ -3,6 +3,7 @@
 --   name
 --   use         what `tcp.use` takes
 --   found       whether it is here
+--   reason      why not
 --   run(...)    runs these functions as coroutines of the loop until all have ended; raises what one raised
 
 local helper = require "spec.support.helper"
@@ -45,11 +46,12 @@ end
 
 local all = {}
 for _, name in ipairs { "cqueues", "copas", "luv" } do
-  local found = helper.library(name)
+  local found, reason = helper.loop(name)
   all[#all + 1] = {
     name = name,
     use = name,
     found = found ~= nil,
+    reason = reason,
     library = found,
     run = function(...)
       local failures, bodies = {}, {}

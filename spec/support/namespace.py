@@ -2,11 +2,15 @@
 
 Inside, only the loopback interface is there, with 127.0.0.0/8 and ::1. HOSTS is one word,
 `address=name,address=name...`: it is all that names resolve to; the resolver that /etc/resolv.conf
-names there answers nothing, ever. IPv4 addresses outside 127.0.0.0/8 become addresses of our own.
+names there answers nothing, ever, but for the IPv4 address of what stands as `address~name`. IPv4 addresses
+outside 127.0.0.0/8 become addresses of our own.
 """
 
+import ctypes
 import fcntl
 import os
+import re
+import signal
 import socket
 import struct
 import subprocess
@@ -40,18 +44,44 @@ def replace(path, text):
     os.unlink(file.name)
 
 
+def answer(query, addresses):
+    """The answer to a query of DNS for the IPv4 address of one of these names; none to any other (RFC 1035)."""
+    labels, at = [], 12
+    while query[at]:
+        labels.append(query[at + 1:at + 1 + query[at]].decode())
+        at += 1 + query[at]
+    kind, = struct.unpack(">H", query[at + 1:at + 3])
+    address = addresses.get(".".join(labels))
+    if kind != 1 or not address: return None
+    record = struct.pack(">HHHIH", 0xc00c, 1, 1, 60, 4) + socket.inet_aton(address)
+    return query[:2] + struct.pack(">5H", 0x8180, 1, 1, 0, 0) + query[12:at + 5] + record
+
+
+def serve(server, addresses):
+    """Answers in a child, which ends with this process."""
+    if os.fork(): return
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    while True:
+        query, client = server.recvfrom(512)
+        reply = answer(query, addresses)
+        if reply: server.sendto(reply, client)
+
+
 def main():
-    hosts = [entry.split("=") for entry in sys.argv[1].split(",") if entry]
+    entries = [re.split("([=~])", entry) for entry in sys.argv[1].split(",") if entry]
+    hosts = [(address, name) for address, kind, name in entries if kind == "="]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         up(control)
         foreign = {address for address, _ in hosts if ":" not in address and not address.startswith("127.")}
         for number, address in enumerate(sorted(foreign)):
             own(control, number, address)
     replace("/etc/hosts", "".join("%s %s\n" % (address, name) for address, name in hosts))
-    # Bound, so that no refusal comes back; nobody reads it.
+    # Bound, so that no refusal comes back.
     silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     silent.bind(("127.0.0.53", 53))
     silent.set_inheritable(True)
+    served = {name: address for address, kind, name in entries if kind == "~"}
+    if served: serve(silent, served)
     replace("/etc/resolv.conf", "nameserver 127.0.0.53\noptions timeout:5 attempts:2\n")
     replace("/etc/nsswitch.conf", "hosts: files dns\n")
     os.execvp(sys.argv[2], sys.argv[2:])

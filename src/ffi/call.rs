@@ -4,6 +4,7 @@
 use std::ffi::c_int;
 use std::rc::Rc;
 
+use net::connect::resolve::is_unusual_address;
 use net::endpoint::Endpoint;
 use net::error::{Code, Error};
 use net::io::deadline::Deadline;
@@ -186,8 +187,18 @@ impl<'a> Call<'a> {
 
     /// The first two arguments, the port from `low` on.
     pub fn endpoint(&self, low: usize) -> Result<Endpoint> {
+        Ok(Endpoint { host: self.host()?, port: self.argument(2).integer(low, 65535)? as u16 })
+    }
+
+    /// The first argument, a name or an address.
+    pub fn host(&self) -> Result<String> {
         let host = self.argument(1).host()?;
-        Ok(Endpoint { host, port: self.argument(2).integer(low, 65535)? as u16 })
+        match is_unusual_address(&host) {
+            true => {
+                Err(self.argument(1).wrong("a name, or an address in its usual form, expected"))
+            }
+            false => Ok(host),
+        }
     }
 
     /// Does something with the connection at this index of the stack; none where there is another value.

@@ -3,6 +3,7 @@
 use std::ffi::c_int;
 
 use net::framing::text::Item;
+use net::io::poller::Registration;
 use net::io::step::Want;
 
 use super::call::{Call, Result, SELF, Stop, TOKEN, Token};
@@ -45,7 +46,10 @@ pub unsafe fn give(call: &Call<'_>, result: Result<Reply>, this: Option<&mut Con
             Ok(reply) => give_reply(call, reply, this),
             Err(Stop::Raised) => Ended::Raised,
             Err(Stop::Again(token, None)) => give_again(call, token, None),
-            Err(Stop::Again(token, Some(wait))) => match call.host.suspend(wait, false) {
+            Err(Stop::Again(token, Some(wait))) => match call
+                .host
+                .suspend(wait, &mut Registration::default())
+            {
                 Ok(suspended) => give_again(call, token, Some(suspended)),
                 Err(error) => give_failure(call, &Stop::from(error).with_context(call.name, "")),
             },

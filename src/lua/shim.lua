@@ -253,7 +253,7 @@ local listener = publish(native.listener)
 
 -- The clients as they come, until the listener is closed.
 function listener.connections(self)
-  local accept = native.listener.accept
+  local accept = native.next
   return function()
     local ok, a, b, c = call(accept, self)
     if not ok and c ~= "closed" then

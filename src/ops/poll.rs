@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use net::io::deadline::Deadline;
 use net::io::step::Want;
-use net::io::wait::poll_all;
+use net::io::wait::{Member, poll_all};
 
 use crate::ffi::argument::Argument;
 use crate::ffi::call::{Call, Result, Stop, Token};
@@ -20,8 +20,7 @@ struct Watched {
     /// The argument that it is in, and its number there.
     list: usize,
     number: usize,
-    fd: RawFd,
-    want: Want,
+    member: Member,
     /// There is something to read that poll cannot see.
     has_input: bool,
     /// Something has come that poll cannot see and the transport has not looked into.
@@ -44,11 +43,11 @@ pub fn tcp_poll(call: &mut Call<'_>) -> Result<Reply> {
     let timeout = call.argument(3).patience_or(f64::INFINITY)?;
     let has_input = watched.iter().any(|each| each.has_input);
     let deadline = call.deadline(if has_input { 0.0 } else { timeout });
-    let fds: Vec<_> = watched.iter().map(|each| (each.fd, each.want)).collect();
+    let members: Vec<_> = watched.iter().map(|each| each.member).collect();
     let again = || Err(Stop::Again(Token::Deadline(deadline), None));
     let has_unseen = watched.iter().any(|each| each.has_unseen);
     let until = if has_unseen { Deadline::at(0.0) } else { deadline };
-    let Some(ready) = poll_all(&fds, until)? else { return again() };
+    let Some(ready) = poll_all(&members, until)? else { return again() };
     let mut lists = [READERS, WRITERS].map(|at| (call.argument(at).index(), Vec::new()));
     for (each, is_ready) in watched.iter().zip(ready) {
         if each.has_input || ((is_ready || each.has_unseen) && each.is_ready(call)?) {
@@ -65,7 +64,7 @@ pub fn tcp_poll(call: &mut Call<'_>) -> Result<Reply> {
 impl Watched {
     /// Whether there is more to what poll saw than TLS talking to itself.
     fn is_ready(&self, call: &Call<'_>) -> Result<bool> {
-        if self.want == Want::Write {
+        if self.member.want == Want::Write {
             return Ok(true);
         }
         let readable = |element: Argument<'_>| {
@@ -83,24 +82,32 @@ fn watch(
     want: Want,
 ) -> Result<Watched> {
     let at = if want == Want::Read { READERS } else { WRITERS };
-    let watched =
-        |fd, has_input, has_unseen| Watched { list: at, number, fd, want, has_input, has_unseen };
+    let watched = |fd| Watched {
+        list: at,
+        number,
+        member: Member { fd, want, from: Deadline::at(0.0) },
+        has_input: false,
+        has_unseen: false,
+    };
     let connection = call.with_connection(element.index(), |connection| {
         let stream = connection.stream()?;
         let has_input = want == Want::Read && stream.has_input();
         let has_unseen = want == Want::Read && !has_input && stream.has_unseen();
-        Ok(watched(stream.fd().as_raw_fd(), has_input, has_unseen))
+        Ok(Watched { has_input, has_unseen, ..watched(stream.fd().as_raw_fd()) })
     })?;
     if let Some(connection) = connection {
         return Ok(connection);
     }
     let listener = call.with_listener(element.index(), |listener| {
-        Ok(watched(listener.socket()?.as_fd().as_raw_fd(), false, false))
+        let socket = listener.socket()?;
+        let mut watched = watched(socket.as_fd().as_raw_fd());
+        watched.member.from = socket.resumes();
+        Ok(watched)
     })?;
     if let Some(listener) = listener {
         return Ok(listener);
     }
     let fd = element.integer(0, RawFd::MAX as usize);
     let wrong = |_| list.wrong("connections, listeners and descriptors expected");
-    Ok(watched(fd.map_err(wrong)? as RawFd, false, false))
+    Ok(watched(fd.map_err(wrong)? as RawFd))
 }

@@ -17,11 +17,11 @@ struct Resolving {
 
 pub fn resolve(call: &mut Call<'_>) -> Result<Reply> {
     Pending::drive(call, || {
-        let host = call.argument(1).host()?;
+        let host = call.host()?;
         let deadline = Deadline::after(call.argument(2).seconds_or(TIMEOUT)?);
         let label = printable(&host);
         let trace = call.host.tracer.of(&label);
-        let resolve = Resolve::start(&host, 0, trace.as_ref())
+        let resolve = Resolve::start(&host, 0, None, trace.as_ref())
             .map_err(|error| error.during(call.name(), &label))?;
         Ok(Pending::new(Resolving { resolve, host }, deadline))
     })

@@ -78,8 +78,8 @@ impl Code {
 /// What a call waits for: the words of its timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pending {
-    /// An answer of the resolver.
-    Resolution,
+    /// An answer of the resolver, which has not been asked yet if `before` others have to be answered first.
+    Resolution { before: usize },
     /// A connection to this address.
     Connecting(SocketAddr),
     /// The end of the file that this option of TLS names, which is a pipe.
@@ -104,7 +104,7 @@ impl Pending {
     /// The phase of connecting that this belongs to, if it does.
     pub fn phase(self) -> Option<&'static str> {
         match self {
-            Self::Resolution => Some("dns"),
+            Self::Resolution { .. } => Some("dns"),
             Self::Connecting(_) => Some("connect"),
             Self::Handshake => Some("tls"),
             _ => None,
@@ -115,7 +115,10 @@ impl Pending {
 impl fmt::Display for Pending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Resolution => f.write_str("name resolution"),
+            Self::Resolution { before: 0 } => f.write_str("name resolution"),
+            Self::Resolution { before } => {
+                write!(f, "name resolution, behind {before} lookups that have no answer yet")
+            }
             Self::Connecting(address) => write!(f, "connecting to {}", address.ip()),
             Self::File { option } => write!(f, "cannot read {option}_file in time"),
             Self::Handshake => f.write_str("TLS handshake"),
@@ -149,6 +152,12 @@ struct Parts {
 /// had no memory.
 pub fn is_transient(errno: Errno) -> bool {
     matches!(errno, Errno::NOBUFS | Errno::NOMEM)
+}
+
+/// Whether a call failed for the want of descriptors or memory, here or in the whole system.
+pub fn is_exhausted(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE) || is_transient(errno))
 }
 
 impl Error {

@@ -1,17 +1,20 @@
 //! A listening socket: bound, and its clients taken as a step. Uses `endpoint`, `connect::resolve`,
-//! `connect::race` (its socket options), `transport`, `stream`, `connect`, `io::step`, `trace`, `error`.
+//! `connect::race` (its socket options), `transport`, `stream`, `connect`, `io::step`, `io::deadline`, `trace`, `error`.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::io::Errno;
 use socket2::{Socket, TcpKeepalive};
 
-use crate::connect::race::{Family, Timings, first, new_socket, set_keepalive};
-use crate::connect::resolve::Resolve;
+use crate::connect::race::{Timings, first, new_socket, set_keepalive};
+use crate::connect::resolve::{Family, Resolve};
 use crate::connect::{Addresses, Established};
 use crate::endpoint::Endpoint;
-use crate::error::{Code, Error, Pending, Result, system_text};
+use crate::error::{Code, Error, Pending, Result, is_exhausted, system_text};
+use crate::io::deadline::Deadline;
 use crate::io::step::{Step, Wait, Want, ready};
 use crate::stream::{Limits, Stream};
 use crate::trace::{Trace, Tracer};
@@ -19,6 +22,11 @@ use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
 use crate::transport::tls::{self, Side};
 use crate::transport::tracing::traced;
+
+/// Clients in a row that cannot be had, before others get their turn.
+const ATTEMPTS: usize = 16;
+/// How long a client waits that there is no descriptor for, in seconds.
+const PAUSE: f64 = 0.1;
 
 /// Where and how to listen, and what the accepted connections are like.
 pub struct Settings {
@@ -50,7 +58,7 @@ impl Bind {
     pub fn start(mut settings: Settings) -> Result<Self> {
         let trace = settings.tracer.of(&settings.endpoint);
         let Endpoint { host, port } = &settings.endpoint;
-        let resolve = Resolve::start(host, *port, trace.as_ref())?;
+        let resolve = Resolve::start(host, *port, settings.family, trace.as_ref())?;
         let setup = settings.tls.take();
         Ok(Self { setup, resolve, settings: Some(settings), trace })
     }
@@ -74,6 +82,8 @@ pub struct Listener {
     settings: Settings,
     tls: Option<tls::Config>,
     trace: Option<Trace>,
+    /// See [`Listener::resumes`].
+    resumes: Cell<Deadline>,
 }
 
 impl Listener {
@@ -94,7 +104,8 @@ impl Listener {
         if let Some(trace) = &trace {
             trace.note(format_args!("listen: at {sock}"));
         }
-        Ok(Self { socket, sock, settings, tls, trace })
+        let resumes = Cell::new(Deadline::at(0.0));
+        Ok(Self { socket, sock, settings, tls, trace, resumes })
     }
 
     /// The address that it listens at.
@@ -108,28 +119,76 @@ impl Listener {
 
     /// The next client. A TLS handshake is left to its first read or write.
     pub fn step_accept(&self) -> Result<Step<Established>> {
-        let (socket, peer) = match self.socket.accept() {
-            Ok(accepted) => accepted,
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => {
+        for _ in 0..ATTEMPTS {
+            match self.accept() {
+                Ok(Some(client)) => return self.establish(client).map(Step::Done),
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let wait = Wait::new(&self.socket, Want::Read);
                     return Ok(Step::Wait(wait.pending(Pending::Client)));
                 }
-                // A client that was gone before it was accepted is none.
-                io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => {
-                    return Ok(Step::Wait(Wait::yield_now(&self.socket).pending(Pending::Client)));
+                Err(error) => {
+                    if is_exhausted(&error) {
+                        self.resumes.set(Deadline::after(PAUSE));
+                    }
+                    return Err(error.into());
                 }
-                _ => return Err(error.into()),
-            },
+            }
+        }
+        Ok(Step::Wait(Wait::yield_now(&self.socket).pending(Pending::Client)))
+    }
+
+    /// The same for whoever takes one client after the other: where there is no descriptor for one, it stays in the
+    /// queue for a while.
+    pub fn step_next(&self) -> Result<Step<Established>> {
+        if !self.resumes.get().has_passed() {
+            return Ok(Step::Wait(self.pause()));
+        }
+        match self.step_accept() {
+            Err(_) if !self.resumes.get().has_passed() => Ok(Step::Wait(self.pause())),
+            step => step,
+        }
+    }
+
+    /// When a client that there was no descriptor for is to be tried again: until then it counts as not there, or
+    /// whoever polls would come back at once, again and again.
+    pub fn resumes(&self) -> Deadline {
+        self.resumes.get()
+    }
+
+    /// Ends with its time alone: nothing is ever written to a listener.
+    fn pause(&self) -> Wait {
+        Wait::new(&self.socket, Want::Write).waking(self.resumes.get()).pending(Pending::Client)
+    }
+
+    /// None for a client that cannot be had any more: another may wait behind it.
+    fn accept(&self) -> io::Result<Option<(Socket, Addresses)>> {
+        let (socket, peer) = match self.socket.accept() {
+            Err(error) if is_of_client(&error) => return Ok(None),
+            result => result?,
         };
         socket.set_nonblocking(true)?;
+        let peer = peer.as_socket().unwrap_or(self.sock);
+        match self.prepare(&socket) {
+            Ok(sock) => Ok(Some((socket, Addresses { sock, peer }))),
+            Err(error) if is_exhausted(&error) => Err(error),
+            // Some systems refuse everything to the socket of a client that has reset.
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Sets a client's options: this side's address.
+    fn prepare(&self, socket: &Socket) -> io::Result<SocketAddr> {
         socket.set_tcp_nodelay(self.settings.nodelay)?;
         if self.settings.keepalive.is_some() {
-            set_keepalive(&socket, self.settings.keepalive.as_ref())?;
+            set_keepalive(socket, self.settings.keepalive.as_ref())?;
         }
-        let sock = socket.local_addr()?.as_socket().unwrap_or(self.sock);
-        let addresses = Addresses { sock, peer: peer.as_socket().unwrap_or(self.sock) };
-        let trace = self.settings.tracer.of(addresses.peer);
+        Ok(socket.local_addr()?.as_socket().unwrap_or(self.sock))
+    }
+
+    fn establish(&self, (socket, addresses): (Socket, Addresses)) -> Result<Established> {
+        let Addresses { sock, peer } = addresses;
+        let trace = self.settings.tracer.of(peer);
         if let Some(trace) = &trace {
             trace.note(format_args!("accept: at {sock}"));
         }
@@ -140,8 +199,32 @@ impl Listener {
         };
         let stream = Box::new(Stream::new(traced(transport, trace), self.settings.limits));
         let (timings, side) = (Timings::default(), Side::Server);
-        Ok(Step::Done(Established { stream, addresses, timings, side }))
+        Ok(Established { stream, addresses, timings, side })
     }
+}
+
+/// Whether accept failed for one client, and not for the listener: the client was gone before it was accepted, or
+/// its network has failed (accept(2)).
+fn is_of_client(error: &io::Error) -> bool {
+    const OF_CLIENT: [Errno; 13] = [
+        Errno::CONNABORTED,
+        Errno::CONNRESET,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::INTR,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        #[cfg(target_os = "linux")]
+        Errno::NONET,
+        #[cfg(not(target_os = "linux"))]
+        Errno::NOTCONN,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+        Errno::PERM,
+        Errno::PROTO,
+        Errno::TIMEDOUT,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| OF_CLIENT.contains(&errno))
 }
 
 impl Drop for Listener {

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use nix::sys::socket::{setsockopt, sockopt};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
-use crate::connect::resolve::{self, Resolve};
+use crate::connect::resolve::{self, Family, Resolve};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::io::deadline::{Deadline, now};
@@ -22,12 +24,6 @@ use crate::trace::{Phase, Trace};
 
 /// Head start of an address over the next one, in seconds (RFC 8305, section 5).
 const STAGGER: f64 = 0.25;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    Inet,
-    Inet6,
-}
 
 /// How to connect to a host.
 #[derive(Clone, Debug)]
@@ -86,7 +82,9 @@ enum Stage {
 impl Dial {
     pub fn start(endpoint: &Endpoint, target: Target) -> Result<Self> {
         let begun = now();
-        let resolve = Resolve::start(&endpoint.host, endpoint.port, target.trace.as_ref())?;
+        let Endpoint { host, port } = endpoint;
+        let family = target.family.or(target.bind.map(family_of));
+        let resolve = Resolve::start(host, *port, family, target.trace.as_ref())?;
         let stage = Stage::Resolving(resolve);
         Ok(Self { target, stage, begun, timings: Timings::default() })
     }
@@ -115,13 +113,35 @@ impl Dial {
     }
 }
 
+/// An address that failed, and how.
+struct Failed {
+    peer: SocketAddr,
+    code: Code,
+    reason: String,
+}
+
+impl Failed {
+    fn connect(peer: SocketAddr, error: &io::Error) -> Self {
+        let code = match error.kind() {
+            io::ErrorKind::ConnectionRefused => Code::Refused,
+            _ => Code::Unreachable,
+        };
+        Self { peer, code, reason: system_text(error) }
+    }
+
+    fn bind(peer: SocketAddr, bind: SocketAddr, error: &io::Error) -> Self {
+        let reason = format!("cannot bind {bind}: {}", system_text(error));
+        Self { peer, code: Code::Address, reason }
+    }
+}
+
 /// Connects under way.
 struct Race {
     waiting: Vec<SocketAddr>,
     /// The family of the last that was started.
     last: Option<Family>,
     running: Vec<Running>,
-    failed: Vec<(SocketAddr, io::Error)>,
+    failed: Vec<Failed>,
     /// When the next address may start beside those that run.
     next: Deadline,
     /// Watches the running ones as soon as there are two.
@@ -203,7 +223,7 @@ impl Race {
                 Err(error) => error,
             };
             let Running { peer, phase, .. } = self.running.remove(at);
-            self.fail(peer, failure, phase);
+            self.fail(Failed::connect(peer, &failure), phase);
             self.next = Deadline::at(0.0);
         }
         Ok(None)
@@ -233,15 +253,21 @@ impl Race {
                 if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
                     || !self.running.is_empty() =>
             {
-                self.fail(peer, error, phase);
+                self.fail(Failed::connect(peer, &error), phase);
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
         prepare(&socket, target)?;
+        if let Some(local) = target.bind
+            && let Err(error) = bind(&socket, local)
+        {
+            self.fail(Failed::bind(peer, local, &error), phase);
+            return Ok(());
+        }
         match socket.connect(&SockAddr::from(peer)) {
             Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
-                self.fail(peer, error, phase);
+                self.fail(Failed::connect(peer, &error), phase);
             }
             _ => {
                 self.running.push(Running { socket, peer, phase });
@@ -255,11 +281,11 @@ impl Race {
     }
 
     #[cold]
-    fn fail(&mut self, peer: SocketAddr, error: io::Error, phase: Option<Phase>) {
+    fn fail(&mut self, failed: Failed, phase: Option<Phase>) {
         if let Some(phase) = phase {
-            phase.fail(system_text(&error));
+            phase.fail(&failed.reason);
         }
-        self.failed.push((peer, error));
+        self.failed.push(failed);
     }
 
     /// One that runs alone is waited for by itself; from the second on, all are watched together.
@@ -297,18 +323,22 @@ impl Race {
     /// All addresses failed: what happened to each.
     #[cold]
     fn failure(&self) -> Error {
-        let refused =
-            |(_, error): &(_, io::Error)| error.kind() == io::ErrorKind::ConnectionRefused;
-        let code = if self.failed.iter().any(refused) { Code::Refused } else { Code::Unreachable };
-        let reasons: Vec<_> =
-            self.failed.iter().map(|(peer, error)| (peer.ip(), system_text(error))).collect();
-        let first = reasons.first().map_or("", |(_, text)| text);
-        let detail = if reasons.iter().all(|(_, text)| text == first) {
-            let tried: Vec<_> = reasons.iter().map(|(ip, _)| ip.to_string()).collect();
-            format!("{first} (tried {})", tried.join(", "))
+        let code = self.failed.iter().map(|each| each.code).max_by_key(|code| match code {
+            Code::Refused => 2,
+            Code::Unreachable => 1,
+            _ => 0,
+        });
+        let code = code.unwrap_or(Code::Unreachable);
+        let first = self.failed.first().map_or("", |each| &each.reason);
+        let each = |each: &Failed| format!("{}: {}", each.peer.ip(), each.reason);
+        let detail = if self.failed.iter().any(|each| each.reason != first) {
+            self.failed.iter().map(each).collect::<Vec<_>>().join(", ")
+        } else if code == Code::Address {
+            // It is the local address that failed.
+            first.to_owned()
         } else {
-            let each: Vec<_> = reasons.iter().map(|(ip, text)| format!("{ip}: {text}")).collect();
-            each.join(", ")
+            let tried: Vec<_> = self.failed.iter().map(|each| each.peer.ip().to_string()).collect();
+            format!("{first} (tried {})", tried.join(", "))
         };
         Error::new(code, detail)
     }
@@ -325,7 +355,7 @@ fn is_of(address: &SocketAddr, family: Option<Family>) -> bool {
 }
 
 fn family_of(address: SocketAddr) -> Family {
-    if address.is_ipv4() { Family::Inet } else { Family::Inet6 }
+    Family::of(address.ip())
 }
 
 /// A socket in nonblocking mode for this address.
@@ -340,7 +370,7 @@ pub fn new_socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Sets a new socket's options, and binds it where the target says so.
+/// Sets a new socket's options.
 fn prepare(socket: &Socket, target: &Target) -> Result<()> {
     if target.nodelay {
         socket.set_tcp_nodelay(true)?;
@@ -348,16 +378,24 @@ fn prepare(socket: &Socket, target: &Target) -> Result<()> {
     if target.keepalive.is_some() {
         set_keepalive(socket, target.keepalive.as_ref())?;
     }
-    if let Some(bind) = target.bind {
-        socket.bind(&bind.into()).map_err(|error| {
-            Error::new(Code::Address, format!("cannot bind {bind}: {}", system_text(&error)))
-        })?;
-    }
     Ok(())
 }
 
+/// A port may be shared by connects to several addresses, and with connections that have ended. Where none is
+/// given, the connect chooses it, and only one to the same peer is in its way.
+fn bind(socket: &Socket, local: SocketAddr) -> io::Result<()> {
+    match local.port() {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        0 => setsockopt(socket, sockopt::IpBindAddressNoPort, &true)?,
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        0 => {}
+        _ => socket.set_reuse_address(true)?,
+    }
+    socket.bind(&local.into())
+}
+
 /// Turns the kernel's probes of an idle connection on, or off.
-pub fn set_keepalive(socket: &Socket, keepalive: Option<&TcpKeepalive>) -> Result<()> {
+pub fn set_keepalive(socket: &Socket, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
     socket.set_keepalive(keepalive.is_some())?;
     if let Some(keepalive) = keepalive {
         socket.set_tcp_keepalive(keepalive)?;

@@ -1,26 +1,47 @@
 //! Names to addresses, by the system's own resolver. `getaddrinfo` knows no timeout and cannot be
 //! stopped, so it runs on a thread that can be left behind; a descriptor tells when it is through.
-//! Uses `io::step`, `trace`, `error`.
+//! Uses `io::step`, `io::fork`, `trace`, `error`.
+//!
+//! Lookups of one name that overlap are one. What nobody waits for any more is never begun, and costs nothing.
 
-use std::collections::VecDeque;
-use std::io::{self, PipeReader, PipeWriter};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::collections::BTreeMap;
+use std::io::{self, PipeReader, PipeWriter, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::panic::catch_unwind;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
+use std::{fs, ptr, thread};
 
+use dns_lookup::{AddrFamily, AddrInfoHints, LookupError, SockType, getaddrinfo};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
-use crate::error::{Code, Error, Pending, Result, system_text};
+use crate::error::{Code, Error, Pending, Result, is_exhausted, system_text};
+use crate::io::fork;
 use crate::io::step::{Step, Wait, Want};
 use crate::trace::{Phase, Trace};
 
-/// Threads at most; what comes beyond queues, and its deadline runs.
+/// Threads at most that may wait for a name server; what comes beyond queues, and its deadline runs.
 const THREADS: usize = 256;
+/// Threads besides, for names that need no name server.
+const RESERVED: usize = 16;
 /// What getaddrinfo and the libraries that it loads need, in bytes.
 const STACK: usize = 256 * 1024;
 /// How long a thread waits for another name before it ends.
 const IDLE: Duration = Duration::from_secs(10);
+/// Names that this machine knows by itself.
+const HOSTS: &str = "/etc/hosts";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    Inet,
+    Inet6,
+}
+
+impl Family {
+    pub fn of(ip: IpAddr) -> Self {
+        if ip.is_ipv4() { Self::Inet } else { Self::Inet6 }
+    }
+}
 
 /// An address written out, which needs no resolver: `192.0.2.7`, `2001:db8::7`, `[2001:db8::7]`.
 pub fn literal(host: &str) -> Option<IpAddr> {
@@ -38,11 +59,16 @@ pub enum Resolve {
 }
 
 impl Resolve {
-    /// The addresses will have this port.
-    pub fn start(host: &str, port: u16, trace: Option<&Trace>) -> Result<Self> {
+    /// The addresses will have this port. A name is asked for those of this family alone, where there is one.
+    pub fn start(
+        host: &str,
+        port: u16,
+        family: Option<Family>,
+        trace: Option<&Trace>,
+    ) -> Result<Self> {
         match literal(host) {
             Some(ip) => Ok(Self::Literal((ip, port).into())),
-            None => Lookup::start(host, port, trace).map(Self::Lookup),
+            None => Lookup::start(host, port, family, trace).map(Self::Lookup),
         }
     }
 
@@ -68,29 +94,27 @@ pub fn text(address: &SocketAddr) -> String {
     }
 }
 
-type Answer = Arc<Mutex<Option<io::Result<Vec<SocketAddr>>>>>;
-
 /// A name being looked up.
 pub struct Lookup {
-    answer: Answer,
-    /// At its end once the answer is there.
-    done: PipeReader,
+    request: Request,
+    port: u16,
     phase: Option<Phase>,
 }
 
 impl Lookup {
-    fn start(host: &str, port: u16, trace: Option<&Trace>) -> Result<Self> {
-        let host = ascii(host)?;
-        let (done, signal) = io::pipe()?;
-        let answer = Answer::default();
-        submit(Job { host, port, answer: Arc::clone(&answer), _signal: signal })?;
-        Ok(Self { answer, done, phase: trace.map(|trace| trace.begin("dns")) })
+    fn start(host: &str, port: u16, family: Option<Family>, trace: Option<&Trace>) -> Result<Self> {
+        let request = Request::new(Question { host: ascii(host)?, family })?;
+        Ok(Self { request, port, phase: trace.map(|trace| trace.begin("dns")) })
     }
 
     fn step(&mut self) -> Result<Step<Vec<SocketAddr>>> {
-        let wait = Wait::new(&self.done, Want::Read).pending(Pending::Resolution);
-        let Some(answer) = lock(&self.answer).take() else { return Ok(Step::Wait(wait)) };
-        let answer = answer.map_err(|error| dns_error(&error));
+        let Some(answer) = self.request.answer()? else {
+            return Ok(Step::Wait(self.request.wait()));
+        };
+        let answer = answer.map(|mut addresses| {
+            addresses.iter_mut().for_each(|address| address.set_port(self.port));
+            addresses
+        });
         if let Some(phase) = self.phase.take() {
             match &answer {
                 Ok(addresses) => phase.end(texts(addresses)),
@@ -107,11 +131,25 @@ fn texts(addresses: &[SocketAddr]) -> String {
 
 /// The name as DNS has it (RFC 5890): names with other than ASCII letters are converted.
 pub fn ascii(host: &str) -> Result<String> {
-    if host.is_empty() || host.starts_with('.') || host.contains('\0') {
-        return Err(Error::new(Code::Dns, "not a name"));
+    let name = to_ascii(host)?;
+    match ends_in_number(&name) {
+        true => Err(Error::new(Code::Dns, "not a name, it ends in a number")),
+        false => Ok(name),
     }
+}
+
+/// Whether the resolver would take this host for an address, though it is not written as one usually is: `127.1`,
+/// `0x7f.1`. A filter of names would let it pass.
+pub fn is_unusual_address(host: &str) -> bool {
+    literal(host).is_none() && to_ascii(host).is_ok_and(|name| ends_in_number(&name))
+}
+
+fn to_ascii(host: &str) -> Result<String> {
     if let Some(why) = mistaken(host) {
         return Err(Error::new(Code::Dns, why));
+    }
+    if host.is_empty() || host.starts_with('.') || host.contains('\0') {
+        return Err(Error::new(Code::Dns, "not a name"));
     }
     if host.is_ascii() {
         let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -120,9 +158,22 @@ pub fn ascii(host: &str) -> Result<String> {
     idna::domain_to_ascii(host).map_err(|_| Error::new(Code::Dns, "not a valid international name"))
 }
 
+/// No name does: then it could not be told from an address (RFC 3696, section 2).
+fn ends_in_number(name: &str) -> bool {
+    let last = name.strip_suffix('.').unwrap_or(name).rsplit('.').next().unwrap_or_default();
+    let is_decimal = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_hex = hex.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    // In an IPv6 address it is the name of an interface.
+    !name.contains(':') && (is_decimal || is_hex)
+}
+
 /// What is wrong with a host that people take from somewhere else, and what to do. A resolver would only
 /// say that it does not know it.
 fn mistaken(host: &str) -> Option<&'static str> {
+    if host.starts_with(['/', '@']) || host.starts_with("./") || host.starts_with("unix:") {
+        return Some("not a name but a path, connect_unix and listen_unix take it");
+    }
     if host.contains('/') {
         return Some("not a name but a URL, give the host alone, without scheme and path");
     }
@@ -136,92 +187,296 @@ fn mistaken(host: &str) -> Option<&'static str> {
         .then_some("not a name but a host with a port, give the port as an argument of its own")
 }
 
-fn dns_error(error: &io::Error) -> Error {
+/// What is asked of the system.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Question {
+    host: String,
+    family: Option<Family>,
+}
+
+type Answer = Result<Vec<SocketAddr>>;
+
+impl Question {
+    /// As long as this takes.
+    fn ask(&self) -> Answer {
+        let family = self.family.map_or(0, |family| match family {
+            Family::Inet => AddrFamily::Inet.into(),
+            Family::Inet6 => AddrFamily::Inet6.into(),
+        });
+        let socktype = SockType::Stream.into();
+        let hints = AddrInfoHints { address: family, socktype, ..AddrInfoHints::default() };
+        let found = getaddrinfo(Some(&self.host), None, Some(hints)).map_err(failure)?;
+        Ok(found.filter_map(|each| Some(each.ok()?.sockaddr)).collect())
+    }
+
+    /// Whether no name server is needed for it.
+    fn is_local(&self) -> bool {
+        let hosts = fs::read(HOSTS).unwrap_or_default();
+        self.host.contains(':')
+            || self.host.eq_ignore_ascii_case("localhost")
+            || self.stands_in(&String::from_utf8_lossy(&hosts))
+    }
+
+    /// Whether a file such as /etc/hosts has an address for it.
+    fn stands_in(&self, hosts: &str) -> bool {
+        hosts.lines().any(|line| {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = line.split_ascii_whitespace();
+            let ip: Option<IpAddr> = words.next().and_then(|word| word.parse().ok());
+            ip.is_some_and(|ip| self.family.is_none_or(|family| family == Family::of(ip)))
+                && words.any(|name| name.eq_ignore_ascii_case(&self.host))
+        })
+    }
+}
+
+fn failure(error: LookupError) -> Error {
+    let error = io::Error::from(error);
+    // For the want of a descriptor glibc has many words, none of which says so.
+    match io::pipe() {
+        Err(wanting) if is_exhausted(&wanting) => wanting.into(),
+        _ if is_exhausted(&error) => error.into(),
+        _ => Error::new(Code::Dns, words_of(&error)),
+    }
+}
+
+fn words_of(error: &io::Error) -> String {
     let text = system_text(error);
     let words = text.rsplit("information: ").next().unwrap_or(&text);
     let mut letters = words.chars();
     let first = letters.next().map(|letter| letter.to_ascii_lowercase());
-    Error::new(Code::Dns, first.into_iter().chain(letters).collect::<String>())
+    first.into_iter().chain(letters).collect()
 }
 
-struct Job {
-    host: String,
-    port: u16,
-    answer: Answer,
-    /// Dropped with the job, which ends the pipe: the answer is there.
-    _signal: PipeWriter,
+/// A question that somebody waits for, until this is dropped.
+struct Request {
+    question: Question,
+    id: u64,
+    waiter: Arc<Waiter>,
+    pool: &'static Pool,
 }
 
-impl Job {
-    fn run(self) {
-        let addresses = (self.host.as_str(), self.port).to_socket_addrs().map(Iterator::collect);
-        *lock(&self.answer) = Some(addresses);
+struct Waiter {
+    answer: OnceLock<Answer>,
+    /// Readable once the answer is there.
+    done: PipeReader,
+    signal: PipeWriter,
+}
+
+impl Request {
+    fn new(question: Question) -> Result<Self> {
+        let (done, signal) = io::pipe()?;
+        let waiter = Arc::new(Waiter { answer: OnceLock::new(), done, signal });
+        let pool = Pool::current();
+        let id = pool.ask(&question, &waiter)?;
+        Ok(Self { question, id, waiter, pool })
+    }
+
+    fn answer(&mut self) -> Result<Option<Answer>> {
+        // The threads of a parent do not tell its child.
+        if self.is_foreign() {
+            *self = Self::new(self.question.clone())?;
+        }
+        Ok(self.waiter.answer.get().cloned())
+    }
+
+    fn wait(&self) -> Wait {
+        let is_queued = lock(&self.pool.state).is_queued(&self.question);
+        let before = if is_queued { THREADS } else { 0 };
+        Wait::new(&self.waiter.done, Want::Read).pending(Pending::Resolution { before })
+    }
+
+    fn is_foreign(&self) -> bool {
+        !ptr::eq(self.pool, Pool::current())
     }
 }
 
-#[derive(Default)]
+impl Drop for Request {
+    fn drop(&mut self) {
+        if !self.is_foreign() {
+            lock(&self.pool.state).withdraw(&self.question, self.id);
+        }
+    }
+}
+
+impl Waiter {
+    fn tell(&self, answer: Answer) {
+        let _ = self.answer.set(answer);
+        // There is room for one byte, and the reader is ours.
+        let _ = (&self.signal).write(&[0]);
+    }
+}
+
+/// The threads of a process, and what they are to do.
 struct Pool {
-    jobs: VecDeque<Job>,
+    state: Mutex<State>,
+    work: Condvar,
+    /// That of its children: they have this memory and none of the threads, one of which may hold the lock.
+    next: OnceLock<Box<Pool>>,
+}
+
+struct State {
+    /// What is asked and not answered yet.
+    asked: BTreeMap<Question, Asked>,
+    /// What of it is not begun yet, in the order in which it is to be.
+    queue: BTreeMap<Turn, Question>,
+    last_id: u64,
     threads: usize,
     idle: usize,
-    /// A child of fork has this memory and none of the threads.
-    process: u32,
+    /// Threads that may be waiting for a name server.
+    remote: usize,
 }
 
-static POOL: Mutex<Option<Pool>> = Mutex::new(None);
-static WORK: Condvar = Condvar::new();
+struct Asked {
+    waiters: BTreeMap<u64, Weak<Waiter>>,
+    /// None once it is begun.
+    turn: Option<Turn>,
+}
 
-fn submit(job: Job) -> Result<()> {
-    let mut guard = lock(&POOL);
-    let process = std::process::id();
-    if guard.as_ref().is_none_or(|pool| pool.process != process) {
-        *guard = Some(Pool { process, ..Pool::default() });
+type Turn = (Lane, u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    Local,
+    Remote,
+}
+
+static POOL: Pool = Pool::new();
+
+impl Pool {
+    const fn new() -> Self {
+        let state = State {
+            asked: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            last_id: 0,
+            threads: 0,
+            idle: 0,
+            remote: 0,
+        };
+        Self { state: Mutex::new(state), work: Condvar::new(), next: OnceLock::new() }
     }
-    let pool = guard.as_mut().expect("just made");
-    if pool.idle <= pool.jobs.len() && pool.threads < THREADS {
-        match spawn() {
-            Ok(()) => pool.threads += 1,
-            // Those that run will come to it.
-            Err(_) if pool.threads > 0 => {}
-            Err(error) => return Err(error.into()),
+
+    /// That of this process.
+    fn current() -> &'static Self {
+        let next = |pool: &'static Self, _| &**pool.next.get_or_init(|| Box::new(Self::new()));
+        (0..fork::generation()).fold(&POOL, next)
+    }
+
+    /// Has the waiter told. Its number, to withdraw by.
+    fn ask(&'static self, question: &Question, waiter: &Arc<Waiter>) -> Result<u64> {
+        let mut state = lock(&self.state);
+        state.last_id += 1;
+        let id = state.last_id;
+        if !state.asked.contains_key(question) {
+            let turn = (self.admit(&mut state, question)?, id);
+            state
+                .asked
+                .insert(question.clone(), Asked { waiters: BTreeMap::new(), turn: Some(turn) });
+            state.queue.insert(turn, question.clone());
+            self.work.notify_one();
+        }
+        if let Some(asked) = state.asked.get_mut(question) {
+            asked.waiters.insert(id, Arc::downgrade(waiter));
+        }
+        Ok(id)
+    }
+
+    /// Sees to it that there is a thread for one more. A name that needs no name server has one even where all
+    /// others wait for one.
+    fn admit(&'static self, state: &mut State, question: &Question) -> Result<Lane> {
+        let is_local = state.threads >= THREADS && question.is_local();
+        let (lane, most) = match is_local {
+            true => (Lane::Local, THREADS + RESERVED),
+            false => (Lane::Remote, THREADS),
+        };
+        if state.idle <= state.queue.len() && state.threads < most {
+            match self.spawn() {
+                Ok(()) => state.threads += 1,
+                // Those that run will come to it.
+                Err(_) if state.threads > 0 => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(lane)
+    }
+
+    /// Starts a resolver thread. It blocks all signals: they are the script's.
+    fn spawn(&'static self) -> io::Result<()> {
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        let builder = thread::Builder::new().name("tcp-resolver".into()).stack_size(STACK);
+        let spawned = builder.spawn(|| self.serve());
+        before.thread_set_mask()?;
+        spawned.map(drop)
+    }
+
+    fn serve(&self) {
+        while let Some((lane, question)) = self.next() {
+            let failed = || Err(Error::new(Code::Dns, "the system's resolver failed"));
+            let answer = catch_unwind(|| question.ask()).unwrap_or_else(|_| failed());
+            for waiter in lock(&self.state).end(lane, &question) {
+                waiter.tell(answer.clone());
+            }
         }
     }
-    pool.jobs.push_back(job);
-    WORK.notify_one();
-    Ok(())
-}
 
-/// Starts a resolver thread. It blocks all signals: they are the script's.
-fn spawn() -> io::Result<()> {
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    let spawned = thread::Builder::new().name("tcp-resolver".into()).stack_size(STACK).spawn(serve);
-    before.thread_set_mask()?;
-    spawned.map(drop)
-}
-
-fn serve() {
-    while let Some(job) = next() {
-        job.run();
+    /// The next question; none after a while without any, and the thread is no longer counted.
+    fn next(&self) -> Option<(Lane, Question)> {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(begun) = state.begin() {
+                return Some(begun);
+            }
+            state.idle += 1;
+            let timeout;
+            (state, timeout) =
+                self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+            if timeout.timed_out() && state.queue.is_empty() {
+                state.threads -= 1;
+                return None;
+            }
+        }
     }
 }
 
-/// The next job; none after a while without any, and the thread is no longer counted.
-fn next() -> Option<Job> {
-    let mut guard = lock(&POOL);
-    loop {
-        let pool = guard.as_mut()?;
-        if let Some(job) = pool.jobs.pop_front() {
-            return Some(job);
+impl State {
+    fn begin(&mut self) -> Option<(Lane, Question)> {
+        let first = self.queue.first_entry()?;
+        let (lane, _) = *first.key();
+        if lane == Lane::Remote {
+            if self.remote >= THREADS {
+                return None;
+            }
+            self.remote += 1;
         }
-        pool.idle += 1;
-        let (after, timeout) =
-            WORK.wait_timeout(guard, IDLE).unwrap_or_else(PoisonError::into_inner);
-        guard = after;
-        let pool = guard.as_mut()?;
-        pool.idle -= 1;
-        if timeout.timed_out() && pool.jobs.is_empty() {
-            pool.threads -= 1;
-            return None;
+        let question = first.remove();
+        if let Some(asked) = self.asked.get_mut(&question) {
+            asked.turn = None;
+        }
+        Some((lane, question))
+    }
+
+    /// Takes out what is answered: who waits for it.
+    fn end(&mut self, lane: Lane, question: &Question) -> Vec<Arc<Waiter>> {
+        if lane == Lane::Remote {
+            self.remote -= 1;
+        }
+        let waiters = self.asked.remove(question).map(|asked| asked.waiters);
+        waiters.iter().flat_map(BTreeMap::values).filter_map(Weak::upgrade).collect()
+    }
+
+    fn is_queued(&self, question: &Question) -> bool {
+        self.asked.get(question).is_some_and(|asked| asked.turn.is_some())
+    }
+
+    /// One that waits no longer. What nobody waits for is not begun.
+    fn withdraw(&mut self, question: &Question, id: u64) {
+        let Some(asked) = self.asked.get_mut(question) else { return };
+        asked.waiters.remove(&id);
+        if asked.waiters.is_empty()
+            && let Some(turn) = asked.turn
+        {
+            self.queue.remove(&turn);
+            self.asked.remove(question);
         }
     }
 }
@@ -237,7 +492,7 @@ mod tests {
     use crate::io::wait::{Driven, Place, drive};
 
     fn resolve(host: &str) -> Result<Vec<SocketAddr>> {
-        let mut lookup = Resolve::start(host, 0, None)?;
+        let mut lookup = Resolve::start(host, 0, None, None)?;
         let deadline = Deadline::after(10.0);
         loop {
             if let Driven::Done(addresses) = drive(deadline, Place::Here, || lookup.step())? {
@@ -263,6 +518,8 @@ mod tests {
     #[test]
     fn a_host_that_came_with_something_else_is_told_from_a_name() {
         for (host, why) in [
+            ("/run/x.sock", "not a name but a path"),
+            ("@x", "not a name but a path"),
             ("https://example.com", "without scheme and path"),
             ("example.com/status", "without scheme and path"),
             ("example.com\r", "a line end"),
@@ -294,9 +551,114 @@ mod tests {
     }
 
     #[test]
+    fn what_a_resolver_takes_for_an_address_is_one_only_as_it_is_usually_written() {
+        for host in [
+            "127.1",
+            "0x7f.1",
+            "0X7F.0x1",
+            "2130706433",
+            "0177.0.0.1",
+            "127.0.0.1.",
+            "256.1.1.1",
+            "[127.1]",
+            "[127.0.0.1]",
+            "１２７.1",
+            "127。1",
+        ] {
+            assert!(is_unusual_address(host) && ascii(host).is_err(), "{host}");
+        }
+        for host in [
+            "127.0.0.1",
+            "::1",
+            "[::1]",
+            "::ffff:127.0.0.1",
+            "fe80::1%eth0.100",
+            "localhost",
+            "1.example",
+            "0xg",
+            "example.c0m",
+            "",
+        ] {
+            assert!(!is_unusual_address(host), "{host}");
+        }
+    }
+
+    fn question(host: &str, family: Option<Family>) -> Question {
+        Question { host: host.to_owned(), family }
+    }
+
+    #[test]
+    fn a_name_in_the_hosts_file_is_local_in_the_families_that_it_has_there() {
+        let hosts = "# 127.0.0.1 not\n127.0.0.1 localhost here # 127.0.0.1 there\n::1\tlocalhost\n";
+        assert!(question("HERE", None).stands_in(hosts));
+        assert!(question("here", Some(Family::Inet)).stands_in(hosts));
+        assert!(question("localhost", Some(Family::Inet6)).stands_in(hosts));
+        assert!(!question("here", Some(Family::Inet6)).stands_in(hosts));
+        assert!(!question("there", None).stands_in(hosts));
+        assert!(!question("not", None).stands_in(hosts));
+    }
+
+    fn waiter() -> Arc<Waiter> {
+        let (done, signal) = io::pipe().expect("pipe");
+        Arc::new(Waiter { answer: OnceLock::new(), done, signal })
+    }
+
+    /// A pool whose threads all hang.
+    fn full() -> &'static Pool {
+        let pool = Box::leak(Box::new(Pool::new()));
+        let mut state = lock(&pool.state);
+        (state.threads, state.remote) = (THREADS, THREADS);
+        drop(state);
+        pool
+    }
+
+    #[test]
+    fn what_nobody_waits_for_any_more_leaves_the_queue() {
+        let (pool, first, second) = (full(), waiter(), waiter());
+        let question = question("silent.example", None);
+        let ids = [&first, &second].map(|waiter| pool.ask(&question, waiter).expect("asked"));
+        let mut state = lock(&pool.state);
+        assert!(state.is_queued(&question) && state.queue.len() == 1);
+        state.withdraw(&question, ids[0]);
+        assert_eq!(state.queue.len(), 1);
+        state.withdraw(&question, ids[1]);
+        assert!(state.queue.is_empty() && state.asked.is_empty());
+    }
+
+    #[test]
+    fn lookups_of_one_name_and_family_share_an_answer() {
+        let (pool, waiters) = (full(), [waiter(), waiter(), waiter()]);
+        let families = [None, None, Some(Family::Inet)];
+        for (waiter, family) in waiters.iter().zip(families) {
+            pool.ask(&question("one.example", family), waiter).expect("asked");
+        }
+        let mut state = lock(&pool.state);
+        state.remote -= 1;
+        let (lane, first) = state.begin().expect("begun");
+        assert!(state.begin().is_none());
+        let told = state.end(lane, &first);
+        assert!(
+            told.len() == 2
+                && told.iter().zip(&waiters).all(|(one, other)| Arc::ptr_eq(one, other))
+        );
+    }
+
+    #[test]
+    fn a_local_name_is_looked_up_while_all_others_hang() {
+        let (pool, waiters) = (full(), [waiter(), waiter()]);
+        pool.ask(&question("silent.example", None), &waiters[0]).expect("asked");
+        pool.ask(&question("localhost", None), &waiters[1]).expect("asked");
+        let mut byte = [0];
+        io::Read::read_exact(&mut &waiters[1].done, &mut byte).expect("told");
+        assert!(waiters[1].answer.get().is_some_and(Result::is_ok));
+        assert!(lock(&pool.state).is_queued(&question("silent.example", None)));
+    }
+
+    #[test]
     fn many_names_at_once_share_the_threads() {
-        let lookups: Vec<_> = (0..600).map(|_| Lookup::start("127.0.0.1", 0, None)).collect();
+        let look_up = |at: u32| Lookup::start(&format!("n{at}.localhost"), 0, None, None);
+        let lookups: Vec<_> = (0..600).map(look_up).collect();
         assert!(lookups.iter().all(Result::is_ok));
-        assert!(lock(&POOL).as_ref().is_some_and(|pool| pool.threads <= THREADS));
+        assert!(lock(&POOL.state).threads <= THREADS + RESERVED);
     }
 }

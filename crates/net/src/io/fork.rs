@@ -1,6 +1,9 @@
-//! Forks of this process: counters that each of them raises. What is shared with another process is told
-//! by them. May use nothing of ours.
+//! Forks of this process: counters that each of them raises, and a descriptor's number that a child goes on with.
+//! What is shared with another process is told by them. May use nothing of ours.
 
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,4 +43,44 @@ extern "C" fn in_parent() {
 extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Makes the descriptor of `owner` another one of what `with` is, under the number that it has. This holds for this
+/// process alone: another that shares what it was keeps that.
+#[allow(unsafe_code)]
+pub fn replace(owner: &mut impl AsRawFd, with: &impl AsRawFd) -> io::Result<()> {
+    let fd = owner.as_raw_fd();
+    // A daemon may have closed all that it had from its parent, and the number may be another's.
+    if kind(fd).is_some_and(|other| Some(other) != kind(with.as_raw_fd())) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: neither call reads memory of ours, and the descriptor that dup2 closes is the owner's.
+    let is_done = unsafe {
+        libc::dup2(with.as_raw_fd(), fd) >= 0
+            && libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) >= 0
+    };
+    if is_done { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What tells a socket, a file and a poller apart; none of a number that is not open.
+#[allow(unsafe_code)]
+fn kind(fd: RawFd) -> Option<(libc::dev_t, libc::mode_t)> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: fstat writes all of what it is given where it gives 0.
+    let stat = unsafe { (libc::fstat(fd, stat.as_mut_ptr()) == 0).then(|| stat.assume_init())? };
+    Some((stat.st_dev, stat.st_mode & libc::S_IFMT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    #[test]
+    fn a_number_that_is_another_s_is_left_alone() {
+        let (mut reader, _writer) = io::pipe().expect("pipe");
+        let file = File::open("/dev/null").expect("file");
+        let error = replace(&mut reader, &file).expect_err("a pipe is no file");
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    }
 }

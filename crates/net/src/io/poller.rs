@@ -1,9 +1,12 @@
 //! Many waits behind one descriptor, for a loop that watches only that one: it is readable when
-//! some of them may be over. Never blocks. Uses `io::step`, `io::deadline`, `error`.
+//! some of them may be over. Never blocks. Uses `io::step`, `io::deadline`, `io::fork`, `error`.
 //!
 //! A descriptor is watched from its first wait until it is closed, and what happens to it is reported once
 //! (edge-triggered): a wait costs no system call. What is reported while nobody waits is noted for the
 //! next that does, who looks in vain at worst.
+//!
+//! The kernel reports of a file, whose end may come after its descriptor's number is used again: by a copy, or by
+//! another process that has inherited it. So each registration has a number, which its events bring along.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,6 +20,7 @@ use rustix::io::Errno;
 
 use crate::error::Result;
 use crate::io::deadline::Deadline;
+use crate::io::fork;
 use crate::io::step::{Wait, Want};
 
 /// Events taken in one turn.
@@ -26,7 +30,8 @@ const EVENTS: usize = 1024;
 /// holds it.
 pub type Ticket = u64;
 /// The first number that is no descriptor here; Linux has a thousandth of that unless it is told otherwise.
-pub const DESCRIPTORS: u64 = 1 << 24;
+pub const DESCRIPTORS: u64 = 1 << DESCRIPTOR_BITS;
+const DESCRIPTOR_BITS: u32 = 24;
 const NUMBERS: u64 = 1 << 29;
 
 /// What a wait with this ticket is for.
@@ -34,8 +39,33 @@ pub fn descriptor(ticket: Ticket) -> RawFd {
     (ticket % DESCRIPTORS) as RawFd
 }
 
+/// Which registration of its number a descriptor has, for whoever waits for it again; by default none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registration(u64);
+
+impl Registration {
+    pub fn is_some(self) -> bool {
+        self != Self::default()
+    }
+
+    fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// What an event of this registration brings along. A usize of 32 bits has room for the last 8 of the number.
+    fn token(self, index: usize) -> Token {
+        Token((self.0 as usize) << DESCRIPTOR_BITS | index)
+    }
+}
+
+fn index_of(token: Token) -> usize {
+    token.0 % DESCRIPTORS as usize
+}
+
 pub struct Poller {
     poll: Poll,
+    /// The process that it belongs to, see [`fork::generation`].
+    generation: u64,
     events: Events,
     /// By descriptor.
     slots: Vec<Slot>,
@@ -51,6 +81,8 @@ pub struct Poller {
 
 #[derive(Default)]
 struct Slot {
+    /// The last of this number.
+    registration: Registration,
     /// Seldom more than one to read and one to write.
     waits: Vec<(Ticket, Wait)>,
     can_read: bool,
@@ -82,6 +114,7 @@ impl Poller {
     pub fn new() -> Result<Self> {
         Ok(Self {
             poll: Poll::new()?,
+            generation: fork::generation(),
             events: Events::with_capacity(EVENTS),
             slots: Vec::new(),
             due: BinaryHeap::new(),
@@ -92,9 +125,25 @@ impl Poller {
         })
     }
 
-    /// Begins a wait. `is_known` says that this very descriptor, and not an earlier one of its number,
-    /// has been waited for before.
-    pub fn watch(&mut self, wait: Wait, is_known: bool) -> Result<Ticket> {
+    /// A child of fork begins anew: what it shares with its parent is the parent's. Who waits looks for himself.
+    fn adopt(&mut self) -> Result<()> {
+        let generation = fork::generation();
+        if self.generation == generation {
+            return Ok(());
+        }
+        fork::replace(&mut self.poll, &Poll::new()?)?;
+        self.generation = generation;
+        for slot in &mut self.slots {
+            slot.registration = slot.registration.next();
+            self.over.extend(slot.waits.iter().map(|(ticket, _)| ticket));
+        }
+        Ok(())
+    }
+
+    /// Begins a wait. `known` is the registration that this very descriptor got with an earlier one, if any, and
+    /// becomes the one that it has.
+    pub fn watch(&mut self, wait: Wait, known: &mut Registration) -> Result<Ticket> {
+        self.adopt()?;
         if self.has_failed {
             self.turn()?;
         }
@@ -105,19 +154,10 @@ impl Poller {
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, Slot::default);
         }
-        let slot = &mut self.slots[index];
-        if !is_known {
-            let both = Interest::READABLE | Interest::WRITABLE;
-            let (registry, mut source) = (self.poll.registry(), SourceFd(&wait.fd));
-            // That of an earlier descriptor has gone with it; one that is still there is told anew.
-            match registry.reregister(&mut source, Token(index), both) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    registry.register(&mut source, Token(index), both)?;
-                }
-                result => result?,
-            }
-            (slot.can_read, slot.can_write, slot.is_ended) = (false, false, false);
+        if !known.is_some() || *known != self.slots[index].registration {
+            *known = self.register(wait.fd)?;
         }
+        let slot = &mut self.slots[index];
         self.last = self.last % (NUMBERS - 1) + 1;
         let ticket = self.last * DESCRIPTORS + index as u64;
         let can = match wait.want {
@@ -137,6 +177,24 @@ impl Poller {
         Ok(ticket)
     }
 
+    fn register(&mut self, fd: RawFd) -> Result<Registration> {
+        let slot = &mut self.slots[fd as usize];
+        let registration = slot.registration.next();
+        let (token, both) =
+            (registration.token(fd as usize), Interest::READABLE | Interest::WRITABLE);
+        let (registry, mut source) = (self.poll.registry(), SourceFd(&fd));
+        // That of an earlier descriptor has gone with it; one that is still there is told anew.
+        match registry.reregister(&mut source, token, both) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                registry.register(&mut source, token, both)?;
+            }
+            result => result?,
+        }
+        slot.registration = registration;
+        (slot.can_read, slot.can_write, slot.is_ended) = (false, false, false);
+        Ok(registration)
+    }
+
     /// Ends a wait that is not over: what it was for.
     pub fn unwatch(&mut self, ticket: Ticket) -> Option<Wait> {
         let slot = self.slots.get_mut(descriptor(ticket) as usize)?;
@@ -147,21 +205,37 @@ impl Poller {
 
     /// The waits for a descriptor that is going to be closed are over.
     pub fn close(&mut self, fd: RawFd) {
-        let slot = self.slots.get(fd as usize);
-        self.over.extend(slot.into_iter().flat_map(|slot| &slot.waits).map(|(ticket, _)| ticket));
+        if let Some(slot) = self.deregister(fd) {
+            let tickets: Vec<_> = slot.waits.iter().map(|(ticket, _)| *ticket).collect();
+            self.over.extend(tickets);
+        }
     }
 
     /// The same, where nobody is to be told.
     pub fn forget(&mut self, fd: RawFd) {
-        if let Some(slot) = self.slots.get_mut(fd as usize) {
-            self.waits -= slot.waits.len();
-            slot.waits.clear();
+        if let Some(slot) = self.deregister(fd) {
+            let count = std::mem::take(&mut slot.waits).len();
+            self.waits -= count;
         }
+    }
+
+    /// The kernel forgets a descriptor by itself only when its file is closed everywhere.
+    fn deregister(&mut self, fd: RawFd) -> Option<&mut Slot> {
+        // Without a poller of our own, the registration is the parent's.
+        let is_own = self.adopt().is_ok();
+        let slot = self.slots.get_mut(fd as usize)?;
+        if is_own && slot.registration.is_some() {
+            // One that has gone already is as good.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+            slot.registration = slot.registration.next();
+        }
+        Some(slot)
     }
 
     /// Ends the waits that are over, ready or out of time: their tickets, in any order. Where that fails,
     /// everybody is to look for himself, and a wait begins with another turn.
     pub fn turn(&mut self) -> Result<Vec<Ticket>> {
+        self.adopt()?;
         self.has_failed = false;
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -172,7 +246,11 @@ impl Poller {
         }
         let mut over = std::mem::take(&mut self.over);
         for event in &self.events {
-            let slot = &mut self.slots[event.token().0];
+            let index = index_of(event.token());
+            let slot = self.slots.get_mut(index);
+            // Of a file whose descriptor has gone, and whose number may be another's.
+            let is_current = |slot: &&mut Slot| slot.registration.token(index) == event.token();
+            let Some(slot) = slot.filter(is_current) else { continue };
             let all = event.is_error() || event.is_read_closed() || event.is_write_closed();
             let (can_read, can_write) = (all || event.is_readable(), all || event.is_writable());
             // Who waits is told, and else who waits next.
@@ -255,13 +333,17 @@ mod tests {
         Wait::new(reader, Want::Read)
     }
 
+    fn new() -> Registration {
+        Registration::default()
+    }
+
     #[test]
     fn tells_which_of_many_is_ready() {
         let mut poller = Poller::new().expect("a poller");
         let pipes: Vec<_> = (0..100).map(|_| pipe()).collect();
         let tickets: Vec<_> = pipes
             .iter()
-            .map(|(reader, _)| poller.watch(wait(reader), false).expect("watched"))
+            .map(|(reader, _)| poller.watch(wait(reader), &mut new()).expect("watched"))
             .collect();
         assert!(poller.turn().expect("a turn").is_empty());
         (&pipes[7].1).write_all(b"x").expect("written");
@@ -274,13 +356,15 @@ mod tests {
     fn what_is_ready_already_is_told() {
         let (reader, mut writer) = pipe();
         let mut poller = Poller::new().expect("a poller");
+        let mut known = new();
         writer.write_all(b"xy").expect("written");
         for _ in 0..2 {
-            let ticket = poller.watch(wait(&reader), false).expect("watched");
+            known = new();
+            let ticket = poller.watch(wait(&reader), &mut known).expect("watched");
             assert_eq!(poller.turn().expect("a turn"), [ticket]);
             assert_eq!((&reader).read(&mut [0]).expect("read"), 1);
         }
-        poller.watch(wait(&reader), true).expect("watched");
+        poller.watch(wait(&reader), &mut known).expect("watched");
         assert!(poller.turn().expect("a turn").is_empty());
     }
 
@@ -288,15 +372,16 @@ mod tests {
     fn what_happens_while_nobody_waits_is_noted() {
         let (reader, mut writer) = pipe();
         let mut poller = Poller::new().expect("a poller");
-        let first = poller.watch(wait(&reader), false).expect("watched");
+        let mut known = new();
+        let first = poller.watch(wait(&reader), &mut known).expect("watched");
         assert!(poller.unwatch(first).is_some());
         writer.write_all(b"x").expect("written");
         assert!(poller.turn().expect("a turn").is_empty());
-        let second = poller.watch(wait(&reader), true).expect("watched");
+        let second = poller.watch(wait(&reader), &mut known).expect("watched");
         assert!(poller.next().has_passed());
         assert_eq!(poller.turn().expect("a turn"), [second]);
         // Once.
-        poller.watch(wait(&reader), true).expect("watched");
+        poller.watch(wait(&reader), &mut known).expect("watched");
         assert!(poller.turn().expect("a turn").is_empty());
     }
 
@@ -305,13 +390,14 @@ mod tests {
     fn an_end_is_told_to_each_that_waits() {
         let (reader, mut writer) = pipe();
         let mut poller = Poller::new().expect("a poller");
-        let first = poller.watch(wait(&reader), false).expect("watched");
+        let mut known = new();
+        let first = poller.watch(wait(&reader), &mut known).expect("watched");
         writer.write_all(b"x").expect("written");
         drop(writer);
         assert_eq!(poller.turn().expect("a turn"), [first]);
         assert_eq!((&reader).read(&mut [0, 0]).expect("read"), 1);
         for _ in 0..2 {
-            let ticket = poller.watch(wait(&reader), true).expect("watched");
+            let ticket = poller.watch(wait(&reader), &mut known).expect("watched");
             assert_eq!(poller.turn().expect("a turn"), [ticket]);
         }
     }
@@ -321,7 +407,7 @@ mod tests {
         let mut poller = Poller::new().expect("a poller");
         for _ in 0..3 {
             let (reader, mut writer) = pipe();
-            let ticket = poller.watch(wait(&reader), false).expect("watched");
+            let ticket = poller.watch(wait(&reader), &mut new()).expect("watched");
             writer.write_all(b"x").expect("written");
             assert_eq!(poller.turn().expect("a turn"), [ticket]);
         }
@@ -331,15 +417,16 @@ mod tests {
     fn time_ends_a_wait_and_so_does_a_close() {
         let (reader, _writer) = pipe();
         let mut poller = Poller::new().expect("a poller");
+        let mut known = new();
         let minute = Deadline::after(60.0);
-        let soon = poller.watch(wait(&reader).waking(minute), false).expect("watched");
+        let soon = poller.watch(wait(&reader).waking(minute), &mut known).expect("watched");
         let late =
-            poller.watch(wait(&reader).waking(Deadline::after(-1.0)), true).expect("watched");
+            poller.watch(wait(&reader).waking(Deadline::after(-1.0)), &mut known).expect("watched");
         assert_eq!(poller.turn().expect("a turn"), [late]);
         assert_eq!(poller.next(), minute);
         poller.close(reader.as_raw_fd());
         assert!(poller.next().has_passed());
-        let given_up = poller.watch(wait(&reader), true).expect("watched");
+        let given_up = poller.watch(wait(&reader), &mut known).expect("watched");
         assert_eq!(poller.unwatch(given_up).map(|wait| wait.fd), Some(reader.as_raw_fd()));
         assert_eq!(poller.turn().expect("a turn"), [soon]);
         assert!(poller.is_empty() && poller.next() == Deadline::NEVER);
@@ -348,8 +435,9 @@ mod tests {
     #[test]
     fn a_descriptor_that_no_ticket_has_room_for_is_an_error() {
         let mut poller = Poller::new().expect("a poller");
+        let mut known = new();
         let wait = Wait::new(&(DESCRIPTORS as RawFd), Want::Read);
-        assert_eq!(poller.watch(wait, true).unwrap_err().code(), Code::Io);
+        assert_eq!(poller.watch(wait, &mut known).unwrap_err().code(), Code::Io);
         assert!(poller.is_empty() && poller.slots.is_empty());
     }
 
@@ -357,11 +445,49 @@ mod tests {
     fn deadlines_that_are_met_leave_nothing_behind() {
         let (reader, _writer) = pipe();
         let mut poller = Poller::new().expect("a poller");
-        for round in 0..10_000 {
+        let mut known = new();
+        for _ in 0..10_000 {
             let wait = wait(&reader).waking(Deadline::after(60.0));
-            let ticket = poller.watch(wait, round > 0).expect("watched");
+            let ticket = poller.watch(wait, &mut known).expect("watched");
             poller.unwatch(ticket);
         }
         assert_eq!(poller.due.len(), 1);
+    }
+
+    /// A copy of a descriptor keeps its file, and so the kernel's registration, past its close.
+    #[test]
+    fn the_end_of_a_copied_file_is_not_that_of_the_next_descriptor_of_its_number() {
+        for is_told in [false, true] {
+            let mut poller = Poller::new().expect("a poller");
+            let (mut reader, writer) = pipe();
+            let fd = reader.as_raw_fd();
+            poller.watch(wait(&reader), &mut new()).expect("watched");
+            let _copy = reader.try_clone().expect("a copy");
+            if is_told {
+                poller.forget(fd);
+            }
+            let (next, _writer) = pipe();
+            fork::replace(&mut reader, &next).expect("closed, and its number used again");
+            poller.watch(wait(&reader), &mut new()).expect("watched");
+            drop(writer);
+            assert!(poller.turn().expect("a turn").is_empty());
+            assert!(!poller.slots[fd as usize].is_ended);
+        }
+    }
+
+    #[test]
+    fn a_child_of_fork_begins_anew_and_leaves_its_parent_what_it_has() {
+        let (reader, mut writer) = pipe();
+        let mut poller = Poller::new().expect("a poller");
+        let (mut known, fd) = (new(), poller.as_raw_fd());
+        let first = poller.watch(wait(&reader), &mut known).expect("watched");
+        // What the child has is a poller whose generation is another's.
+        poller.generation += 1;
+        let before = known;
+        let second = poller.watch(wait(&reader), &mut known).expect("watched");
+        assert!(known != before && poller.as_raw_fd() == fd);
+        assert_eq!(poller.turn().expect("a turn"), [first]);
+        writer.write_all(b"x").expect("written");
+        assert_eq!(poller.turn().expect("a turn"), [second]);
     }
 }

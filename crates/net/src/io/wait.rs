@@ -1,17 +1,20 @@
 //! The only place that waits. Uses `io::step`, `io::deadline`, `error`; knows no Lua.
 
+use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::io::deadline::Deadline;
 use crate::io::step::{Look, Step, Wait, Want};
 
 /// Longest time in here at a stretch, in seconds. A signal that lands just before `poll` does not
 /// interrupt it: the interpreter's hook runs when the caller gets control back.
 const SLICE: f64 = 0.2;
+
+const TOO_MANY: &str = "more descriptors than this process may have, see ulimit -n";
 
 /// Where it is waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +97,7 @@ pub fn rest(wait: &Wait) -> Result<()> {
 
 /// Waits for one descriptor until `until` or its own wake. False if a signal came first.
 fn ready(wait: &Wait, until: Deadline) -> Result<bool> {
-    let mut fds = [watch(wait.fd, wait.want)];
+    let mut fds = [PollFd::from_borrowed_fd(borrow(wait.fd), flag(wait.want))];
     match poll(&mut fds, timespec(until.earlier(wait.wake)).as_ref()) {
         // Readiness, an error or a hang-up: the step finds out which.
         Ok(_) if is_invalid(&fds[0]) => Err(Errno::BADF.into()),
@@ -104,26 +107,59 @@ fn ready(wait: &Wait, until: Deadline) -> Result<bool> {
     }
 }
 
-/// Waits until one of `fds` is ready, at most until `deadline`: which of them are. `None` where the
-/// interpreter should run before it goes on.
-pub fn poll_all(fds: &[(RawFd, Want)], deadline: Deadline) -> Result<Option<Vec<bool>>> {
-    let mut polled: Vec<_> = fds.iter().map(|(fd, want)| watch(*fd, *want)).collect();
-    let until = deadline.earlier(Deadline::after(SLICE));
-    match poll(&mut polled, timespec(until).as_ref()) {
-        Ok(0) if !deadline.has_passed() => Ok(None),
-        Ok(_) if polled.iter().any(is_invalid) => Err(Errno::BADF.into()),
-        Ok(_) => Ok(Some(polled.iter().map(|fd| !fd.revents().is_empty()).collect())),
-        Err(Errno::INTR) => Ok(None),
-        Err(errno) => Err(errno.into()),
-    }
+/// One of many that are waited for at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    pub fd: RawFd,
+    pub want: Want,
+    /// Not before this.
+    pub from: Deadline,
 }
 
-fn watch(fd: RawFd, want: Want) -> PollFd<'static> {
-    let flags = match want {
+/// Waits until one of the members is ready, at most until `deadline`: which of them are. `None` where the
+/// interpreter should run before it goes on.
+pub fn poll_all(members: &[Member], deadline: Deadline) -> Result<Option<Vec<bool>>> {
+    let now = Deadline::after(0.0);
+    let (due, later): (Vec<&Member>, Vec<&Member>) =
+        members.iter().partition(|member| member.from <= now);
+    let soonest = later.iter().map(|member| member.from).fold(deadline, Deadline::earlier);
+    // Each descriptor once: poll takes as many as a process may have, and members may be more.
+    let mut flags = HashMap::new();
+    for member in due {
+        *flags.entry(member.fd).or_insert(PollFlags::empty()) |= flag(member.want);
+    }
+    let watch = |(fd, flags): (&RawFd, &PollFlags)| PollFd::from_borrowed_fd(borrow(*fd), *flags);
+    let mut polled: Vec<_> = flags.iter().map(watch).collect();
+    let until = soonest.earlier(Deadline::after(SLICE));
+    match poll(&mut polled, timespec(until).as_ref()) {
+        Ok(0) if !deadline.has_passed() => return Ok(None),
+        Ok(_) if polled.iter().any(is_invalid) => return Err(Errno::BADF.into()),
+        Ok(_) => {}
+        Err(Errno::INTR) => return Ok(None),
+        Err(Errno::INVAL) => return Err(Error::new(Code::Io, TOO_MANY)),
+        Err(errno) => return Err(errno.into()),
+    }
+    for (found, polled) in flags.values_mut().zip(&polled) {
+        *found = polled.revents();
+    }
+    let is_ready = |member: &Member| member.from <= now && is_news(flags[&member.fd], member.want);
+    Ok(Some(members.iter().map(is_ready).collect()))
+}
+
+/// An end and an error are news for readers and for writers.
+fn is_news(found: PollFlags, want: Want) -> bool {
+    let others = match want {
+        Want::Read => PollFlags::OUT,
+        Want::Write => PollFlags::IN,
+    };
+    found.intersects(!others)
+}
+
+fn flag(want: Want) -> PollFlags {
+    match want {
         Want::Read => PollFlags::IN,
         Want::Write => PollFlags::OUT,
-    };
-    PollFd::from_borrowed_fd(borrow(fd), flags)
+    }
 }
 
 fn is_invalid(fd: &PollFd<'_>) -> bool {
@@ -144,7 +180,7 @@ fn borrow(fd: RawFd) -> BorrowedFd<'static> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Code, Pending};
+    use crate::error::Pending;
     use std::io::Write;
 
     #[test]
@@ -214,5 +250,29 @@ mod tests {
     fn a_descriptor_that_is_none_is_an_error() {
         let wait = Wait::new(&(1_000_000 as RawFd), Want::Read);
         assert_eq!(ready(&wait, Deadline::NEVER).unwrap_err().code(), Code::Io);
+    }
+
+    #[test]
+    fn a_member_counts_from_its_time_on_however_often_it_is_there() {
+        let (reader, mut writer) = std::io::pipe().expect("pipe");
+        writer.write_all(b"x").expect("write");
+        let member = |fd: &dyn std::os::fd::AsRawFd, want, from| Member {
+            fd: fd.as_raw_fd(),
+            want,
+            from: Deadline::after(from),
+        };
+        let members = [
+            member(&reader, Want::Read, 60.0),
+            member(&reader, Want::Read, -1.0),
+            member(&reader, Want::Write, -1.0),
+            member(&writer, Want::Write, -1.0),
+            member(&reader, Want::Read, -1.0),
+        ];
+        let ready = poll_all(&members, Deadline::NEVER).expect("polled");
+        assert_eq!(ready, Some(vec![false, true, false, true, true]));
+        let start = crate::io::deadline::now();
+        let later = [member(&reader, Want::Read, 0.05)];
+        assert_eq!(poll_all(&later, Deadline::NEVER).expect("polled"), None);
+        assert!(crate::io::deadline::now() - start < 0.15);
     }
 }

@@ -14,7 +14,7 @@ use super::profile::Profile;
 use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::io::deadline::Deadline;
 use crate::io::step::{Step, Wait, Want, ready};
-use crate::io::wait::poll_all;
+use crate::io::wait::{Member, poll_all};
 
 /// Bytes of a file at most: a device may have no end.
 const LARGEST: usize = 16 << 20;
@@ -124,7 +124,9 @@ impl Reader {
     /// Whether this is a pipe that nobody has opened for writing yet. A read would take that for its end.
     fn has_no_writer(&self) -> Result<bool> {
         let begun = !self.is_pipe || !self.text.is_empty();
-        let look = || poll_all(&[(self.file.as_raw_fd(), Want::Read)], Deadline::at(0.0));
+        let now = Deadline::at(0.0);
+        let member = Member { fd: self.file.as_raw_fd(), want: Want::Read, from: now };
+        let look = || poll_all(&[member], now);
         Ok(!begun && look()? != Some(vec![true]))
     }
 
