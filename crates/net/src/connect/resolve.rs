@@ -13,6 +13,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::io::step::{Step, Wait, Want};
+use crate::memory::collect;
 use crate::trace::{Phase, Trace};
 
 /// Threads at most; what comes beyond queues, and its deadline runs.
@@ -21,6 +22,14 @@ const THREADS: usize = 256;
 const STACK: usize = 256 * 1024;
 /// How long a thread waits for another name before it ends.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// What a name may have in bytes: four to each of the 255 that DNS takes (RFC 1035, section 2.3.4).
+const LONGEST: usize = 1020;
+
+/// A host that a script gave, as far as there can be one: what is longer is refused when it is looked up.
+pub fn host(given: &[u8]) -> String {
+    String::from_utf8_lossy(&given[..given.len().min(LONGEST + 1)]).into_owned()
+}
 
 /// An address written out, which needs no resolver: `192.0.2.7`, `2001:db8::7`, `[2001:db8::7]`.
 pub fn literal(host: &str) -> Option<IpAddr> {
@@ -68,7 +77,7 @@ pub fn text(address: &SocketAddr) -> String {
     }
 }
 
-type Answer = Arc<Mutex<Option<io::Result<Vec<SocketAddr>>>>>;
+type Answer = Arc<Mutex<Option<Result<Vec<SocketAddr>>>>>;
 
 /// A name being looked up.
 pub struct Lookup {
@@ -90,7 +99,6 @@ impl Lookup {
     fn step(&mut self) -> Result<Step<Vec<SocketAddr>>> {
         let wait = Wait::new(&self.done, Want::Read).pending(Pending::Resolution);
         let Some(answer) = lock(&self.answer).take() else { return Ok(Step::Wait(wait)) };
-        let answer = answer.map_err(|error| dns_error(&error));
         if let Some(phase) = self.phase.take() {
             match &answer {
                 Ok(addresses) => phase.end(texts(addresses)),
@@ -109,6 +117,9 @@ fn texts(addresses: &[SocketAddr]) -> String {
 pub fn ascii(host: &str) -> Result<String> {
     if host.is_empty() || host.starts_with('.') || host.contains('\0') {
         return Err(Error::new(Code::Dns, "not a name"));
+    }
+    if host.len() > LONGEST {
+        return Err(Error::new(Code::Dns, "not a name, they have 253 characters at most"));
     }
     if let Some(why) = mistaken(host) {
         return Err(Error::new(Code::Dns, why));
@@ -154,8 +165,8 @@ struct Job {
 
 impl Job {
     fn run(self) {
-        let addresses = (self.host.as_str(), self.port).to_socket_addrs().map(Iterator::collect);
-        *lock(&self.answer) = Some(addresses);
+        let addresses = (self.host.as_str(), self.port).to_socket_addrs();
+        *lock(&self.answer) = Some(addresses.map_err(|error| dns_error(&error)).and_then(collect));
     }
 }
 

@@ -343,7 +343,7 @@ impl Tls {
             Err(error) => error,
         };
         let wait = |want| match transient {
-            Some(errno) => Err(errno.into()),
+            Some(error) => Err(error),
             None => Ok(Step::Wait(Wait::new(&self.fd(), want))),
         };
         match error.code() {
