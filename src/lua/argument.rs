@@ -3,6 +3,9 @@
 
 use mlua::{Lua, Table, Value};
 
+use net::error::excerpt;
+use net::memory::{copy, copy_text};
+
 use super::call::{Failure, Result};
 
 /// The name of a value's type, as `luaL_typename` has it.
@@ -102,8 +105,14 @@ impl<'a> Argument<'a> {
 
     /// Text: bytes that are UTF-8.
     pub fn text(&self) -> Result<String> {
-        let text = self.string()?.to_str().map(|text| text.to_owned());
-        text.map_err(|_| self.wrong("not UTF-8"))
+        let string = self.string()?;
+        let text = string.to_str().map_err(|_| self.wrong("not UTF-8"))?;
+        Ok(copy_text(&text)?)
+    }
+
+    /// A copy of bytes, which may be of any size.
+    pub fn bytes(&self) -> Result<Vec<u8>> {
+        Ok(copy(&self.string()?.as_bytes())?)
     }
 
     pub fn boolean(&self) -> Result<bool> {
@@ -174,7 +183,11 @@ impl<'a> Argument<'a> {
         let found = words.iter().find(|(word, _)| given == *word);
         found.map(|(_, value)| *value).ok_or_else(|| {
             let words: Vec<_> = words.iter().map(|(word, _)| format!("'{word}'")).collect();
-            self.wrong(format_args!("{} expected, got '{}'", words.join(" or "), given.display()))
+            self.wrong(format_args!(
+                "{} expected, got '{}'",
+                words.join(" or "),
+                excerpt(&given.as_bytes())
+            ))
         })
     }
 }

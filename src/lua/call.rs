@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mlua::{Function, Lua, MultiValue, Value};
 
+use net::connect::resolve;
 use net::endpoint::Endpoint;
 use net::error::{Code, Error};
 use net::io::deadline::Deadline;
@@ -16,6 +17,7 @@ use super::argument::{Argument, type_name};
 use super::park::{Parked, Parking};
 use super::raw::object::{Kind, Slot};
 use super::{debug, info, json};
+use crate::alloc;
 
 /// What the shim gets: whether it is done (nil: not yet), and up to four values with it.
 type Answer = (Option<bool>, Value, Value, Value, Value);
@@ -58,7 +60,7 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Failed(error)
+        if error.is_out_of_memory() { no_memory() } else { Self::Failed(error) }
     }
 }
 
@@ -72,7 +74,7 @@ impl From<json::Error> for Failure {
     fn from(error: json::Error) -> Self {
         match error {
             json::Error::Invalid(text) => Self::Failed(Error::new(Code::Json, text)),
-            json::Error::Memory => Self::Lua(mlua::Error::MemoryError(NO_MEMORY.into())),
+            json::Error::Memory => no_memory(),
             json::Error::Lua(error) => Self::Lua(error),
         }
     }
@@ -82,6 +84,10 @@ pub type Result<T> = std::result::Result<T, Failure>;
 
 /// Lua's own words.
 const NO_MEMORY: &str = "not enough memory";
+
+fn no_memory() -> Failure {
+    Failure::Lua(mlua::Error::MemoryError(NO_MEMORY.into()))
+}
 
 pub struct Call<'lua> {
     pub lua: &'lua Lua,
@@ -158,7 +164,7 @@ impl<'lua> Call<'lua> {
 
     /// The first two arguments, the port from `low` on.
     pub fn endpoint(&self, low: usize) -> Result<Endpoint> {
-        let host = self.argument(1).string()?.to_string_lossy();
+        let host = resolve::host(&self.argument(1).string()?.as_bytes());
         Ok(Endpoint { host, port: self.argument(2).integer(low, 65535)? as u16 })
     }
 
@@ -296,6 +302,10 @@ fn answer<'lua>(
 ) -> Answer {
     let (lua, nil) = (call.lua, Value::Nil);
     let result = catch_unwind(AssertUnwindSafe(|| {
+        // A call that gives memory back is let in.
+        if call.name != "close" && !alloc::refill() {
+            return Err(no_memory());
+        }
         let outcome = body(call)?;
         Ok(match outcome {
             Outcome::Again(token, Some(wait)) => {

@@ -127,7 +127,7 @@ fn resolve(call: &mut Call<'_>) -> Result<Outcome> {
 }
 
 fn begin_resolve(call: &Call<'_>) -> Result<Underway<Resolving>> {
-    let host = call.argument(1).string()?.to_string_lossy();
+    let host = resolve::host(&call.argument(1).string()?.as_bytes());
     let deadline = Deadline::after(call.argument(2).seconds_or(TIMEOUT)?);
     let label = printable(&host);
     let trace = call.parking.tracer().of(&label);

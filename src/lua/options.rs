@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mlua::Value;
@@ -11,7 +12,7 @@ use socket2::TcpKeepalive;
 use net::connect::race::{Family, Target};
 use net::connect::resolve;
 use net::endpoint::Endpoint;
-use net::error;
+use net::error::{self, excerpt};
 use net::framing::Endian;
 use net::stream::Limits;
 use net::transport::tls;
@@ -172,7 +173,7 @@ pub fn json(argument: Argument<'_>) -> Result<json::Options> {
 fn each(argument: Argument<'_>, mut set: impl FnMut(Argument<'_>) -> Result<bool>) -> Result<()> {
     for pair in argument.table()?.pairs::<Value, Value>() {
         let (key, value) = pair?;
-        let name = key.as_string().map(|name| name.to_string_lossy());
+        let name = key.as_string().map(|name| excerpt(&name.as_bytes()));
         let name = name.unwrap_or_else(|| format!("[{}]", key.type_name()));
         if !set(argument.option(&name, &value))? {
             return Err(argument.wrong(format_args!("unknown option '{name}'")));
@@ -196,7 +197,7 @@ fn set_json(options: &mut json::Options, option: Argument<'_>) -> Result<bool> {
 }
 
 fn set_tls(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
-    let profile = &mut settings.profile;
+    let profile = Arc::make_mut(&mut settings.profile);
     match option.name() {
         "verify" => settings.verify = option.boolean()?,
         "server_name" => {
@@ -207,13 +208,13 @@ fn set_tls(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
         "ca_dir" => profile.trust.dir = Some(path(option)?),
         "cert_file" | "cert" => once(&mut profile.certificate, option)?,
         "key_file" | "key" => once(&mut profile.key, option)?,
-        "key_password" => profile.key_password = Some(option.string()?.as_bytes().to_vec()),
+        "key_password" => profile.key_password = Some(option.bytes()?),
         "min_version" => profile.min_version = version(option)?,
         "max_version" => profile.max_version = Some(version(option)?),
         "ciphers" => profile.ciphers = Some(words(option)?),
         "ciphersuites" => profile.ciphersuites = Some(words(option)?),
         "alpn" => profile.alpn = list(option, protocol)?,
-        "session" => settings.session = Some(option.string()?.as_bytes().to_vec()),
+        "session" => settings.session = Some(option.bytes()?),
         "pin_sha256" => settings.pins = list(option, pin)?,
         "close_notify" => {
             settings.ignore_truncation = option.one_of(&[("require", false), ("ignore", true)])?;
@@ -233,7 +234,7 @@ fn is_of_tls(option: Argument<'_>) -> bool {
 fn pem(option: Argument<'_>) -> Result<tls::Pem> {
     Ok(match option.name().ends_with("_file") {
         true => tls::Pem::File(path(option)?),
-        false => tls::Pem::Text(option.string()?.as_bytes().to_vec()),
+        false => tls::Pem::Text(option.bytes()?),
     })
 }
 
@@ -250,10 +251,15 @@ fn version(option: Argument<'_>) -> Result<tls::Version> {
     option.one_of(&[("1.0", Tls10), ("1.1", Tls11), ("1.2", Tls12), ("1.3", Tls13)])
 }
 
+/// The longest path, and list in OpenSSL's notation, in bytes.
+const LONGEST: usize = 4096;
+/// Values of an option that may be a list.
+const MANY: usize = 64;
+
 /// A list in OpenSSL's notation.
 fn words(option: Argument<'_>) -> Result<String> {
     let words = option.text()?;
-    if words.is_empty() || words.contains('\0') {
+    if words.is_empty() || words.len() > LONGEST || words.contains('\0') {
         return Err(option.wrong("OpenSSL's names of ciphers expected"));
     }
     Ok(words)
@@ -262,19 +268,23 @@ fn words(option: Argument<'_>) -> Result<String> {
 /// One value or a table of several.
 fn list<T>(option: Argument<'_>, one: fn(Argument<'_>) -> Result<T>) -> Result<Vec<T>> {
     let Value::Table(table) = option.value() else { return Ok(vec![one(option)?]) };
-    let values = table.sequence_values::<Value>().collect::<mlua::Result<Vec<_>>>()?;
+    let wrong = || option.wrong(format_args!("one value or a list of up to {MANY} expected"));
     // A list that is empty, or not read to its end, would pass for one that asks for less.
+    if !(1..=MANY).contains(&table.raw_len()) {
+        return Err(wrong());
+    }
+    let values = table.sequence_values::<Value>().collect::<mlua::Result<Vec<_>>>()?;
     if values.is_empty() || values.len() != table.pairs::<Value, Value>().count() {
-        return Err(option.wrong("one value or a list of them expected"));
+        return Err(wrong());
     }
     values.iter().map(|value| one(option.with(value))).collect()
 }
 
 /// A protocol's name for ALPN (RFC 7301, section 3.1).
 fn protocol(option: Argument<'_>) -> Result<Vec<u8>> {
-    let name = option.string()?.as_bytes().to_vec();
-    match name.len() {
-        1..=255 => Ok(name),
+    let name = option.string()?;
+    match name.as_bytes().len() {
+        1..=255 => Ok(name.as_bytes().to_vec()),
         _ => Err(option.wrong("names of 1 to 255 bytes expected")),
     }
 }
@@ -306,8 +316,8 @@ fn server_name(host: &str) -> error::Result<String> {
 
 fn path(option: Argument<'_>) -> Result<PathBuf> {
     let path = option.text()?;
-    if path.contains('\0') {
-        return Err(option.wrong("a path without a zero byte expected"));
+    if path.len() > LONGEST || path.contains('\0') {
+        return Err(option.wrong("a path of up to 4096 bytes, without a zero byte, expected"));
     }
     Ok(PathBuf::from(path))
 }
@@ -340,7 +350,7 @@ pub fn keepalive(option: Argument<'_>) -> Result<Option<TcpKeepalive>> {
         let value = option.with(&value);
         let seconds =
             || -> Result<Duration> { Ok(Duration::from_secs(value.integer(1, 32767)? as u64)) };
-        keepalive = match key.as_string().map(|name| name.to_string_lossy()).as_deref() {
+        keepalive = match key.as_string().map(|name| excerpt(&name.as_bytes())).as_deref() {
             Some("idle") => keepalive.with_time(seconds()?),
             Some("interval") => keepalive.with_interval(seconds()?),
             Some("count") => keepalive.with_retries(value.integer(1, 127)? as u32),

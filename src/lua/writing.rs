@@ -1,6 +1,8 @@
 //! What a connection writes. Everything is queued whole, once, by the first call; then, and when the
 //! call is made again after an interrupt, what is queued is sent.
 
+use net::memory::append;
+
 use super::call::{Call, Outcome, Result};
 use super::connection::{Connection, Method};
 use super::json;
@@ -27,8 +29,7 @@ fn write_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     write(call, this, |call, this| {
         this.stream()?.queue(|out| {
             json::encode(call.lua, call.argument(1).value(), out)?;
-            out.push(b'\n');
-            Ok(())
+            Ok(append(out, b"\n")?)
         })
     })
 }
@@ -43,10 +44,7 @@ fn write_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outco
 fn write_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Outcome> {
     write(call, this, |call, this| {
         let body = call.argument(1).string()?;
-        this.stream()?.queue_packet(|out| {
-            out.extend_from_slice(&body.as_bytes());
-            Ok(())
-        })
+        Ok(this.stream()?.queue_packet_bytes(&body.as_bytes())?)
     })
 }
 

@@ -296,6 +296,11 @@ pub fn printable(text: &str) -> String {
     printable
 }
 
+/// The same of bytes, however many there are.
+pub fn excerpt(bytes: &[u8]) -> String {
+    printable(&String::from_utf8_lossy(&bytes[..bytes.len().min(255)]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

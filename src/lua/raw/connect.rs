@@ -7,6 +7,7 @@ use std::ffi::c_int;
 
 use mlua::{Function, Lua, Table};
 
+use net::connect::resolve;
 use net::endpoint::Endpoint;
 use net::io::wait::Place;
 
@@ -121,7 +122,7 @@ unsafe fn options(state: *mut lua_State) -> Option<Options> {
         if lua_type(state, HOST) != LUA_TSTRING {
             return None;
         }
-        let host = std::str::from_utf8(bytes_at(state, HOST)).ok()?.to_owned();
+        let host = resolve::host(bytes_at(state, HOST));
         let port = u16::try_from(whole_at(state, PORT)?).ok().filter(|port| *port > 0)?;
         let mut options = Options::new(Endpoint { host, port });
         match lua_type(state, TIMEOUT) {

@@ -15,6 +15,7 @@ use net::io::deadline::Deadline;
 use net::io::poller::Ticket;
 use net::io::step::Step;
 use net::io::wait::{Driven, Place, go_on};
+use net::memory::append;
 use net::stream::{Limits, Stream};
 
 use super::object::Kind;
@@ -373,10 +374,7 @@ unsafe fn queue_strings(state: *mut lua_State, stream: &mut Stream) -> Result<()
 unsafe fn queue_packet(state: *mut lua_State, stream: &mut Stream) -> Result<(), Refused> {
     // SAFETY: as above.
     let body = unsafe { string_at(state, FIRST) }?;
-    stream.queue_packet(|out| {
-        out.extend_from_slice(body);
-        Ok(())
-    })
+    Ok(stream.queue_packet_bytes(body)?)
 }
 
 unsafe fn string_at<'a>(state: *mut lua_State, index: c_int) -> Result<&'a [u8], Refused> {
@@ -393,8 +391,7 @@ unsafe fn queue_json(state: *mut lua_State, stream: &mut Stream) -> Result<(), R
     stream.queue(|out| {
         // SAFETY: as above.
         unsafe { encode(state, out) }?;
-        out.push(b'\n');
-        Ok(())
+        Ok(append(out, b"\n")?)
     })
 }
 

@@ -11,8 +11,10 @@ pub mod fast;
 pub mod lines;
 pub mod object;
 
-use std::ffi::{CStr, c_int};
+use std::cell::Cell;
+use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 
 pub use mlua::ffi::{
     LUA_MULTRET, LUA_OK, LUA_REGISTRYINDEX, LUA_TBOOLEAN, LUA_TLIGHTUSERDATA, LUA_TNIL,
@@ -20,9 +22,11 @@ pub use mlua::ffi::{
     lua_error, lua_getmetatable, lua_gettop, lua_insert, lua_next, lua_pcall, lua_pop,
     lua_pushboolean, lua_pushcclosure, lua_pushlightuserdata, lua_pushnil, lua_pushnumber,
     lua_pushvalue, lua_rawget, lua_rawset, lua_remove, lua_setmetatable, lua_settop, lua_toboolean,
-    lua_topointer, lua_touserdata, lua_type, lua_upvalueindex, luaL_checkstack,
+    lua_topointer, lua_touserdata, lua_type, lua_upvalueindex,
 };
 use mlua::{Function, IntoLuaMulti, Lua, Value, ffi};
+
+use crate::alloc;
 
 pub use version::{Index, number_at, push_integer, whole_at};
 
@@ -123,6 +127,9 @@ pub unsafe fn bytes_at<'a>(state: *mut lua_State, index: c_int) -> &'a [u8] {
     // SAFETY: Lua gives `len` bytes that stay where they are while the string is on the stack.
     unsafe {
         let start = ffi::lua_tolstring(state, index, &mut len);
+        if start.is_null() {
+            return &[];
+        }
         std::slice::from_raw_parts(start.cast(), len)
     }
 }
@@ -186,8 +193,10 @@ pub unsafe fn attempt(
 ) -> c_int {
     // SAFETY: the caller's; what `body` owned is gone.
     unsafe {
-        // What panics once, does so again where it is told.
-        let ended = catch_unwind(AssertUnwindSafe(|| body(state))).unwrap_or(Ended::Declined);
+        // What panics once, does so again where it is told, and what has no memory is told so there.
+        let body = || if alloc::refill() { body(state) } else { Ended::Declined };
+        let ended = catch_unwind(AssertUnwindSafe(body));
+        let ended = ended.unwrap_or(Ended::Declined);
         if let Ended::Declined = ended {
             lua_settop(state, count);
         }
@@ -251,14 +260,26 @@ pub unsafe fn protected(
         lua_pushvalue(state, lua_upvalueindex(RUN));
         lua_pushlightuserdata(state, (&raw mut body).cast());
         lua_pushvalue(state, argument);
-        lua_pcall(state, 2, results, 0) == LUA_OK
+        let outer = RUNNING.replace((&raw mut body).cast());
+        let status = lua_pcall(state, 2, results, 0);
+        RUNNING.set(outer);
+        status == LUA_OK
     }
 }
 
+thread_local! {
+    /// The body of the innermost protected call that has not begun to run.
+    static RUNNING: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
+}
+
 unsafe extern "C-unwind" fn run(state: *mut lua_State) -> c_int {
-    // SAFETY: called by `protected` alone, with its `body`.
+    // SAFETY: a script may call this as well, by way of `debug`: what it gives is not what `protected` waits for.
     unsafe {
-        let body = &mut *lua_touserdata(state, 1).cast::<Body<'_>>();
-        body(state)
+        let body = lua_touserdata(state, 1);
+        if body.is_null() || body != RUNNING.get() {
+            return 0;
+        }
+        RUNNING.set(ptr::null_mut());
+        (*body.cast::<Body<'_>>())(state)
     }
 }

@@ -58,6 +58,9 @@ impl Invalid {
     #[cold]
     pub fn describe(&self, text: &[u8]) -> String {
         let (before, rest) = text.split_at(self.at.min(text.len()));
+        // A character that is not finished is the fault itself.
+        let valid = from_utf8(before).map_or_else(|error| error.valid_up_to(), str::len);
+        let before = &before[..valid];
         let line = 1 + memchr_iter(b'\n', before).count();
         let line_start = memrchr(b'\n', before).map_or(0, |newline| newline + 1);
         let is_char_start = |byte: &&u8| **byte & 0xC0 != 0x80;

@@ -6,7 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use openssl::error::ErrorStack;
@@ -27,18 +27,18 @@ const KEPT: usize = 16;
 /// All that a context depends on. Files count with their time and size.
 #[derive(PartialEq)]
 struct Key {
-    profile: Profile,
+    profile: Arc<Profile>,
     files: Vec<Option<(SystemTime, u64)>>,
     environment: [Option<OsString>; 3],
 }
 
 impl Key {
-    fn of(profile: &Profile) -> Self {
-        let Profile { trust, certificate, key, .. } = profile;
+    fn of(profile: &Arc<Profile>) -> Self {
+        let Profile { trust, certificate, key, .. } = &**profile;
         let pems = trust.certificates.iter().chain(certificate).chain(key);
         let paths = pems.filter_map(Pem::path).chain(&trust.dir);
         Self {
-            profile: profile.clone(),
+            profile: Arc::clone(profile),
             files: paths.map(|path| stamp(path)).collect(),
             environment: ["SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"].map(std::env::var_os),
         }
@@ -53,7 +53,7 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
 static CLIENTS: Mutex<Vec<(Key, SslContext)>> = Mutex::new(Vec::new());
 
 /// A client's context: one that is kept, or a new one.
-pub fn client(profile: &Profile) -> Result<SslContext> {
+pub fn client(profile: &Arc<Profile>) -> Result<SslContext> {
     let key = Key::of(profile);
     let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
     match clients.iter().position(|(other, _)| *other == key) {

@@ -365,7 +365,7 @@ impl Tls {
             return Error::closed("end of stream in the TLS handshake");
         }
         let is_plain = matches!(first_reason(&error), Some(WRONG_VERSION_NUMBER | HTTP_REQUEST));
-        let Profile { min_version, ciphers, .. } = &self.end.settings.profile;
+        let Profile { min_version, ciphers, .. } = &*self.end.settings.profile;
         let old = *min_version < Version::Tls12 && ciphers.is_none();
         let error = if is_plain || old { record_error(error) } else { self.advised(error) };
         let detail = error.detail();

@@ -1,9 +1,11 @@
 //! What a script may set of TLS, checked as far as that goes without a file or a peer.
 
-use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::{fs, io};
 
 use crate::error::{Code, Error, Result, system_text};
+use crate::memory::copy;
 
 /// PEM text, or a file of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -16,8 +18,11 @@ impl Pem {
     /// The text; `option` is its name in messages, which never show what is in it.
     pub fn read(&self, option: &str) -> Result<Vec<u8>> {
         match self {
-            Self::Text(text) => Ok(text.clone()),
+            Self::Text(text) => copy(text),
             Self::File(path) => fs::read(path).map_err(|error| {
+                if error.kind() == io::ErrorKind::OutOfMemory {
+                    return Error::out_of_memory();
+                }
                 let (path, why) = (path.display(), system_text(&error));
                 Error::new(Code::Io, format!("cannot read {option}_file '{path}': {why}"))
             }),
@@ -116,7 +121,8 @@ pub struct Settings {
     pub ignore_truncation: bool,
     /// What `Tls::session` gave earlier.
     pub session: Option<Vec<u8>>,
-    pub profile: Profile,
+    /// Shared with the context that is kept for it.
+    pub profile: Arc<Profile>,
 }
 
 impl Settings {
@@ -128,7 +134,7 @@ impl Settings {
             pins: Vec::new(),
             ignore_truncation: false,
             session: None,
-            profile: Profile::default(),
+            profile: Arc::default(),
         }
     }
 }
