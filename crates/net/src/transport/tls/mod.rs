@@ -501,5 +501,10 @@ fn reasons(stack: &ErrorStack) -> String {
 /// A failure to set something up, before there is a peer.
 #[cold]
 fn failed(stack: ErrorStack) -> Error {
-    Error::new(Code::Tls, reasons(&stack))
+    // OpenSSL's number for it changes with its versions.
+    let is_memory = |error: &openssl::error::Error| error.reason() == Some("malloc failure");
+    match stack.errors().iter().any(is_memory) {
+        true => Error::out_of_memory(),
+        false => Error::new(Code::Tls, reasons(&stack)),
+    }
 }
