@@ -29,6 +29,8 @@ use connection::Connection;
 use listener::Listener;
 use raw::object::Kind;
 
+use crate::alloc;
+
 /// The module whose failures are returned and not thrown.
 pub const SAFE: &str = "tcp.safe";
 
@@ -61,6 +63,7 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     // A panic becomes an error of Lua's; nothing of it belongs on the script's stderr. This library has
     // a hook of its own, whatever else is in the process.
     std::panic::set_hook(Box::new(|_| {}));
+    alloc::prepare();
     let native = lua.create_table()?;
     native.raw_set("version", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")))?;
     native.raw_set("null", json::null())?;

@@ -9,6 +9,7 @@
  * It exits with 1 if the script fails, or if Lua's memory is not all given back by lua_close. */
 
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
@@ -33,9 +34,9 @@ static int armed, keeps;
 static long until_failure;
 static int failed;
 
-/* The C library's loader ends the process where a thread that touches the module first has no memory for the
- * module's thread-locals. Nobody else can help that, so what it allocates never fails. */
-static uintptr_t loader, loader_end;
+/* The C library ends the process where a thread has no memory for the module's thread-locals, or to register what
+ * frees them. Nobody else can help that, so what the loader and this function allocate never fails. */
+static uintptr_t loader, loader_end, registers;
 
 static int find_loader(struct dl_phdr_info *info, size_t size, void *data) {
   (void)size, (void)data;
@@ -51,7 +52,8 @@ static int find_loader(struct dl_phdr_info *info, size_t size, void *data) {
 /* Whether this allocation, by this caller, is to fail. */
 static int fails(void *by) {
   if (!__atomic_load_n(&armed, __ATOMIC_SEQ_CST)) return 0;
-  if ((uintptr_t)by >= loader && (uintptr_t)by < loader_end) return 0;
+  uintptr_t caller = (uintptr_t)by;
+  if ((caller >= loader && caller < loader_end) || caller - registers < 512) return 0;
   long left = __atomic_sub_fetch(&until_failure, 1, __ATOMIC_SEQ_CST);
   if (left > 0 || (left < 0 && !keeps)) return 0;
   __atomic_store_n(&failed, 1, __ATOMIC_SEQ_CST);
@@ -176,6 +178,7 @@ static int open_and_run(char **argv) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 2 || !dl_iterate_phdr(find_loader, NULL)) return 2;
+  registers = (uintptr_t)dlsym(RTLD_DEFAULT, "__cxa_thread_atexit_impl");
+  if (argc < 2 || registers == 0 || !dl_iterate_phdr(find_loader, NULL)) return 2;
   return open_and_run(argv);
 }

@@ -12,6 +12,11 @@ impl From<TryReserveError> for Error {
     }
 }
 
+/// Whether so much can be had: asked before others are called who cannot be refused.
+pub fn check(size: usize) -> Result<()> {
+    Ok(Vec::<u8>::new().try_reserve_exact(size)?)
+}
+
 /// Makes room, twice what is there if that can be had.
 pub fn reserve<T>(items: &mut Vec<T>, room: usize) -> Result<()> {
     Ok(items.try_reserve(room).or_else(|_| items.try_reserve_exact(room))?)

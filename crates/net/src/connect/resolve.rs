@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::io::step::{Step, Wait, Want};
-use crate::memory::collect;
+use crate::memory::{check, collect};
 use crate::trace::{Phase, Trace};
 
 /// Threads at most; what comes beyond queues, and its deadline runs.
@@ -190,11 +190,12 @@ fn submit(job: Job) -> Result<()> {
     }
     let pool = guard.as_mut().expect("just made");
     if pool.idle <= pool.jobs.len() && pool.threads < THREADS {
-        match spawn() {
+        // The C library ends the process where a thread that has begun finds no memory for its variables.
+        match check(STACK).and_then(|()| Ok(spawn()?)) {
             Ok(()) => pool.threads += 1,
             // Those that run will come to it.
             Err(_) if pool.threads > 0 => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
     pool.jobs.push_back(job);
