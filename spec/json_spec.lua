@@ -67,6 +67,36 @@ describe("json", function()
       assert.equal("null", (json.encode()))
     end)
 
+    it("is not harmed by odd calls of what debug finds behind it", function()
+      local said, status = helper.run [[
+        local json = require("tcp").json
+        local odd = { {}, { 1 }, { "x" }, { json.null }, { json.null, 1 }, { {} }, { io.stdout }, { print, {}, "x" } }
+        local function call(f)
+          for _, arguments in ipairs(odd) do pcall(f, (table.unpack or unpack)(arguments)) end
+        end
+        for _, f in ipairs { json.decode, json.encode } do
+          for i = 1, 9 do
+            local _, native = debug.getupvalue(f, i)
+            if type(native) == "function" and debug.getinfo(native, "S").what == "C" then
+              call(native)
+              local _, inner = debug.getupvalue(native, 1)
+              if type(inner) == "function" then
+                call(inner)
+                for _, other in ipairs { 1, "x", {}, error } do
+                  debug.setupvalue(native, 1, other)
+                  pcall(native, nil, "[1]")
+                  pcall(native, nil, { 1 })
+                end
+                debug.setupvalue(native, 1, inner)
+              end
+            end
+          end
+        end
+        io.write(json.encode(json.decode "[1]"))
+      ]]
+      assert.same({ "[1]", 0 }, { said, status })
+    end)
+
     it("shares its null with lua-cjson", function()
       local found, cjson = pcall(require, "cjson")
       if not found then return pending "lua-cjson is not here" end

@@ -26,7 +26,7 @@ end
 local function sweep(case, keeps, first)
   local name, run, image, before = case[1], case[2], case[3] or quoted, case[4] or nothing
   before()
-  local expected, n, last = image(run()), 0, 0
+  local expected, n, last = image(run()), 0
   repeat
     last, n = n, n + math.max(1, math.floor(n / first))
     before()
