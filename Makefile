@@ -90,7 +90,7 @@ faults: module ## each system call fails in turn, on $(LUA)
 hostile: module ## 1,000 servers that misbehave at random, and floods, on $(LUA); COUNT=, SEED=
 	@tests/hostile/run '$(LUA)' $(or $(COUNT),1000) $(or $(SEED),1)
 
-oom: module ## each of Lua's allocations fails in turn, on $(LUA)
+oom: module ## each allocation fails in turn, Lua's, Rust's and OpenSSL's, on $(LUA)
 	@tests/oom/run '$(LUA)'
 
 fuzz: ## the fuzz targets, SECONDS=60 each

@@ -160,6 +160,23 @@ for _, over in ipairs(helper.kinds) do
       helper.fails("json", "line 3.* column 3", function() conn:read_json() end)
     end)
 
+    it("says of a text what decode and read_json_packet say of it", function()
+      for _, text in ipairs {
+        "x", "tRue", "[nul]", "\n\n [1,]", "[1,\n 2 3]", '{"a" 1}', "{a:1}", '["\\x"]', '["\\ud800"]', '["\\u12g4"]',
+        '["\t"]', '["é\255"]', '["é\226\130"]', "é", "[01]", "[1.]", "[-a]", "\n[1e999]", '["é", 1e999, x]',
+        "\239\187\191{}", ("["):rep(129), "[1}",
+      } do
+        local length = "\0\0\0" .. string.char(#text)
+        local conn = connect(("c.send(%s)\nc.send(%s)"):format(helper.bytes(length .. text), helper.bytes(text)))
+        local function words(fn)
+          return helper.fails("json", "", fn):match "line %d+ column %d+: .+$"
+        end
+        local expected = words(function() tcp.json.decode(text) end)
+        assert.equal(expected, words(function() conn:read_json_packet() end), text)
+        assert.equal(expected, words(function() conn:read_json() end), text)
+      end
+    end)
+
     it("goes on after a timeout, having lost nothing", function()
       local conn, peer = connect([[
         for part in (b'{"na', b'me": "J', "ã".encode()[:1], "ã".encode()[1:] + b'o", "x": "\\', b'u00', b'e9"', b'}'):

@@ -21,6 +21,7 @@
 //!        io/wait.rs: the only poll(2)      io/deadline.rs: the only clock      error.rs: the only errors
 //!        io/poller.rs: many waits behind one descriptor, for loops that watch no more     io/fork.rs: whose they are
 //!        trace.rs: the only lines for stderr, or for a function of the script's
+//!        memory.rs: what may be refused      (src/alloc.rs: the allocator, with a reserve)
 //! ```
 //!
 //! Every operation is a step that never blocks and can simply be made again, because all progress lives in the
@@ -35,6 +36,9 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(feature = "mlua")]
+#[allow(unsafe_code)]
+mod alloc;
 #[cfg(feature = "mlua")]
 mod connection;
 #[cfg(feature = "mlua")]

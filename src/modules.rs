@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use mlua::{AnyUserData, Function, Lua, Table, Value};
 
+use crate::alloc;
 use crate::event_loop::{self, Host};
 use crate::ffi::call::Operation;
 #[cfg(not(any(feature = "lua51", feature = "luajit")))]
@@ -78,6 +79,7 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     // A panic becomes an error of Lua's; nothing of it belongs on the script's stderr. This library has
     // a hook of its own, whatever else is in the process.
     std::panic::set_hook(Box::new(|_| {}));
+    alloc::prepare();
     let host = Rc::new(Host::new(lua)?);
     let kinds = host.kinds;
     reply::register_last(lua)?;

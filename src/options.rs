@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::TcpKeepalive;
@@ -212,7 +213,7 @@ fn set_tls(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
         "ca_dir" => profile.trust.dir = Some(path(option)?),
         "cert_file" | "cert" => once(&mut profile.certificate, option)?,
         "key_file" | "key" => once(&mut profile.key, option)?,
-        "key_password" => profile.key_password = Some(option.owned_bytes()?),
+        "key_password" => profile.key_password = Some(Arc::new(option.owned_bytes()?)),
         "min_version" => profile.min_version = version(option)?,
         "max_version" => profile.max_version = Some(version(option)?),
         "ciphers" => profile.ciphers = Some(words(option)?),
@@ -238,7 +239,7 @@ fn is_of_tls(option: Argument<'_>) -> bool {
 fn pem(option: Argument<'_>) -> Result<tls::Pem> {
     Ok(match option.name().ends_with("_file") {
         true => tls::Pem::File(path(option)?),
-        false => tls::Pem::Text(option.owned_bytes()?),
+        false => tls::Pem::Text(Arc::new(option.owned_bytes()?)),
     })
 }
 
@@ -255,10 +256,15 @@ fn version(option: Argument<'_>) -> Result<tls::Version> {
     option.one_of(&[("1.0", Tls10), ("1.1", Tls11), ("1.2", Tls12), ("1.3", Tls13)])
 }
 
+/// The longest path, and list in OpenSSL's notation, in bytes.
+const LONGEST: usize = 4096;
+/// Values of an option that may be a list.
+const MANY: usize = 64;
+
 /// A list in OpenSSL's notation.
 fn words(option: Argument<'_>) -> Result<String> {
     let words = option.text()?;
-    if words.is_empty() || words.contains('\0') {
+    if words.is_empty() || words.len() > LONGEST || words.contains('\0') {
         return Err(option.wrong("OpenSSL's names of ciphers expected"));
     }
     option.owned_text()
@@ -269,8 +275,12 @@ fn list<T>(option: Argument<'_>, one: fn(Argument<'_>) -> Result<T>) -> Result<V
     if option.value_type() != Type::Table {
         return Ok(vec![one(option)?]);
     }
+    let wrong = || option.wrong(format_args!("one value or a list of up to {MANY} expected"));
     let (mut values, mut count) = (Vec::new(), 0);
     option.each_element(|element| {
+        if values.len() == MANY {
+            return Err(wrong());
+        }
         values.push(one(element)?);
         Ok(())
     })?;
@@ -280,7 +290,7 @@ fn list<T>(option: Argument<'_>, one: fn(Argument<'_>) -> Result<T>) -> Result<V
     })?;
     // A list that is empty, or not read to its end, would pass for one that asks for less.
     if values.is_empty() || values.len() != count {
-        return Err(option.wrong("one value or a list of them expected"));
+        return Err(wrong());
     }
     Ok(values)
 }
@@ -303,8 +313,8 @@ fn pin(option: Argument<'_>) -> Result<tls::Pin> {
 
 fn path(option: Argument<'_>) -> Result<PathBuf> {
     let path = option.text()?;
-    if path.contains('\0') {
-        return Err(option.wrong("a path without a zero byte expected"));
+    if path.len() > LONGEST || path.contains('\0') {
+        return Err(option.wrong("a path of up to 4096 bytes, without a zero byte, expected"));
     }
     Ok(PathBuf::from(option.owned_text()?))
 }

@@ -279,7 +279,7 @@ fn says_where() {
         (b"[1,\n 2,\n x]", "line 3 column 2: expected a value"),
         ("[\"é\", x]".as_bytes(), "line 1 column 7: expected a value"),
         (b"[1,\n\"a\xFF\"]", "line 2 column 3: not UTF-8"),
-        (b"[\"\\ud800\"]", "line 1 column 3: half of a surrogate pair"),
+        (b"[\"\\ud800\"]", "line 1 column 9: half of a surrogate pair"),
         (b"[1e309]", "line 1 column 2: number out of range"),
         (b"{}{}", "line 1 column 3: unexpected text after the value"),
     ];

@@ -307,7 +307,7 @@ impl<'a> Run<'a> {
                 Err(invalid) if invalid.at > max => large,
                 Err(_) => Outcome::Failed(Code::Json),
                 Ok(json_scan::Found::Value(text)) if text.end > max => large,
-                Ok(json_scan::Found::Value(text)) => item(text.clone(), text.end),
+                Ok(json_scan::Found::Value(text)) => item(0..text.end, text.end),
                 Ok(_) if rest.len() > max => large,
                 Ok(json_scan::Found::Nothing) if !self.fails => Outcome::End,
                 Ok(_) => Outcome::Failed(Code::Closed),

@@ -1,9 +1,12 @@
 //! The arguments of a call, read from Lua's stack and checked, and worded as Lua's own library words them. Nothing
 //! here raises. Uses `ffi`, `call`.
 
-use std::borrow::Cow;
 use std::ffi::c_int;
 use std::fmt::Display;
+
+use net::connect::resolve;
+use net::error::excerpt;
+use net::memory::{copy, copy_text};
 
 use super::call::{Call, Result, Stop};
 use super::*;
@@ -126,11 +129,7 @@ impl<'a> Argument<'a> {
 
     /// A copy of the bytes.
     pub fn owned_bytes(&self) -> Result<Vec<u8>> {
-        let bytes = self.bytes()?;
-        let mut owned = Vec::new();
-        owned.try_reserve_exact(bytes.len()).map_err(|_| Stop::Memory)?;
-        owned.extend_from_slice(bytes);
-        Ok(owned)
+        Ok(copy(self.bytes()?)?)
     }
 
     /// Text: bytes that are UTF-8.
@@ -140,15 +139,12 @@ impl<'a> Argument<'a> {
 
     /// A copy of the text.
     pub fn owned_text(&self) -> Result<String> {
-        self.text()?;
-        String::from_utf8(self.owned_bytes()?).map_err(|_| self.wrong("not UTF-8"))
+        Ok(copy_text(self.text()?)?)
     }
 
-    /// A host's name. What is too long to be one is cut: it is one byte too long then, too.
+    /// A host's name, as far as there can be one.
     pub fn host(&self) -> Result<String> {
-        const LONGEST: usize = 1024;
-        let bytes = self.bytes()?;
-        Ok(String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST)]).into_owned())
+        Ok(resolve::host(self.bytes()?))
     }
 
     pub fn boolean(&self) -> Result<bool> {
@@ -217,7 +213,7 @@ impl<'a> Argument<'a> {
         let found = words.iter().find(|(word, _)| given == word.as_bytes());
         found.map(|(_, value)| *value).ok_or_else(|| {
             let words: Vec<_> = words.iter().map(|(word, _)| format!("'{word}'")).collect();
-            let given = shortened(given);
+            let given = excerpt(given);
             self.wrong(format_args!("{} expected, got '{given}'", words.join(" or ")))
         })
     }
@@ -226,8 +222,8 @@ impl<'a> Argument<'a> {
     pub fn each_option(&self, mut set: impl FnMut(Argument<'_>) -> Result<bool>) -> Result<()> {
         self.each(|key, value| {
             let name = match key.value_type() {
-                Type::String => shortened(key.bytes()?),
-                _ => format!("[{}]", key.type_name()).into(),
+                Type::String => excerpt(key.bytes()?),
+                _ => format!("[{}]", key.type_name()),
             };
             let at = match self.at {
                 Place::Argument(at) | Place::Option(at, _) => Place::Option(at, &name),
@@ -290,9 +286,4 @@ impl<'a> Argument<'a> {
             Ok(value)
         }
     }
-}
-
-/// As much of a word as belongs into a message.
-fn shortened(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(255)])
 }

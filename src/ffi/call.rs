@@ -71,7 +71,7 @@ pub type Result<T> = std::result::Result<T, Stop>;
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Self::Failed(error)
+        if error.is_out_of_memory() { Self::Memory } else { Self::Failed(error) }
     }
 }
 

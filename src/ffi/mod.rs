@@ -27,7 +27,7 @@ pub use mlua::ffi::{
     lua_pcall, lua_pop, lua_pushboolean, lua_pushcclosure, lua_pushlightuserdata, lua_pushnil,
     lua_pushnumber, lua_pushvalue, lua_rawequal, lua_rawget, lua_rawset, lua_remove, lua_replace,
     lua_setmetatable, lua_settop, lua_toboolean, lua_topointer, lua_tothread, lua_touserdata,
-    lua_type, lua_upvalueindex, luaL_checkstack,
+    lua_type, lua_upvalueindex,
 };
 
 pub use version::{Index, number_at, push_integer, whole_at};
@@ -122,14 +122,14 @@ pub unsafe fn float_at(state: *mut lua_State, index: c_int) -> f64 {
     unsafe { ffi::lua_tonumber(state, index) }
 }
 
-/// The bytes of the string at `index`, which must be one: a number would be changed in place.
+/// The bytes of the string at `index`; none of another value. A number would be changed in place.
 #[inline]
 pub unsafe fn bytes_at<'a>(state: *mut lua_State, index: c_int) -> &'a [u8] {
     let mut len = 0;
     // SAFETY: Lua gives `len` bytes that stay where they are while the string is on the stack.
     unsafe {
         let start = ffi::lua_tolstring(state, index, &mut len);
-        std::slice::from_raw_parts(start.cast(), len)
+        if start.is_null() { &[] } else { std::slice::from_raw_parts(start.cast(), len) }
     }
 }
 

@@ -19,6 +19,7 @@ use super::give::{Ended, give, give_up};
 use super::object::Slot;
 use super::reply::{self, Reply};
 use super::*;
+use crate::alloc;
 use crate::event_loop::{Host, Sides};
 use crate::listener::Listener;
 
@@ -77,12 +78,15 @@ unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
         return unsafe { give_at_the_end(state, operation.name) };
     };
     let deadline = deadline(state, &host);
+    // A call that gives memory back is let in.
+    let is_admitted = operation.name == "close" || alloc::refill();
     let first = if let Body::Function(_) = operation.body { SELF } else { SELF + 1 };
     let mut call =
         Call { state, name: operation.name, first, last: count, deadline, safe, host: &host };
     // SAFETY: `operate`'s.
     let ended = unsafe {
         match operation.body {
+            _ if !is_admitted => give(&call, Err(Stop::Memory), None),
             Body::Function(body) => {
                 let result = body(&mut call).map_err(|stop| stop.with_context(call.name, ""));
                 give(&call, result, None)

@@ -37,7 +37,6 @@ pub enum Reason {
     /// String keys in a table that is marked as an array.
     Marked,
     Depth,
-    Stack,
 }
 
 impl Fault {
@@ -99,7 +98,6 @@ impl Reason {
             Reason::Mixed => message.write_str("a table has both string and number keys"),
             Reason::Marked => message.write_str("an array has string keys"),
             Reason::Depth => message.write_str("nested deeper than 128, perhaps a cycle"),
-            Reason::Stack => message.write_str("the Lua stack is full"),
         };
     }
 }

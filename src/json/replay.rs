@@ -22,7 +22,10 @@ pub unsafe fn replay(state: *mut lua_State, text: &[u8], tape: &Tape, null: Null
     let slots = 2 * tape.depth + 4;
     // SAFETY: the caller's. The slots are two for each level, and what making the metatable takes.
     unsafe {
-        luaL_checkstack(state, slots as c_int, c"JSON nested too deeply".as_ptr());
+        if lua_checkstack(state, slots as c_int) == 0 {
+            push_bytes(state, b"not enough memory");
+            lua_error(state);
+        }
         let array_metatable = if tape.has_arrays {
             push_array_metatable(state);
             lua_gettop(state)

@@ -39,7 +39,7 @@ impl Parser<'_> {
         let mut number = Digits::default();
         self.digits(&mut number)?;
         if self.bytes[first] == b'0' && number.count > 1 {
-            return self.fault_at(first, "a number may not start with 0");
+            return self.refuse();
         }
         match self.peek() {
             Some(b'.' | b'e' | b'E') => self.fraction(start, negative, number),
@@ -106,7 +106,7 @@ impl Parser<'_> {
             self.at += 1;
         }
         number.count += self.at - start;
-        if self.at == start { self.fault("expected a digit") } else { Ok(()) }
+        if self.at == start { self.refuse() } else { Ok(()) }
     }
 
     pub fn string(&mut self) -> Parsed {
@@ -120,8 +120,7 @@ impl Parser<'_> {
                 self.push(Entry::Text { len: len as u32, at: start })
             }
             Some(b'\\') => self.escaped_string(start),
-            Some(_) => self.fault("control character in a string"),
-            None => self.fault("unexpected end in a string"),
+            _ => self.refuse(),
         }
     }
 
@@ -135,8 +134,7 @@ impl Parser<'_> {
             match self.peek() {
                 Some(b'"') => break self.at += 1,
                 Some(b'\\') => self.escape()?,
-                Some(_) => return self.fault("control character in a string"),
-                None => return self.fault("unexpected end in a string"),
+                _ => return self.refuse(),
             }
             run = self.at;
             self.at += plain::run(&self.bytes[run..]);
@@ -146,8 +144,7 @@ impl Parser<'_> {
     }
 
     fn escape(&mut self) -> Parsed {
-        let start = self.at;
-        let escape = self.bytes.get(start + 1).copied();
+        let escape = self.bytes.get(self.at + 1).copied();
         self.at += 2;
         let char = match escape {
             Some(char @ (b'"' | b'\\' | b'/')) => char::from(char),
@@ -156,31 +153,30 @@ impl Parser<'_> {
             Some(b'n') => '\n',
             Some(b'r') => '\r',
             Some(b't') => '\t',
-            Some(b'u') => self.scalar(start)?,
-            Some(_) => return self.fault_at(start, "unknown escape"),
-            None => return self.fault_at(start, "unexpected end in a string"),
+            Some(b'u') => self.scalar()?,
+            _ => return self.refuse(),
         };
         Ok(self.tape.unescaped(char.encode_utf8(&mut [0; 4]).as_bytes())?)
     }
 
-    /// What `\uXXXX`, or a pair of them, stands for; `start` is the first backslash.
-    fn scalar(&mut self, start: usize) -> Parsed<char> {
-        let mut code = self.hex4(start)?;
+    /// What `\uXXXX`, or a pair of them, stands for.
+    fn scalar(&mut self) -> Parsed<char> {
+        let mut code = self.hex4()?;
         if let 0xD800..0xDC00 = code
             && self.bytes[self.at..].starts_with(b"\\u")
         {
             self.at += 2;
-            if let low @ 0xDC00..0xE000 = self.hex4(self.at - 2)? {
+            if let low @ 0xDC00..0xE000 = self.hex4()? {
                 code = 0x10000 + ((code - 0xD800) << 10 | (low - 0xDC00));
             }
         }
         match char::from_u32(code) {
             Some(char) => Ok(char),
-            None => self.fault_at(start, "half of a surrogate pair"),
+            None => self.refuse(),
         }
     }
 
-    fn hex4(&mut self, escape: usize) -> Parsed<u32> {
+    fn hex4(&mut self) -> Parsed<u32> {
         let digits = self.bytes.get(self.at..self.at + 4).unwrap_or_default();
         self.at += 4;
         let value = digits
@@ -188,7 +184,7 @@ impl Parser<'_> {
             .try_fold(0, |value, &digit| Some(value << 4 | char::from(digit).to_digit(16)?));
         match value {
             Some(value) if digits.len() == 4 => Ok(value),
-            _ => self.fault_at(escape, "expected four hexadecimal digits after \\u"),
+            _ => self.refuse(),
         }
     }
 }

@@ -84,7 +84,7 @@ impl Walk<'_> {
         // SAFETY: as `Walk` says.
         unsafe {
             if depth.is_multiple_of(LEVELS) && lua_checkstack(state, 2 * LEVELS as c_int + 2) == 0 {
-                return self.stop(depth, Reason::Stack);
+                return self.stop(depth, Reason::Unwritable(Unwritable::Memory));
             }
             lua_pushnil(state);
             if lua_next(state, table) == 0 {

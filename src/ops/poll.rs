@@ -35,6 +35,7 @@ pub fn tcp_poll(call: &mut Call<'_>) -> Result<Reply> {
             let mut number = 0;
             list.each_element(|element| {
                 number += 1;
+                watched.try_reserve(1).map_err(|_| Stop::Memory)?;
                 watched.push(watch(call, list, number, element, want)?);
                 Ok(())
             })?;

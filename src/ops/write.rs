@@ -1,6 +1,8 @@
 //! What a connection writes. Everything is queued whole, once, by the first call; then, and when the call is made
 //! again after an interrupt, what is queued is sent. Uses `ffi`, `connection`.
 
+use net::memory::append;
+
 use crate::connection::Connection;
 use crate::event_loop::Sides;
 use crate::ffi::call::{Body, Call, Method, Operation, Result, Stop};
@@ -53,8 +55,7 @@ fn write_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     write(call, this, |call, this| {
         this.stream()?.queue(|out| {
             call.append_json(out)?;
-            out.push(b'\n');
-            Ok(())
+            Ok(append(out, b"\n")?)
         })
     })
 }
@@ -66,10 +67,7 @@ fn write_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply
 fn write_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     write(call, this, |call, this| {
         let body = call.argument(1).bytes()?;
-        this.stream()?.queue_packet(|out| {
-            out.extend_from_slice(body);
-            Ok(())
-        })
+        Ok(this.stream()?.queue_packet_bytes(body)?)
     })
 }
 

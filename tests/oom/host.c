@@ -1,4 +1,5 @@
-/* host SCRIPT ARGS...: runs a Lua script with an allocator that can be told to fail.
+/* host SCRIPT ARGS...: runs a Lua script where memory can be told to fail: Lua's own, and what all else in the
+ * process (the module, OpenSSL, the C library) has from malloc.
  *
  * The script gets the table `oom`:
  *   oom.call(n, keeps, f)  calls f while the nth allocation fails (and, if `keeps`, all that follow);
@@ -7,12 +8,18 @@
  *   oom.native()           blocks that all else in the process has from malloc
  * It exits with 1 if the script fails, or if Lua's memory is not all given back by lua_close. */
 
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
+#include <link.h>
+#include <malloc.h>
 #include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 
 /* glibc's own, under the names that stay when malloc is replaced. */
 void *__libc_malloc(size_t);
@@ -21,95 +28,115 @@ void *__libc_realloc(void *, size_t);
 void *__libc_memalign(size_t, size_t);
 void __libc_free(void *);
 
-static long blocks; /* that the process has from malloc; one thread allocates */
+/* Resolver threads allocate as well. */
+static long blocks;         /* that the process has from malloc, Lua's apart */
+static int armed, keeps;
+static long until_failure;
+static int failed;
+
+/* The C library ends the process where a thread has no memory for the module's thread-locals, or to register what
+ * frees them. Nobody else can help that, so what the loader and this function allocate never fails. */
+static uintptr_t loader, loader_end, registers;
+
+static int find_loader(struct dl_phdr_info *info, size_t size, void *data) {
+  (void)size, (void)data;
+  if (info->dlpi_addr != getauxval(AT_BASE)) return 0;
+  loader = loader_end = info->dlpi_addr;
+  for (int i = 0; i < info->dlpi_phnum; i++) {
+    uintptr_t end = loader + info->dlpi_phdr[i].p_vaddr + info->dlpi_phdr[i].p_memsz;
+    if (info->dlpi_phdr[i].p_type == PT_LOAD && end > loader_end) loader_end = end;
+  }
+  return 1;
+}
+
+/* Whether this allocation, by this caller, is to fail. */
+static int fails(void *by) {
+  if (!__atomic_load_n(&armed, __ATOMIC_SEQ_CST)) return 0;
+  uintptr_t caller = (uintptr_t)by;
+  if ((caller >= loader && caller < loader_end) || caller - registers < 512) return 0;
+  long left = __atomic_sub_fetch(&until_failure, 1, __ATOMIC_SEQ_CST);
+  if (left > 0 || (left < 0 && !keeps)) return 0;
+  __atomic_store_n(&failed, 1, __ATOMIC_SEQ_CST);
+  errno = ENOMEM;
+  return 1;
+}
+
+#define CALLER __builtin_return_address(0)
 
 static void *counted(void *block) {
-  if (block != NULL) blocks++;
+  if (block != NULL) __atomic_add_fetch(&blocks, 1, __ATOMIC_SEQ_CST);
   return block;
 }
 
-void *malloc(size_t size) { return counted(__libc_malloc(size)); }
-void *calloc(size_t n, size_t size) { return counted(__libc_calloc(n, size)); }
-void *memalign(size_t align, size_t size) { return counted(__libc_memalign(align, size)); }
-void *aligned_alloc(size_t align, size_t size) { return counted(__libc_memalign(align, size)); }
+void *malloc(size_t size) { return fails(CALLER) ? NULL : counted(__libc_malloc(size)); }
+void *calloc(size_t n, size_t size) { return fails(CALLER) ? NULL : counted(__libc_calloc(n, size)); }
+void *memalign(size_t align, size_t size) { return fails(CALLER) ? NULL : counted(__libc_memalign(align, size)); }
+void *aligned_alloc(size_t align, size_t size) { return memalign(align, size); }
 
 int posix_memalign(void **block, size_t align, size_t size) {
-  *block = counted(__libc_memalign(align, size));
-  return *block == NULL ? ENOMEM : 0;
+  void *result = memalign(align, size);
+  if (result == NULL) return ENOMEM;
+  *block = result;
+  return 0;
 }
 
 void free(void *block) {
-  if (block != NULL) blocks--;
+  if (block != NULL) __atomic_sub_fetch(&blocks, 1, __ATOMIC_SEQ_CST);
   __libc_free(block);
 }
 
+/* What shrinks does not fail. */
 void *realloc(void *block, size_t size) {
-  void *result = __libc_realloc(block, size);
-  if (block == NULL && result != NULL) blocks++;
-  if (block != NULL && size == 0) blocks--;
-  return result;
-}
-
-struct heap {
-  size_t used;
-  long blocks;
-  long until_failure; /* 0: none is to come */
-  int keeps, failed;
-};
-
-static struct heap heap;
-
-static int fails(void) {
-  if (heap.until_failure == 0) return 0;
-  if (heap.until_failure > 1) {
-    heap.until_failure--;
-    return 0;
+  if (block == NULL) return fails(CALLER) ? NULL : counted(__libc_malloc(size));
+  if (size == 0) {
+    free(block);
+    return NULL;
   }
-  if (!heap.keeps) heap.until_failure = 0;
-  return heap.failed = 1;
+  if (size > malloc_usable_size(block) && fails(CALLER)) return NULL;
+  return __libc_realloc(block, size);
 }
+
+static size_t used; /* bytes of Lua's */
 
 static void *allocate(void *ud, void *block, size_t old, size_t new) {
   (void)ud;
   if (block == NULL) old = 0; /* it is a type then */
   if (new == 0) {
-    if (block != NULL) heap.blocks--;
-    free(block);
-    heap.used -= old;
+    __libc_free(block);
+    used -= old;
     return NULL;
   }
-  if (new > old && fails()) return NULL;
-  void *result = realloc(block, new);
-  if (result != NULL && block == NULL) heap.blocks++;
-  if (result != NULL) heap.used += new - old;
+  if (new > old && fails(NULL)) return NULL;
+  void *result = __libc_realloc(block, new);
+  if (result != NULL) used += new - old;
   return result;
 }
 
 static int call(lua_State *L) {
   long n = (long)luaL_checknumber(L, 1);
-  int keeps = lua_toboolean(L, 2);
+  keeps = lua_toboolean(L, 2);
   lua_settop(L, 3);
   luaL_checkstack(L, 40, "results");
   lua_gc(L, LUA_GCCOLLECT, 0);
-  heap.keeps = keeps;
-  heap.failed = 0;
-  heap.until_failure = n;
+  failed = 0;
+  until_failure = n;
+  __atomic_store_n(&armed, 1, __ATOMIC_SEQ_CST);
   int ok = lua_pcall(L, 0, 2, 0) == 0;
-  heap.until_failure = 0;
+  __atomic_store_n(&armed, 0, __ATOMIC_SEQ_CST);
   lua_settop(L, ok ? 4 : 3);
-  lua_pushboolean(L, heap.failed);
+  lua_pushboolean(L, failed);
   lua_pushboolean(L, ok);
   lua_pushvalue(L, 3);
   return 3;
 }
 
 static int lua_bytes(lua_State *L) {
-  lua_pushnumber(L, (lua_Number)heap.used);
+  lua_pushnumber(L, (lua_Number)used);
   return 1;
 }
 
 static int native_blocks(lua_State *L) {
-  lua_pushnumber(L, (lua_Number)(blocks - heap.blocks));
+  lua_pushnumber(L, (lua_Number)blocks);
   return 1;
 }
 
@@ -146,11 +173,12 @@ static int open_and_run(char **argv) {
   int status = lua_pcall(L, 1, 0, 0);
   if (status != 0) fprintf(stderr, "%s\n", lua_tostring(L, -1));
   lua_close(L);
-  if (heap.used != 0) fprintf(stderr, "%zu bytes are left after lua_close\n", heap.used);
-  return status != 0 || heap.used != 0;
+  if (used != 0) fprintf(stderr, "%zu bytes are left after lua_close\n", used);
+  return status != 0 || used != 0;
 }
 
 int main(int argc, char **argv) {
-  if (argc < 2) return 2;
+  registers = (uintptr_t)dlsym(RTLD_DEFAULT, "__cxa_thread_atexit_impl");
+  if (argc < 2 || registers == 0 || !dl_iterate_phdr(find_loader, NULL)) return 2;
   return open_and_run(argv);
 }

@@ -145,7 +145,17 @@ struct Parts {
     peer: String,
     detail: String,
     phase: Option<&'static str>,
-    transient: bool,
+    lasting: Lasting,
+}
+
+/// Whether the same call may go well at another moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasting {
+    Permanent,
+    /// The system had no memory. Nothing has happened.
+    Transient,
+    /// This process had none. Nothing has happened, and scripts see Lua's own memory error.
+    OutOfMemory,
 }
 
 /// Whether a call that failed so would have gone well at another moment, and has done nothing: the system
@@ -169,13 +179,21 @@ impl Error {
             peer: String::new(),
             detail: detail.into(),
             phase: None,
-            transient: false,
+            lasting: Lasting::Permanent,
         }))
     }
 
     #[cold]
     pub fn closed(detail: impl Into<String>) -> Self {
         Self::new(Code::Closed, detail)
+    }
+
+    /// An allocation that grows with data was refused. In Rust it would end the process otherwise.
+    #[cold]
+    pub fn out_of_memory() -> Self {
+        let mut error = Self::new(Code::Io, "not enough memory");
+        error.0.lasting = Lasting::OutOfMemory;
+        error
     }
 
     #[cold]
@@ -229,7 +247,12 @@ impl Error {
 
     /// Whether nothing has happened, so that the same may be tried again.
     pub fn is_transient(&self) -> bool {
-        self.0.transient
+        self.0.lasting != Lasting::Permanent
+    }
+
+    /// Whether it is to be raised as Lua's own memory error.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.0.lasting == Lasting::OutOfMemory
     }
 
     /// For a timeout while connecting, and a failed handshake: `dns`, `connect` or `tls`.
@@ -241,6 +264,10 @@ impl Error {
 impl From<io::Error> for Error {
     #[cold]
     fn from(error: io::Error) -> Self {
+        // The standard library's refused allocation, which no system call has reported.
+        if error.kind() == io::ErrorKind::OutOfMemory && error.raw_os_error().is_none() {
+            return Self::out_of_memory();
+        }
         Self::new(Code::of(&error), system_text(&error))
     }
 }
@@ -249,7 +276,9 @@ impl From<Errno> for Error {
     #[cold]
     fn from(errno: Errno) -> Self {
         let mut error = Self::from(io::Error::from(errno));
-        error.0.transient = is_transient(errno);
+        if is_transient(errno) {
+            error.0.lasting = Lasting::Transient;
+        }
         error
     }
 }
@@ -289,6 +318,11 @@ pub fn printable(text: &str) -> String {
         }
     }
     printable
+}
+
+/// The same of bytes, however many there are.
+pub fn excerpt(bytes: &[u8]) -> String {
+    printable(&String::from_utf8_lossy(&bytes[..bytes.len().min(255)]))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod framing;
 pub mod io;
 pub mod json_scan;
 pub mod listen;
+pub mod memory;
 pub mod stream;
 pub mod trace;
 pub mod transport;

@@ -53,7 +53,7 @@ fn items_are_the_same_however_the_stream_is_cut() {
     check_cuts(
         values.as_bytes(),
         JSON,
-        &["{\"a\":[1,\"\\u20ac\u{20ac}\"]}".as_bytes(), b"12", b"[]", b"\"x\""],
+        &[" {\"a\":[1,\"\\u20ac\u{20ac}\"]}".as_bytes(), b"12", b" []", b" \"x\""],
     );
     let until = Request::Until { delimiter: b"\r\n.\r\n", max: 1000 };
     check_cuts(b"a\r\nb\r\n.\r\n\r\n.\r\n", until, &[b"a\r\nb", b""]);

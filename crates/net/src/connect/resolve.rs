@@ -18,6 +18,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use crate::error::{Code, Error, Pending, Result, is_exhausted, system_text};
 use crate::io::fork;
 use crate::io::step::{Step, Wait, Want};
+use crate::memory::{check, collect};
 use crate::trace::{Phase, Trace};
 
 /// Threads at most that may wait for a name server; what comes beyond queues, and its deadline runs.
@@ -41,6 +42,14 @@ impl Family {
     pub fn of(ip: IpAddr) -> Self {
         if ip.is_ipv4() { Self::Inet } else { Self::Inet6 }
     }
+}
+
+/// What a name may have in bytes: four to each of the 255 that DNS takes (RFC 1035, section 2.3.4).
+const LONGEST: usize = 1020;
+
+/// A host that a script gave, as far as there can be one: what is longer is refused when it is looked up.
+pub fn host(given: &[u8]) -> String {
+    String::from_utf8_lossy(&given[..given.len().min(LONGEST + 1)]).into_owned()
 }
 
 /// An address written out, which needs no resolver: `192.0.2.7`, `2001:db8::7`, `[2001:db8::7]`.
@@ -145,6 +154,9 @@ pub fn is_unusual_address(host: &str) -> bool {
 }
 
 fn to_ascii(host: &str) -> Result<String> {
+    if host.len() > LONGEST {
+        return Err(Error::new(Code::Dns, "not a name, they have 253 characters at most"));
+    }
     if let Some(why) = mistaken(host) {
         return Err(Error::new(Code::Dns, why));
     }
@@ -206,7 +218,7 @@ impl Question {
         let socktype = SockType::Stream.into();
         let hints = AddrInfoHints { address: family, socktype, ..AddrInfoHints::default() };
         let found = getaddrinfo(Some(&self.host), None, Some(hints)).map_err(failure)?;
-        Ok(found.filter_map(|each| Some(each.ok()?.sockaddr)).collect())
+        collect(found.filter_map(|each| Some(each.ok()?.sockaddr)))
     }
 
     /// Whether no name server is needed for it.
@@ -389,11 +401,12 @@ impl Pool {
             false => (Lane::Remote, THREADS),
         };
         if state.idle <= state.queue.len() && state.threads < most {
-            match self.spawn() {
+            // The C library ends the process where a thread that has begun finds no memory for its variables.
+            match check(STACK).and_then(|()| Ok(self.spawn()?)) {
                 Ok(()) => state.threads += 1,
                 // Those that run will come to it.
                 Err(_) if state.threads > 0 => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
         Ok(lane)

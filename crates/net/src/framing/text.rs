@@ -4,11 +4,12 @@
 
 use std::ops::Range;
 
-use memchr::{memchr, memchr_iter, memmem, memrchr};
+use memchr::{memchr, memmem};
 
 use crate::error::{Code, Error, Pending, Result};
 use crate::framing::{self, Endian, HEADER};
-use crate::json_scan::{self, Invalid, Scan};
+use crate::json_scan::{self, Scan};
+use crate::memory::append;
 
 /// What one read asks for. Sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +88,7 @@ impl Search {
     }
 
     fn line(&mut self, filled: &[u8], max: usize, end: bool) -> Result<Found> {
-        let (length, size) = match self.search(filled, b"\n") {
+        let (length, size) = match self.search(filled, b"\n")? {
             Some(at) => (at - usize::from(filled[..at].ends_with(b"\r")), at + 1),
             None if end && !filled.is_empty() => (filled.len(), filled.len()),
             None => {
@@ -101,7 +102,7 @@ impl Search {
     }
 
     fn until(&mut self, filled: &[u8], delimiter: &[u8], max: usize) -> Result<Found> {
-        let Some(length) = self.search(filled, delimiter) else {
+        let Some(length) = self.search(filled, delimiter)? else {
             within(self.seen, max, "an item")?;
             return Ok(Found::NotYet(Pending::More { have: filled.len() }));
         };
@@ -110,10 +111,10 @@ impl Search {
     }
 
     /// Where the delimiter begins. No byte is searched twice.
-    fn search(&mut self, filled: &[u8], delimiter: &[u8]) -> Option<usize> {
+    fn search(&mut self, filled: &[u8], delimiter: &[u8]) -> Result<Option<usize>> {
         if self.delimiter != delimiter {
             self.delimiter.clear();
-            self.delimiter.extend_from_slice(delimiter);
+            append(&mut self.delimiter, delimiter)?;
             self.seen = 0;
         }
         let unseen = &filled[self.seen..];
@@ -124,22 +125,20 @@ impl Search {
         // Where nothing was found, the end may hold the beginning of the delimiter.
         let known = found.unwrap_or((unseen.len() + 1).saturating_sub(delimiter.len()));
         self.seen += known;
-        found.map(|_| self.seen)
+        Ok(found.map(|_| self.seen))
     }
 
     /// White space before the value counts for `max`, as does what comes before a fault: however the
     /// stream is cut, the verdict is the same.
     fn json(&mut self, filled: &[u8], max: usize, end: bool) -> Result<Found> {
         let (length, found) = match self.scan.step(filled, end) {
-            Ok(json_scan::Found::Value(text)) => {
-                (text.end, Ok(Found::Item(Item { size: text.end, text })))
-            }
+            Ok(json_scan::Found::Value(text)) => (text.end, Ok(Found::Item(Item::whole(text.end)))),
             Ok(json_scan::Found::Nothing) if end => (filled.len(), Ok(Found::End)),
             Ok(_) => (filled.len(), Ok(Found::NotYet(Pending::More { have: filled.len() }))),
             Err(invalid) => (invalid.at, Err(invalid)),
         };
         within(length, max, "a JSON value")?;
-        found.map_err(|invalid| json_error(filled, &invalid))
+        found.map_err(|invalid| Error::new(Code::Json, invalid.describe(filled)))
     }
 }
 
@@ -189,11 +188,4 @@ fn within(length: usize, max: usize, what: &str) -> Result<()> {
         return Err(Error::new(Code::TooLarge, format!("{what} of over {max} bytes")));
     }
     Ok(())
-}
-
-fn json_error(filled: &[u8], invalid: &Invalid) -> Error {
-    let before = &filled[..invalid.at];
-    let line = memchr_iter(b'\n', before).count() + 1;
-    let column = invalid.at - memrchr(b'\n', before).map_or(0, |newline| newline + 1) + 1;
-    Error::new(Code::Json, format!("line {line} column {column}: {}", invalid.what))
 }

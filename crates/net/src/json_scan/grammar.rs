@@ -80,6 +80,19 @@ impl Grammar {
         }
     }
 
+    /// What a text is told that ends here.
+    pub fn unfinished(&self) -> &'static str {
+        match self.state {
+            State::Value | State::ItemOrEnd | State::Done => "unexpected end, expected a value",
+            State::NameOrEnd | State::Name => "unexpected end, expected a member name",
+            State::Colon => "unexpected end, expected ':'",
+            State::CommaOrEnd if self.nest.in_object() => "unexpected end, expected ',' or '}'",
+            State::CommaOrEnd => "unexpected end, expected ',' or ']'",
+            State::Text | State::Escape => "unexpected end in a string",
+            State::Number(_) => "unexpected end in a number",
+        }
+    }
+
     /// A number that stands alone has no last byte of its own: the end of the input ends it.
     pub fn end_lone_number(&mut self) {
         if let (State::Number(part), 0) = (self.state, self.nest.depth)

@@ -1,13 +1,12 @@
 //! Bytes that came in and were not asked for yet, or go out and were not taken yet: filled at the
 //! end, consumed from the front. Grows with what arrives, never on anybody's word, and has no memory
-//! while it is empty. Knows no socket and no Lua. Uses `error`.
+//! while it is empty. Knows no socket and no Lua. Uses `memory`, `error`.
 
 use std::cell::Cell;
 use std::mem;
 
-use rustix::io::Errno;
-
 use crate::error::Result;
+use crate::memory::reserve;
 
 /// The most memory that is kept for the next buffer, in bytes.
 const SMALL: usize = 256 * 1024;
@@ -31,6 +30,8 @@ pub struct Buffer {
     bytes: Vec<u8>,
     /// Where the bytes that are still wanted begin.
     start: usize,
+    /// What was read while the buffer was full, and goes behind its bytes.
+    late: Vec<u8>,
 }
 
 impl Buffer {
@@ -62,7 +63,8 @@ impl Buffer {
     }
 
     /// Has `read` append to a vector with room for at least `room` bytes. A large buffer that is full does not
-    /// grow before more has come: at the end of a stream that would be a copy of all for nothing.
+    /// grow before more has come: at the end of a stream that would be a copy of all for nothing. What has
+    /// come then waits for [`Buffer::append_late`].
     pub fn fill<T>(
         &mut self,
         room: usize,
@@ -74,13 +76,27 @@ impl Buffer {
             self.release_if_empty();
             return Ok(result);
         }
-        let mut more = SPARE.take();
-        reserve(&mut more, HEAD + room)?;
-        let result = read(&mut more);
-        self.spare(more.len())?.extend_from_slice(&more);
-        more.clear();
-        SPARE.set(more);
+        if self.late.capacity() == 0 {
+            self.late = SPARE.take();
+        }
+        reserve(&mut self.late, room)?;
+        let result = read(&mut self.late);
+        if self.late.is_empty() {
+            keep(mem::take(&mut self.late));
+        }
         Ok(result)
+    }
+
+    /// Puts what was read while the buffer was full behind its bytes: whether there was anything. It stays
+    /// where it is while there is no memory to do so.
+    pub fn append_late(&mut self) -> Result<bool> {
+        if self.late.is_empty() {
+            return Ok(false);
+        }
+        self.spare(self.late.len())?;
+        self.bytes.append(&mut self.late);
+        keep(mem::take(&mut self.late));
+        Ok(true)
     }
 
     /// The vector to append to, with room for at least `room` bytes more. What was consumed is
@@ -123,13 +139,6 @@ fn keep(mut bytes: Vec<u8>) {
     }
 }
 
-/// Makes room, twice what is there if that can be had. No room is an error: in Rust it would end the
-/// process.
-pub fn reserve(bytes: &mut Vec<u8>, room: usize) -> Result<()> {
-    let reserved = bytes.try_reserve(room).or_else(|_| bytes.try_reserve_exact(room));
-    reserved.map_err(|_| Errno::NOMEM.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +179,7 @@ mod tests {
                 Ok(more.len())
             };
             let read = buffer.fill(1024, append).expect("memory").expect("read");
+            assert_eq!(buffer.append_late().expect("memory"), !text.is_empty());
             assert_eq!((read, buffer.len()), (text.len(), size + text.len()));
             assert_eq!(buffer.bytes.capacity() == capacity, text.is_empty());
             assert!(buffer.filled().ends_with(text.as_bytes()));
@@ -192,7 +202,7 @@ mod tests {
     fn no_memory_is_an_error() {
         let mut buffer = Buffer::default();
         let error = buffer.spare(isize::MAX as usize).expect_err("there is not so much");
-        assert_eq!(error.detail(), "cannot allocate memory");
+        assert!(error.is_out_of_memory());
     }
 
     #[test]

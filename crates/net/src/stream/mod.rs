@@ -14,7 +14,8 @@ use crate::error::{Code, Error, Pending, Result};
 use crate::framing::text::{Found, Item, Request, Search};
 use crate::framing::{self, Endian, HEADER};
 use crate::io::step::{Step, Wait, Want, ready};
-use crate::stream::buffer::{Buffer, reserve};
+use crate::memory::{append, reserve};
+use crate::stream::buffer::Buffer;
 use crate::trace::Trace;
 use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
@@ -128,6 +129,8 @@ impl Stream {
 
     /// Bytes that can be read without waiting; not those of a packet that is being skipped.
     pub fn pending(&mut self) -> usize {
+        // What stays where it is counts when there is memory for it.
+        let _ = self.input.append_late();
         for _ in 0..TURNS {
             if self.end.is_some() || !self.transport.has_unseen() {
                 break;
@@ -242,6 +245,9 @@ impl Stream {
 
     /// Takes in what has come; done when there is more than before, or the end was seen.
     fn step_fill(&mut self, pending: Pending) -> Result<Step<()>> {
+        if self.input.append_late()? {
+            return Ok(Step::Done(()));
+        }
         match &self.end {
             Some(End::Clean) => return Err(Error::closed(format!("end of stream: {pending}"))),
             Some(End::Failed(error)) => return Err(error.clone()),
@@ -264,6 +270,7 @@ impl Stream {
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => self.end = Some(End::Failed(error)),
         }
+        self.input.append_late()?;
         Ok(Step::Done(()))
     }
 
@@ -278,9 +285,7 @@ impl Stream {
         &mut self,
         fill: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        if let Some(error) = &self.broken {
-            return Err(error.clone().into());
-        }
+        self.check_room(0)?;
         let waiting = self.output.len();
         let out = self.output.spare(0)?;
         let mark = out.len();
@@ -304,7 +309,7 @@ impl Stream {
         self.queue(|out| {
             let head = out.len();
             let body = head + HEADER;
-            out.resize(body, 0);
+            append(out, &[0; HEADER])?;
             fill(out)?;
             let length = out.len() - body;
             framing::check(length, max_packet)?;
@@ -312,18 +317,32 @@ impl Stream {
         })
     }
 
+    /// Queues a packet with this body.
+    pub fn queue_packet_bytes(&mut self, body: &[u8]) -> Result<()> {
+        // Checked before the copy, which may be of gigabytes.
+        framing::check(body.len(), self.limits.max_packet)?;
+        self.check_room(HEADER + body.len())?;
+        self.queue_packet(|out| append(out, body))
+    }
+
     /// Queues strings in order.
     pub fn queue_bytes(&mut self, parts: &[&[u8]]) -> Result<()> {
         // Checked before the copy, which may be of gigabytes.
-        let size = parts.iter().map(|part| part.len()).sum::<usize>();
-        let limit = self.limits.max_buffer;
-        let waiting = self.output.len();
+        let size = parts.iter().map(|part| part.len()).sum();
+        self.check_room(size)?;
         self.queue(|out| {
-            check_queue(waiting + size, limit)?;
             reserve(out, size)?;
             parts.iter().for_each(|part| out.extend_from_slice(part));
             Ok(())
         })
+    }
+
+    /// Whether `size` bytes more may be queued, where anything may.
+    fn check_room(&self, size: usize) -> Result<()> {
+        match &self.broken {
+            Some(error) => Err(error.clone()),
+            None => check_queue(self.output.len().saturating_add(size), self.limits.max_buffer),
+        }
     }
 
     /// Sends what is queued.

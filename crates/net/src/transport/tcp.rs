@@ -10,7 +10,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 
 use super::Transport;
-use crate::error::{Result, is_transient};
+use crate::error::{Error, Result, is_transient};
 use crate::io::step::{Step, Wait, Want};
 use crate::stream::buffer::Buffer;
 
@@ -30,7 +30,7 @@ const CALLS: usize = 32;
 /// Why the TLS above was told to wait, although the socket did not say so.
 pub enum Transient {
     /// The system had no memory at that moment.
-    Failed(Errno),
+    Failed(Error),
     /// The operation has made its calls: the clock and the interpreter come first.
     Yield,
 }
@@ -87,13 +87,17 @@ impl Tcp {
     /// A failed call as the TLS above is told: what passes it takes for a wait, all else for the end.
     fn carried(&mut self, errno: Errno) -> io::Error {
         if is_transient(errno) {
-            self.transient = Some(Transient::Failed(errno));
-            return io::ErrorKind::WouldBlock.into();
+            return self.passing(errno.into());
         }
         // OpenSSL looks there: a server forgives a client that is gone before its tickets come, whose data
         // may have come already.
         nix::errno::Errno::set_raw(errno.raw_os_error());
         errno.into()
+    }
+
+    fn passing(&mut self, error: Error) -> io::Error {
+        self.transient = Some(Transient::Failed(error));
+        io::ErrorKind::WouldBlock.into()
     }
 
     fn step(&self, result: rustix::io::Result<usize>, want: Want) -> Result<Step<usize>> {
@@ -154,7 +158,10 @@ impl io::Read for Tcp {
             return result.map(|(_, count)| count).map_err(|errno| self.carried(errno));
         }
         if self.ahead.is_empty() {
-            let spare = self.ahead.spare(AHEAD).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            let spare = match self.ahead.spare(AHEAD) {
+                Ok(spare) => spare,
+                Err(error) => return Err(self.passing(error)),
+            };
             let result =
                 retry_on_intr(|| recv(&self.socket, spare_capacity(spare), RecvFlags::empty()));
             self.ahead.release_if_empty();

@@ -209,7 +209,7 @@ fn identify(builder: &mut SslContextBuilder, profile: &Profile) -> Result<()> {
     }
     // The key may stand behind the certificate.
     let (pem, option) = profile.key.as_ref().map_or((pem, "cert"), |key| (key, "key"));
-    let key = private_key(pem, option, profile.key_password.as_deref())?;
+    let key = private_key(pem, option, profile.key_password.as_ref().map(|password| &***password))?;
     builder.set_private_key(&key).map_err(|_| mismatch())?;
     builder.check_private_key().map_err(|_| mismatch())
 }

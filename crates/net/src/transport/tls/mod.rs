@@ -257,7 +257,7 @@ impl Tls {
             Err(error) => error,
         };
         let wait = |want| match transient {
-            Some(Transient::Failed(errno)) => Err(errno.into()),
+            Some(Transient::Failed(error)) => Err(error),
             Some(Transient::Yield) => Ok(Step::Wait(Wait::yield_now(&self.fd()))),
             None => Ok(Step::Wait(Wait::new(&self.fd(), want))),
         };
@@ -453,5 +453,10 @@ fn reasons(stack: &ErrorStack) -> String {
 /// A failure to set something up, before there is a peer.
 #[cold]
 fn failed(stack: ErrorStack) -> Error {
-    Error::new(Code::Tls, reasons(&stack))
+    // OpenSSL's number for it changes with its versions.
+    let is_memory = |error: &openssl::error::Error| error.reason() == Some("malloc failure");
+    match stack.errors().iter().any(is_memory) {
+        true => Error::out_of_memory(),
+        false => Error::new(Code::Tls, reasons(&stack)),
+    }
 }

@@ -7,6 +7,7 @@ use std::mem;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
@@ -26,7 +27,8 @@ pub const NONBLOCK: i32 = OFlags::NONBLOCK.bits() as i32;
 #[derive(Clone, PartialEq, Eq)]
 pub enum Pem {
     File(PathBuf),
-    Text(Vec<u8>),
+    /// Shared, since a script may give megabytes.
+    Text(Arc<Vec<u8>>),
     /// A file, and the text that was in it.
     Read(PathBuf, Vec<u8>),
 }
@@ -36,7 +38,8 @@ impl Pem {
     pub fn text(&self) -> &[u8] {
         match self {
             Self::File(_) => &[],
-            Self::Text(text) | Self::Read(_, text) => text,
+            Self::Text(text) => text,
+            Self::Read(_, text) => text,
         }
     }
 

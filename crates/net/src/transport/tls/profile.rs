@@ -1,6 +1,7 @@
 //! What a script may set of TLS, checked as far as that goes without a file or a peer.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::pem::Pem;
 use crate::connect::resolve;
@@ -41,7 +42,7 @@ pub struct Profile {
     /// Our own certificate, the chain behind it; its key may stand in the same PEM.
     pub certificate: Option<Pem>,
     pub key: Option<Pem>,
-    pub key_password: Option<Vec<u8>>,
+    pub key_password: Option<Arc<Vec<u8>>>,
     pub min_version: Version,
     pub max_version: Option<Version>,
     /// For TLS 1.2 and below, in OpenSSL's notation.
@@ -116,6 +117,7 @@ pub struct Settings {
     pub ignore_truncation: bool,
     /// What `Tls::session` gave earlier.
     pub session: Option<Vec<u8>>,
+    /// Shared with the context that is kept for it.
     pub profile: Profile,
 }
 

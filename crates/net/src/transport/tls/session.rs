@@ -13,6 +13,12 @@ use openssl::x509::{X509, X509StoreContext};
 
 use super::certificate::pin;
 use super::profile::{Profile, Settings};
+use crate::memory::copy;
+
+/// Parts of the string at most: as many certificates as a handshake can carry, and more.
+const PARTS: usize = 256;
+/// Bytes of what verification has found wrong.
+const LONGEST_WHY: usize = 4096;
 
 /// What the string begins with; its number counts the formats.
 const MAGIC: &[u8] = b"tcp session 1\n";
@@ -58,7 +64,8 @@ impl Session {
         {
             return None;
         }
-        let failure = String::from_utf8_lossy(parts.next()?).into_owned();
+        let failure = parts.next().filter(|why| why.len() <= LONGEST_WHY)?;
+        let failure = String::from_utf8_lossy(failure).into_owned();
         let resume = SslSession::from_der(parts.next()?).ok()?;
         let chain = decode(parts.collect())?;
         let session = Self { resume, chain, failure: Some(failure).filter(|why| !why.is_empty()) };
@@ -105,7 +112,10 @@ fn decode(ders: Vec<&[u8]>) -> Option<Vec<X509>> {
     let chain: Vec<_> =
         ders.iter().map(|der| X509::from_der(der)).collect::<Result<_, _>>().ok()?;
     decoded.truncate(KEPT - 1);
-    decoded.push_front((ders.into_iter().map(<[u8]>::to_vec).collect(), chain.clone()));
+    // It is decoded anew where there is no memory to keep it.
+    if let Ok(ders) = ders.into_iter().map(copy).collect() {
+        decoded.push_front((ders, chain.clone()));
+    }
     Some(chain)
 }
 
@@ -115,6 +125,9 @@ fn parts(bytes: &[u8]) -> Option<Vec<&[u8]>> {
     while !rest.is_empty() {
         let (length, after) = rest.split_first_chunk::<4>()?;
         let (part, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        if parts.len() == PARTS {
+            return None;
+        }
         parts.push(part);
         rest = after;
     }
