@@ -42,8 +42,8 @@ demo: ## build, install into .build/tree-$(FLAVOR), run the four examples agains
 test: ## everything on every Lua: cargo's tests, then the specs on 5.1 .. 5.5 and LuaJIT
 	@MAKE='$(MAKE)' scripts/test
 
-spec: module ## the specs on $(LUA) alone; SPEC=spec/x_spec.lua runs one file
-	@scripts/spec '$(LUA)' $(FLAVOR) $(SPEC)
+spec: module ## the specs on $(LUA) alone; SPEC=spec/x_spec.lua runs one file, FILTER='a name' some tests
+	@TCP_SPEC_FILTER='$(FILTER)' scripts/spec '$(LUA)' $(FLAVOR) $(SPEC)
 
 lint: ## rustfmt, clippy, rustdoc, luacheck, and the rules of scripts/rules
 	@scripts/lint
