@@ -293,10 +293,12 @@ for _, loop in ipairs(loops) do
 
     it_runs("nothing that waits keeps the others waiting", function()
       local turns, is_over, failed = 0, false, {}
+      local awaited -- the peer that answers when the other coroutine has had a turn
       local ticking = helper.listen "while True: c.send(b'.'); time.sleep(0.002)"
       -- Notes what has not gone well, or while nobody else had a turn.
-      local function try(name, act, ...)
+      local function try(peer, name, act, ...)
         local before = turns
+        awaited = peer
         local value, message = act(...)
         if not value or turns == before then failed[#failed + 1] = name .. ": " .. tostring(message) end
       end
@@ -309,12 +311,13 @@ for _, loop in ipairs(loops) do
       end
       local function all_reads(kind, certificate, connect)
         for _, each in ipairs(reads) do
-          local name, code = each[1], ("time.sleep(0.03); c.send(%s)"):format(helper.bytes(each[2]))
-          local conn = connect(helper.listen(code, { tls = certificate }).port)
+          local name, code = each[1], ("c.wait(); c.send(%s)"):format(helper.bytes(each[2]))
+          local peer = helper.listen(code, { tls = certificate })
+          local conn = connect(peer.port)
           if makes_function[name] then
-            try(kind .. " " .. name, conn[name](conn))
+            try(peer, kind .. " " .. name, conn[name](conn))
           else
-            try(kind .. " " .. name, conn[name], conn, each[3])
+            try(peer, kind .. " " .. name, conn[name], conn, each[3])
           end
           conn:close()
         end
@@ -322,39 +325,41 @@ for _, loop in ipairs(loops) do
       local function all_writes(kind, certificate, connect)
         for _, each in ipairs(writes) do
           local name = each[1]
-          local conn = connect(helper.listen("time.sleep(0.06); c.recv_all()", { tls = certificate }).port)
+          local peer = helper.listen("c.wait(); c.recv_all()", { tls = certificate })
+          local conn = connect(peer.port)
           if name == "sink" then
-            try(kind .. " sink", conn:sink(), each[2])
+            try(peer, kind .. " sink", conn:sink(), each[2])
           else
             if not each[2] then
               conn:set_timeout(0.01)
               conn:send(large)
               conn:set_timeout(5)
             end
-            try(kind .. " " .. name, conn[name], conn, each[2])
+            try(peer, kind .. " " .. name, conn[name], conn, each[2])
           end
           conn:close()
         end
       end
       local function others_of_them()
-        local port = helper.listen("time.sleep(0.03); c.handshake('good'); c.recv()").port
-        local conn = safe.connect("127.0.0.1", port, 5)
-        try("start_tls", conn.start_tls, conn, { ca_file = options.ca_file, server_name = "localhost" })
-        port = helper.listen("time.sleep(0.03); c.handshake('good'); c.recv()").port
-        try("connect_tls", safe.connect_tls, "localhost", port, options)
-        try("connect", function()
-          local _, message, code = safe.connect("127.0.0.1", helper.listen("", { full = true }).port, 0.05)
+        local peer = helper.listen "c.wait(); c.handshake('good'); c.recv()"
+        local conn = safe.connect("127.0.0.1", peer.port, 5)
+        try(peer, "start_tls", conn.start_tls, conn, { ca_file = options.ca_file, server_name = "localhost" })
+        peer = helper.listen "c.wait(); c.handshake('good'); c.recv()"
+        try(peer, "connect_tls", safe.connect_tls, "localhost", peer.port, options)
+        try(nil, "connect", function()
+          local _, message, code = safe.connect("127.0.0.1", helper.listen("", { full = true }).port, 0.3)
           return code == "timeout", message
         end)
-        safe.connect("127.0.0.1", helper.listen("time.sleep(0.03); c.send(c.recv())").port, 5)
+        peer = helper.listen "c.wait(); c.send(c.recv())"
+        safe.connect("127.0.0.1", peer.port, 5)
         safe.send "hello"
-        try("recv", safe.recv)
+        try(peer, "recv", safe.recv)
         local listener = helper.keep(safe.listen("127.0.0.1", 0))
         helper.dial(listener:port(), "c.hold()", { times = 2 })
         listener:accept(5)
         listener:accept(5)
-        try("accept", function()
-          local _, message, code = listener:accept(0.05)
+        try(nil, "accept", function()
+          local _, message, code = listener:accept(0.3)
           return code == "timeout", message
         end)
       end
@@ -368,6 +373,8 @@ for _, loop in ipairs(loops) do
         while not is_over do
           conn:recv(1)
           turns = turns + 1
+          if awaited then awaited:go() end
+          awaited = nil
         end
         conn:close()
       end)

@@ -278,11 +278,11 @@ function helper.clock()
   return tonumber(helper.contents("/proc/uptime"):match "^%S+")
 end
 
--- `act` must take `seconds`: never less, and at most 50 ms more. A busy machine may be late, so it
--- is tried some times; `prepare` (not measured) gives what `act` gets.
+-- `act` must take `seconds`: never less, and at most 50 ms more. A busy machine is late now and then,
+-- and a fault each time, so it is tried often; `prepare` (not measured) gives what `act` gets.
 function helper.takes(seconds, prepare, act)
   local late
-  for _ = 1, 5 do
+  for _ = 1, 20 do
     local prepared = { prepare() }
     local before = helper.clock()
     act(unpack(prepared))
