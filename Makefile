@@ -18,7 +18,7 @@ unexport CC CFLAGS
 PROFILE ?= release
 LIBRARY = target/$(FLAVOR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build module install deps demo test spec lint check bench bench-json bench-profile bench-loops bench-tls docs deb reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
+.PHONY: build module install deps demo quick test modules spec lint check bench bench-json bench-profile bench-loops bench-tls docs deb reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
 
 build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
@@ -29,6 +29,9 @@ module: $(filter .build/lua5.5,$(LUA)) ## build for $(LUA), as .build/$(FLAVOR)/
 	@mkdir -p .build/$(FLAVOR)
 	install -m 755 $(LIBRARY) .build/$(FLAVOR)/tcp.so
 
+modules: ## the same for every Lua from 5.1 to 5.5 and LuaJIT
+	@MAKE='$(MAKE)' scripts/modules lua5.1 lua5.2 lua5.3 lua5.4 luajit .build/lua5.5
+
 install: ## copy what `make` built to $(DESTDIR)$(LIBDIR); LuaRocks calls it
 	mkdir -p '$(DESTDIR)$(LIBDIR)'
 	install -m 755 $(LIBRARY) '$(DESTDIR)$(LIBDIR)/tcp.$(LIB_EXTENSION)'
@@ -38,6 +41,12 @@ deps: ## install what `make check` needs: apt-get on Debian and Ubuntu, elsewher
 
 demo: ## build, install into .build/tree-$(FLAVOR), run the four examples against local servers
 	@MAKE='$(MAKE)' scripts/demo '$(LUA)'
+
+quick: ## within a minute: rules, rustfmt, cargo's tests, and the specs on $(LUA) with PROFILE=dev
+	@scripts/rules
+	@cargo fmt --check
+	@cargo test --quiet --workspace --locked --target-dir target/$(FLAVOR)
+	@'$(MAKE)' --no-print-directory spec PROFILE=dev
 
 test: ## everything on every Lua: cargo's tests, then the specs on 5.1 .. 5.5 and LuaJIT
 	@MAKE='$(MAKE)' scripts/test
