@@ -10,8 +10,9 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib/lua/$(shell $(LUA) -e 'io.write(_VERSION:match("%d%.%d"))')
 LIB_EXTENSION ?= so
 
-# LuaRocks names its compiler and flags on the command line. Nothing here is compiled with them, but cargo
-# would see them change, and build OpenSSL's bindings anew at each turn between LuaRocks and make.
+# LuaRocks names its compiler and flags on the command line. Nothing here is compiled with them, but
+# cargo would see them change, and build OpenSSL's bindings anew at each turn between LuaRocks and
+# make.
 unexport CC CFLAGS
 
 # release, or dev: built faster, and slower itself; for specs while one works.

@@ -1,14 +1,15 @@
 -- run_specs.lua FILE...: runs spec files on the Lua that runs this.
 --
--- With busted where it loads. Where it does not (Lua 5.5: its C parts are not packaged, and Penlight
--- does not compile there), a small runner takes the same files: describe, it, pending, finally,
--- before_each, after_each, setup, teardown, insulate and their aliases, with luassert's assert,
--- spy, stub, mock and match. Both close on the same line, and fail if a spec failed; SMALL_RUNNER in
--- the environment chooses the small one anywhere. With TCP_SPEC_LOOP each test runs in an event loop
--- (spec/support/in_loop.lua). TCP_SPEC_FILTER, a Lua pattern, chooses tests by their full names.
+-- With busted where it loads. Where it does not (Lua 5.5: its C parts are not packaged, and
+-- Penlight does not compile there), a small runner takes the same files: describe, it, pending,
+-- finally, before_each, after_each, setup, teardown, insulate and their aliases, with luassert's
+-- assert, spy, stub, mock and match. Both close on the same line, and fail if a spec failed;
+-- SMALL_RUNNER in the environment chooses the small one anywhere. With TCP_SPEC_LOOP each test runs
+-- in an event loop (spec/support/in_loop.lua). TCP_SPEC_FILTER, a Lua pattern, chooses tests by
+-- their full names.
 
--- Each file gets modules of its own, but libuv's loop is one for the state: a second luv would take it from
--- the first.
+-- Each file gets modules of its own, but libuv's loop is one for the state: a second luv would take
+-- it from the first.
 pcall(require, "luv")
 
 local found, busted = pcall(require, "busted.runner")
@@ -55,7 +56,8 @@ local function full_name(name)
   return table.concat(names, " ")
 end
 
--- Runs a hook, outermost first for before_each; an error counts as the suite's. True if all went well.
+-- Runs a hook, outermost first for before_each; an error counts as the suite's. True if all went
+-- well.
 local function run_hooks(hooks, name)
   local fine = true
   for _, hook in ipairs(hooks) do

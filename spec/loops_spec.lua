@@ -1,5 +1,5 @@
--- `tcp.use`: in a coroutine of an event loop each operation yields instead of blocking. That all else
--- is as it was is shown by the other specs, which run in a loop with TCP_SPEC_LOOP.
+-- `tcp.use`: in a coroutine of an event loop each operation yields instead of blocking. That all
+-- else is as it was is shown by the other specs, which run in a loop with TCP_SPEC_LOOP.
 
 local helper = require "spec.support.helper"
 local loops = require "spec.support.loops"
@@ -97,7 +97,8 @@ describe("use", function()
     fd = listener:fd()
     listener:close()
     assert.equal(fd, closed[2])
-    -- What a connect waits for may be closed by its next step. A name may be found before it has to wait.
+    -- What a connect waits for may be closed by its next step. A name may be found before it has to
+    -- wait.
     for _ = 1, 50 do
       closed, waits = {}, 0
       coroutine.wrap(function() conn = tcp.connect("localhost", helper.listen([[ c.hold() ]]).port) end)()
@@ -627,7 +628,8 @@ for _, loop in ipairs(loops) do
         end)
         controller:step(0)
         controller:step(0)
-        -- All in one turn: the wait that could not begin, the one after it, and what lets the other begin.
+        -- All in one turn: the wait that could not begin, the one after it, and what lets the other
+        -- begin.
         early:send "x\n"
         helper.keep(safe.connect("127.0.0.1", shared:port(), 5))
         late:send "x\n"

@@ -9,8 +9,8 @@ for _, over in ipairs(helper.kinds) do
 
     local connect = over.connect
 
-    -- Packets, each with its number, until the kernel takes no more; gives how many were sent or are
-    -- queued: all of them.
+    -- Packets, each with its number, until the kernel takes no more; gives how many were sent or
+    -- are queued: all of them.
     local function fill(conn)
       local sent, late = 0, 0
       repeat

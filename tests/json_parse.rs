@@ -1,4 +1,5 @@
-//! The parts of `lua/json` that know no Lua, against tables, serde_json, and the JSONTestSuite files.
+//! The parts of `lua/json` that know no Lua, against tables, serde_json, and the JSONTestSuite
+//! files.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,9 +1,10 @@
--- The event loops that specs run coroutines in: those that `tcp.use` knows by name, as far as this Lua
--- has them, and one of a script's own, "own". Each is
+-- The event loops that specs run coroutines in: those that `tcp.use` knows by name, as far as this
+-- Lua has them, and one of a script's own, "own". Each is
 --   name
 --   use         what `tcp.use` takes
 --   found       whether it is here
---   run(...)    runs these functions as coroutines of the loop until all have ended; raises what one raised
+--   run(...)    runs these functions as coroutines of the loop until all have ended; raises what
+--               one raised
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp"
@@ -60,7 +61,7 @@ for _, name in ipairs { "cqueues", "copas", "luv" } do
   }
 end
 
--- A loop as a script may have one: a list of waits, and tcp.poll. ------------------------------------
+-- A loop as a script may have one: a list of waits, and tcp.poll. ---------------------------------
 
 local waits = {}
 

@@ -2,9 +2,9 @@
 # Makes the throw-away certificates of the specs: make_ca.sh FOLDER
 #
 # One line of the table below is one certificate: FOLDER/NAME.pem holds it and what its server
-# sends with it, which is also in FOLDER/NAME.chain, FOLDER/NAME.key its key. FOLDER/hashed holds the root as OpenSSL's CA folders do.
-# The dates are fixed, so a folder made once stays good. It is made aside and moved into place whole,
-# and of several runs one makes it while the others wait.
+# sends with it, which is also in FOLDER/NAME.chain, FOLDER/NAME.key its key. FOLDER/hashed holds
+# the root as OpenSSL's CA folders do. The dates are fixed, so a folder made once stays good. It is
+# made aside and moved into place whole, and of several runs one makes it while the others wait.
 set -eu
 umask 077
 

@@ -1,18 +1,20 @@
-/* fault: loaded with LD_PRELOAD, it has chosen system calls of this process fail, or move one byte only.
+/* fault: loaded with LD_PRELOAD, it has chosen system calls of this process fail, or move one byte
+ * only.
  *
  * The script commands it through os.getenv, which every Lua has:
  *   fault:install              puts it between the process and the kernel; "yes", or why not
- *   fault:arm NAME NTH WHAT    the NTH call of NAME from now on (0: each) fails with errno WHAT, or with
- *                              WHAT = "short" moves one byte; NAME = "-" only counts. send fails from the NTH
- *                              on if the connection is gone: EPIPE, ECONNRESET
+ *   fault:arm NAME NTH WHAT    the NTH call of NAME from now on (0: each) fails with errno WHAT, or
+ *                              with WHAT = "short" moves one byte; NAME = "-" only counts. send
+ *                              fails from the NTH on if the connection is gone: EPIPE, ECONNRESET
  *   fault:pause, fault:go on   meanwhile nothing is counted or fails
  *   fault:stop                 back to normal; "NAME=CALLS ..." since arm, and "hits=N"
  *   fault:fds                  how many descriptors are open
  *   fault:race HOST            from now on HOST is 127.0.0.2 and 127.0.0.1, in this order
  *
- * What the module calls through libc is replaced here; what others do, such as libuv, is left alone. recv, send and poll it calls without libc: a seccomp
- * filter turns these into SIGSYS, whose handler decides, and makes the real call from the one place that the
- * filter lets through. x86-64 Linux only. */
+ * What the module calls through libc is replaced here; what others do, such as libuv, is left
+ * alone. recv, send and poll it calls without libc: a seccomp filter turns these into SIGSYS, whose
+ * handler decides, and makes the real call from the one place that the filter lets through. x86-64
+ * Linux only. */
 
 #define _GNU_SOURCE
 #include <dirent.h>

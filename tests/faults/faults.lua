@@ -1,8 +1,8 @@
--- Makes each call of each system call fail in turn, in every way that it can, while scenarios run that use
--- all of the module against peers in Python. What may come of it: the right result, or the code that stands
--- in the table below; and nothing else than the right result where a call is only interrupted, early or
--- short. Descriptors are as before, what had come can still be read, and no call outlasts its timeout.
--- Run by tests/faults/run; arguments are the names of scenarios (all).
+-- Makes each call of each system call fail in turn, in every way that it can, while scenarios run
+-- that use all of the module against peers in Python. What may come of it: the right result, or the
+-- code that stands in the table below; and nothing else than the right result where a call is only
+-- interrupted, early or short. Descriptors are as before, what had come can still be read, and no
+-- call outlasts its timeout. Run by tests/faults/run; arguments are the names of scenarios (all).
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp.safe"
@@ -13,7 +13,8 @@ local yields_across_pcall = coroutine.wrap(function() return pcall(coroutine.yie
 local timeout = 3
 local getenv = os.getenv
 
--- What each call can fail with, and the codes that it then may come to; "same" where it must not matter.
+-- What each call can fail with, and the codes that it then may come to; "same" where it must not
+-- matter.
 local same = {}
 local io_only, closed = { io = true }, { closed = true }
 -- Where one of two addresses does not answer, to lose the other is to wait for the first.
@@ -135,7 +136,8 @@ local function keep_all(conn)
   return got
 end
 
--- A connection whose calls are made again where the system had no memory; what is queued is only flushed.
+-- A connection whose calls are made again where the system had no memory; what is queued is only
+-- flushed.
 local function patient(conn)
   return setmetatable({}, { __index = function(_, name)
     return function(_, ...)
@@ -177,7 +179,8 @@ local function listen_with_tls(is_patient)
   end
 end
 
--- Each has `peers`, which gives what `run` gets, and is called again when there have been many connections.
+-- Each has `peers`, which gives what `run` gets, and is called again when there have been many
+-- connections.
 local scenarios = {
   { name = "resolve", run = function() return table.concat(try(tcp.resolve("localhost", timeout)), " ") end },
   { name = "plain",

@@ -1,8 +1,8 @@
 /* host SCRIPT ARGS...: runs a Lua script with an allocator that can be told to fail.
  *
  * The script gets the table `oom`:
- *   oom.call(n, keeps, f)  calls f while the nth allocation fails (and, if `keeps`, all that follow);
- *                          gives whether one did, then what pcall gives
+ *   oom.call(n, keeps, f)  calls f while the nth allocation fails (and, if `keeps`, all that
+ *                          follow); gives whether one did, then what pcall gives
  *   oom.lua()              bytes that Lua has allocated
  *   oom.native()           blocks that all else in the process has from malloc
  * It exits with 1 if the script fails, or if Lua's memory is not all given back by lua_close. */

@@ -1,6 +1,8 @@
--- require "sweep"(cases): fails each allocation of each case in turn, alone and with all that follow. It must
--- say `not enough memory` or be right, be right when it is done again, and leave nothing behind. A case is
---   its name; what is done; what its result looks like, if that is no string; what goes before, if anything
+-- require "sweep"(cases): fails each allocation of each case in turn, alone and with all that
+-- follow. It must say `not enough memory` or be right, be right when it is done again, and leave
+-- nothing behind. A case is
+--   its name; what is done; what its result looks like, if that is no string; what goes before, if
+--   anything
 
 local oom = oom -- luacheck: ignore 113
 

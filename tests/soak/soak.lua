@@ -1,6 +1,7 @@
--- soak.lua PARTS: a long life of the module, 1/PARTS of it: a million packets over TCP and over TLS, 100,000
--- connects and so on (the table at the end). After the first tenth of each, resident memory must not grow by
--- 2 MB, and descriptors not at all. Prints a line for each; run by scripts/soak.
+-- soak.lua PARTS: a long life of the module, 1/PARTS of it: a million packets over TCP and over
+-- TLS, 100,000 connects and so on (the table at the end). After the first tenth of each, resident
+-- memory must not grow by 2 MB, and descriptors not at all. Prints a line for each; run by
+-- scripts/soak.
 
 local tcp = require "tcp"
 local safe = require "tcp.safe"

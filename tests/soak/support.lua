@@ -21,8 +21,8 @@ local python = os.getenv "PYTHON" or "python3"
 support.peers = assert(io.popen(("exec %s tests/soak/peer.py %s"):format(python, certificates)))
 support.ports = assert((loadstring or load)(support.peers:read "*l"))() -- luacheck: ignore 113
 
--- Whom a handshake fails with, and the codes that it may fail with: what is sent to a peer that has gone
--- may find a reset.
+-- Whom a handshake fails with, and the codes that it may fail with: what is sent to a peer that has
+-- gone may find a reset.
 support.failing = {
   { "stranger", { certificate = true } },
   { "other_host", { certificate = true } },
@@ -53,8 +53,8 @@ local function measure()
   return resident(), descriptors_now()
 end
 
--- Calls `act` ten times, which gives how much it has done, and prints a line: whether all is after the
--- last as it was after the first.
+-- Calls `act` ten times, which gives how much it has done, and prints a line: whether all is after
+-- the last as it was after the first.
 function support.soak(name, act)
   local begun = os.time()
   local done = act()

@@ -142,8 +142,8 @@ struct Parts {
     transient: bool,
 }
 
-/// Whether a call that failed so would have gone well at another moment, and has done nothing: the system
-/// had no memory.
+/// Whether a call that failed so would have gone well at another moment, and has done nothing: the
+/// system had no memory.
 pub fn is_transient(errno: Errno) -> bool {
     matches!(errno, Errno::NOBUFS | Errno::NOMEM)
 }

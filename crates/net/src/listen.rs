@@ -1,5 +1,6 @@
 //! A listening socket: bound, and its clients taken as a step. Uses `endpoint`, `connect::resolve`,
-//! `connect::race` (its socket options), `transport`, `stream`, `connect`, `io::step`, `trace`, `error`.
+//! `connect::race` (its socket options), `transport`, `stream`, `connect`, `io::step`, `trace`,
+//! `error`.
 
 use std::io;
 use std::net::SocketAddr;

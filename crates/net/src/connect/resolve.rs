@@ -120,8 +120,8 @@ pub fn ascii(host: &str) -> Result<String> {
     idna::domain_to_ascii(host).map_err(|_| Error::new(Code::Dns, "not a valid international name"))
 }
 
-/// What is wrong with a host that people take from somewhere else, and what to do. A resolver would only
-/// say that it does not know it.
+/// What is wrong with a host that people take from somewhere else, and what to do. A resolver would
+/// only say that it does not know it.
 fn mistaken(host: &str) -> Option<&'static str> {
     if host.contains('/') {
         return Some("not a name but a URL, give the host alone, without scheme and path");

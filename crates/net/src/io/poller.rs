@@ -1,9 +1,9 @@
 //! Many waits behind one descriptor, for a loop that watches only that one: it is readable when
 //! some of them may be over. Never blocks. Uses `io::step`, `io::deadline`, `error`.
 //!
-//! A descriptor is watched from its first wait until it is closed, and what happens to it is reported once
-//! (edge-triggered): a wait costs no system call. What is reported while nobody waits is noted for the
-//! next that does, who looks in vain at worst.
+//! A descriptor is watched from its first wait until it is closed, and what happens to it is
+//! reported once (edge-triggered): a wait costs no system call. What is reported while nobody waits
+//! is noted for the next that does, who looks in vain at worst.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -22,10 +22,11 @@ use crate::io::step::{Wait, Want};
 /// Events taken in one turn.
 const EVENTS: usize = 1024;
 
-/// What a turn or a close names a wait by: a running number, never 0, and below it the descriptor. A double
-/// holds it.
+/// What a turn or a close names a wait by: a running number, never 0, and below it the descriptor.
+/// A double holds it.
 pub type Ticket = u64;
-/// The first number that is no descriptor here; Linux has a thousandth of that unless it is told otherwise.
+/// The first number that is no descriptor here; Linux has a thousandth of that unless it is told
+/// otherwise.
 pub const DESCRIPTORS: u64 = 1 << 24;
 const NUMBERS: u64 = 1 << 29;
 
@@ -39,7 +40,8 @@ pub struct Poller {
     events: Events,
     /// By descriptor.
     slots: Vec<Slot>,
-    /// When to look at a descriptor's deadlines; an entry that is not its slot's `due` means nothing.
+    /// When to look at a descriptor's deadlines; an entry that is not its slot's `due` means
+    /// nothing.
     due: BinaryHeap<Reverse<(Moment, RawFd)>>,
     /// Waits that are over without an event.
     over: Vec<Ticket>,
@@ -92,8 +94,8 @@ impl Poller {
         })
     }
 
-    /// Begins a wait. `is_known` says that this very descriptor, and not an earlier one of its number,
-    /// has been waited for before.
+    /// Begins a wait. `is_known` says that this very descriptor, and not an earlier one of its
+    /// number, has been waited for before.
     pub fn watch(&mut self, wait: Wait, is_known: bool) -> Result<Ticket> {
         if self.has_failed {
             self.turn()?;
@@ -159,8 +161,8 @@ impl Poller {
         }
     }
 
-    /// Ends the waits that are over, ready or out of time: their tickets, in any order. Where that fails,
-    /// everybody is to look for himself, and a wait begins with another turn.
+    /// Ends the waits that are over, ready or out of time: their tickets, in any order. Where that
+    /// fails, everybody is to look for himself, and a wait begins with another turn.
     pub fn turn(&mut self) -> Result<Vec<Ticket>> {
         self.has_failed = false;
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
@@ -215,7 +217,8 @@ impl Poller {
         }
     }
 
-    /// When the next turn is due even if the descriptor does not become readable; not before anything is.
+    /// When the next turn is due even if the descriptor does not become readable; not before
+    /// anything is.
     pub fn next(&self) -> Deadline {
         match self.due.peek() {
             _ if self.waits == 0 => Deadline::NEVER,

@@ -17,9 +17,7 @@ use std::ops::Range;
 use simdutf8::compat::from_utf8;
 
 use self::grammar::Grammar;
-
-/// Deepest nesting accepted: far beyond honest data, and no danger to the stack of a parser.
-pub const MAX_DEPTH: u32 = 128;
+pub use self::grammar::{Invalid, MAX_DEPTH};
 
 /// The scan of one value at the front of a buffer. It remembers offsets, so it goes with that
 /// buffer: once bytes have left the front, a new scan begins.
@@ -41,15 +39,6 @@ pub enum Found {
     Incomplete,
     /// Nothing but white space so far: a stream that ends here ends cleanly.
     Nothing,
-}
-
-/// The buffer cannot begin with a JSON value.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Invalid {
-    /// Offset of the first byte that cannot be.
-    pub at: usize,
-    /// What is wrong, in words.
-    pub what: &'static str,
 }
 
 impl Scan {

@@ -1,6 +1,6 @@
 //! Bytes that came in and were not asked for yet, or go out and were not taken yet: filled at the
-//! end, consumed from the front. Grows with what arrives, never on anybody's word, and has no memory
-//! while it is empty. Knows no socket and no Lua. Uses `error`.
+//! end, consumed from the front. Grows with what arrives, never on anybody's word, and has no
+//! memory while it is empty. Knows no socket and no Lua. Uses `error`.
 
 use std::cell::Cell;
 use std::mem;
@@ -14,8 +14,8 @@ const SMALL: usize = 256 * 1024;
 /// The most that is kept for the next one that grows beyond that.
 const LARGE: usize = 16 * 1024 * 1024;
 
-/// Where the first byte stands in its memory. In a string of Lua's it stands there, too; where both are alike,
-/// glibc copies a gigabyte in two thirds of the time.
+/// Where the first byte stands in its memory. In a string of Lua's it stands there, too; where both
+/// are alike, glibc copies a gigabyte in two thirds of the time.
 const HEAD: usize = 24;
 
 thread_local! {
@@ -61,8 +61,9 @@ impl Buffer {
         }
     }
 
-    /// Has `read` append to a vector with room for at least `room` bytes. A large buffer that is full does not
-    /// grow before more has come: at the end of a stream that would be a copy of all for nothing.
+    /// Has `read` append to a vector with room for at least `room` bytes. A large buffer that is
+    /// full does not grow before more has come: at the end of a stream that would be a copy of all
+    /// for nothing.
     pub fn fill<T>(
         &mut self,
         room: usize,
@@ -123,8 +124,8 @@ fn keep(mut bytes: Vec<u8>) {
     }
 }
 
-/// Makes room, twice what is there if that can be had. No room is an error: in Rust it would end the
-/// process.
+/// Makes room, twice what is there if that can be had. No room is an error: in Rust it would end
+/// the process.
 pub fn reserve(bytes: &mut Vec<u8>, room: usize) -> Result<()> {
     let reserved = bytes.try_reserve(room).or_else(|_| bytes.try_reserve_exact(room));
     reserved.map_err(|_| Errno::NOMEM.into())

@@ -1,4 +1,5 @@
-//! A connected TCP socket in nonblocking mode. No path of it raises SIGPIPE. Uses `io::step`, `error`.
+//! A connected TCP socket in nonblocking mode. No path of it raises SIGPIPE. Uses `io::step`,
+//! `error`.
 
 use std::io;
 use std::net::Shutdown;
@@ -59,14 +60,15 @@ impl Tcp {
         self.transient.take()
     }
 
-    /// A failed call as the TLS above is told: what passes it takes for a wait, all else for the end.
+    /// A failed call as the TLS above is told: what passes it takes for a wait, all else for the
+    /// end.
     fn carried(&mut self, errno: Errno) -> io::Error {
         if is_transient(errno) {
             self.transient = Some(errno);
             return io::ErrorKind::WouldBlock.into();
         }
-        // OpenSSL looks there: a server forgives a client that is gone before its tickets come, whose data
-        // may have come already.
+        // OpenSSL looks there: a server forgives a client that is gone before its tickets come,
+        // whose data may have come already.
         nix::errno::Errno::set_raw(errno.raw_os_error());
         errno.into()
     }
@@ -121,8 +123,8 @@ impl Transport for Tcp {
     }
 }
 
-/// For the TLS above: OpenSSL's own socket layer would raise SIGPIPE. An interrupt is not passed on: it
-/// would be the end of the TLS connection.
+/// For the TLS above: OpenSSL's own socket layer would raise SIGPIPE. An interrupt is not passed
+/// on: it would be the end of the TLS connection.
 impl io::Read for Tcp {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if !self.reads_ahead {

@@ -1,5 +1,5 @@
-//! TLS over a TCP transport: the handshake and the records as steps, every outcome of OpenSSL mapped
-//! in one place. OpenSSL is spoken to here and in the modules below, nowhere else. Uses
+//! TLS over a TCP transport: the handshake and the records as steps, every outcome of OpenSSL
+//! mapped in one place. OpenSSL is spoken to here and in the modules below, nowhere else. Uses
 //! `transport::tcp`, `io::step`, `trace`, `error`.
 
 mod ca_store;
@@ -80,8 +80,8 @@ impl Client {
     }
 }
 
-/// Tells a client whom to expect: the name sent, the name or address verified (RFC 9525: the subject's
-/// alternative names, never the CN), and where a failure is written down.
+/// Tells a client whom to expect: the name sent, the name or address verified (RFC 9525: the
+/// subject's alternative names, never the CN), and where a failure is written down.
 fn expect(
     ssl: &mut Ssl,
     settings: &Settings,
@@ -128,8 +128,8 @@ impl Server {
         Ok(Self { context, settings: Arc::new(settings) })
     }
 
-    /// The server's side of a connection. Its handshake runs with the first read or write, so that a
-    /// silent client holds up nobody.
+    /// The server's side of a connection. Its handshake runs with the first read or write, so that
+    /// a silent client holds up nobody.
     pub fn accept(&self, mut tcp: Tcp, trace: Option<&Trace>) -> Result<Tls> {
         let mut ssl = Ssl::new(&self.context).map_err(failed)?;
         let failure = Arc::new(VerifyFailure::new("the client"));
@@ -143,7 +143,8 @@ impl Server {
             ok || !verify
         });
         ssl.set_accept_state();
-        // Whoever reads or writes first makes the handshake, and must not take what another waits for.
+        // Whoever reads or writes first makes the handshake, and must not take what another waits
+        // for.
         tcp.set_reads_ahead(false);
         let stream = SslStream::new(ssl, tcp).map_err(failed)?;
         let end = End { settings: Arc::clone(&self.settings), failure, offered: None };
