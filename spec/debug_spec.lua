@@ -553,7 +553,7 @@ describe("tcp.debug", function()
 
   for _, loop in ipairs(loops) do
     it("lets its function block in a loop's coroutine: " .. loop.name, function()
-      if not loop.found then return pending(loop.name .. " is not there") end
+      if not loop.found then return pending(loop.missing) end
       local log = helper.listen [[
         while line := c.recv(): c.send(b"ok\n")
       ]]

@@ -6,8 +6,8 @@ local tcp = require "tcp"
 
 local function it_with(name, title, body)
   it(title, function()
-    local found = helper.library(name)
-    if not found then return pending("no " .. name .. " for this Lua") end
+    local found, why = helper.library(name)
+    if not found then return pending(why) end
     body(found)
   end)
 end

@@ -308,12 +308,11 @@ local function output(command)
 end
 helper.output = output
 
--- The library, or nil where this Lua has none, or its Lua half alone; one that is broken is an
--- error.
+-- The library, or nil and why this Lua has none, or none that can be loaded.
 function helper.library(name)
   local ok, result = pcall(require, name)
   if ok then return result end
-  assert(result:find "module '[%w_.]+' not found", result)
+  return nil, ("no %s for this Lua: %s"):format(name, result:match "[^\n]*")
 end
 
 -- The program of the Lua under test.

@@ -6,7 +6,7 @@
 local loops = require "spec.support.loops"
 
 local loop = assert(loops[os.getenv "TCP_SPEC_LOOP"], "TCP_SPEC_LOOP names no loop")
-assert(loop.found, loop.name .. " is not there")
+assert(loop.found, loop.missing)
 assert(loops.has_yielding_pcall, "this Lua cannot yield across pcall, which tests use")
 
 local function within(body)

@@ -2,7 +2,8 @@
 -- Lua has them, and one of a script's own, "own". Each is
 --   name
 --   use         what `tcp.use` takes
---   found       whether it is here
+--   found       whether it is here, and can be used
+--   missing     why not
 --   run(...)    runs these functions as coroutines of the loop until all have ended; raises what
 --               one raised
 
@@ -46,11 +47,14 @@ end
 
 local all = {}
 for _, name in ipairs { "cqueues", "copas", "luv" } do
-  local found = helper.library(name)
+  local found, missing = helper.library(name)
+  local usable, why = pcall(tcp.use, name)
+  tcp.use(nil)
   all[#all + 1] = {
     name = name,
     use = name,
-    found = found ~= nil,
+    found = usable,
+    missing = missing or why,
     library = found,
     run = function(...)
       local failures, bodies = {}, {}
