@@ -49,6 +49,34 @@ describe("use", function()
     assert.is_true(waits > 0)
   end)
 
+  it("takes the copas that is loaded now, also where another one was in use before", function()
+    if not helper.library "socket" then return pending "LuaSocket is not installed" end
+    local found = package.loaded.copas
+    finally(function() package.loaded.copas = found end)
+    -- A copas in which one coroutine runs at a time, and that resumes none of itself.
+    local function load_copas()
+      local copas = { _VERSION = "Copas 4.8.0", running = true, slept = 0 }
+      function copas.addthread(body) return coroutine.create(body) end
+      function copas.wakeup() end
+      function copas.sleep()
+        copas.slept = copas.slept + 1
+        coroutine.yield()
+      end
+      package.loaded.copas = copas
+      return copas
+    end
+    local first = load_copas()
+    tcp.use "copas"
+    first.running = false
+    local second = load_copas()
+    tcp.use "copas"
+    local conn = helper.connect([[ c.hold() ]], { timeout = 0.2 })
+    local thread = coroutine.create(function() conn:read_line() end)
+    assert(coroutine.resume(thread))
+    assert.equal("suspended", coroutine.status(thread))
+    assert.same({ 0, 1 }, { first.slept, second.slept })
+  end)
+
   it("hands over the descriptor, the mode and the time that is left", function()
     local asked = {}
     tcp.use { wait = function(...)
@@ -193,7 +221,7 @@ for _, loop in ipairs(loops) do
 
   local function it_runs(title, body)
     it(title, function()
-      if not loop.found then return pending("no " .. loop.name .. " for this Lua") end
+      if not loop.found then return pending(loop.missing) end
       tcp.use(loop.use)
       body()
     end)
@@ -642,7 +670,7 @@ for _, loop in ipairs(loops) do
     if loop.name == "luv" then
       it_runs("a wait goes on in whichever loop the time comes", function()
         local copas = loops.copas
-        if not copas.found then return pending "no copas for this Lua" end
+        if not copas.found then return pending(copas.missing) end
         local codes = {}
         local function wait_for(name)
           local conn = helper.connect([[ c.hold() ]], 0.2, nil, safe)

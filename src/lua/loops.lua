@@ -125,8 +125,8 @@ local function polled(loop)
 end
 
 -- Of cqueues, each controller has a coroutine that watches the poller as long as any other of its waits there.
-function loops.cqueues()
-  local cqueues, condition = require "cqueues", require "cqueues.condition"
+function loops.cqueues(cqueues)
+  local condition = require "cqueues.condition"
   local monotime, poll = cqueues.monotime, cqueues.poll
   local loop = { is_owner = true }
   local readable = { pollfd = polled(loop), events = "r" }
@@ -208,8 +208,7 @@ function loops.cqueues()
   return loop
 end
 
-function loops.luv()
-  local uv = require "luv"
+function loops.luv(uv)
   local loop = { inside = in_coroutine, pause = yield }
   local fd = polled(loop)
   local poll, timer
@@ -267,8 +266,7 @@ end
 
 -- copas waits for sockets of LuaSocket's, and for what looks like one to `select`: here the one
 -- descriptor, for which one of two coroutines waits; the other one sleeps until a turn is due.
-function loops.copas()
-  local copas = require "copas"
+function loops.copas(copas)
   local major = tonumber(tostring(copas._VERSION):match "(%d+)%.")
   if not major or major < 2 then
     return nil, "copas 2.0 or newer is needed, this is " .. tostring(copas._VERSION)
@@ -376,8 +374,20 @@ local function own(wait, close)
   return { inside = in_coroutine, wait = leaving(wait), close = close }
 end
 
--- Coroutines may still wait in one that was in use before.
-local made = {}
+-- By library, since one that is loaded anew is another. Coroutines may still wait in one that was in
+-- use before.
+local made = setmetatable({}, { __mode = "k" })
+
+-- The loop of the library of this name, or nil and why not.
+local function loop_of(name)
+  local library = require(name)
+  if made[library] then
+    return made[library]
+  end
+  local loop, why = loops[name](library)
+  made[library] = loop
+  return loop, why
+end
 
 -- The loop that `tcp.use` names; nil and why not.
 return function(which)
@@ -396,11 +406,7 @@ return function(which)
   elseif not loops[which] then
     return nil, ("no loop named '%s': \"cqueues\", \"copas\" or \"luv\" expected"):format(which)
   end
-  if made[which] then
-    return made[which]
-  end
-  local ok, loop, why = pcall(loops[which])
-  made[which] = ok and loop or nil
+  local ok, loop, why = pcall(loop_of, which)
   if not ok then
     -- Why `require` failed.
     return nil, tostring(loop)
