@@ -6,6 +6,8 @@
  *   fault:arm NAME NTH WHAT    the NTH call of NAME from now on (0: each) fails with errno WHAT, or
  *                              with WHAT = "short" moves one byte; NAME = "-" only counts. send
  *                              fails from the NTH on if the connection is gone: EPIPE, ECONNRESET
+ *   fault:arm descriptors NTH  from when the module asks for a descriptor for the NTH time (0: from
+ *                              now on) the process gets no more, whoever asks, until fault:stop
  *   fault:pause, fault:go on   meanwhile nothing is counted or fails
  *   fault:stop                 back to normal; "NAME=CALLS ..." since arm, and "hits=N"
  *   fault:fds                  how many descriptors are open
@@ -34,6 +36,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -44,9 +47,11 @@
 static const char *const names[] = {
   "recv", "send", "poll", "accept4", "bind", "connect", "epoll_create1", "epoll_ctl", "epoll_wait",
   "fcntl", "getaddrinfo", "getpeername", "getsockname", "getsockopt", "listen", "pipe2", "pthread_create",
-  "setsockopt", "shutdown", "socket",
+  "setsockopt", "shutdown", "socket", "open64", "descriptors",
 };
-enum { COUNT = sizeof names / sizeof *names };
+enum { COUNT = sizeof names / sizeof *names, DESCRIPTORS = COUNT - 1 };
+/* Of these, those that make a descriptor. */
+static const char makers[] = " accept4 epoll_create1 fcntl getaddrinfo open64 pipe2 socket ";
 
 static int calls[COUNT];
 static int armed;    /* calls are counted */
@@ -55,9 +60,27 @@ static int nth;      /* 0: each */
 static int what;     /* errno or SHORT */
 static int hits;
 
+static struct rlimit before;
+
+/* Those that there are stay; any other would be the fourth. */
+static void end_descriptors(void) {
+  struct rlimit none = { .rlim_cur = 3, .rlim_max = before.rlim_max };
+  if (setrlimit(RLIMIT_NOFILE, &none) != 0) abort();
+  hits++;
+}
+
+static void count_descriptor(int index) {
+  char name[32];
+  snprintf(name, sizeof name, " %s ", names[index]);
+  if (strstr(makers, name) == NULL) return;
+  int call = __atomic_add_fetch(&calls[DESCRIPTORS], 1, __ATOMIC_SEQ_CST);
+  if (chosen == DESCRIPTORS && call == nth) end_descriptors();
+}
+
 /* What happens to this call: 0 nothing, an errno, or SHORT. */
 static int fault(int index) {
   if (!__atomic_load_n(&armed, __ATOMIC_SEQ_CST)) return 0;
+  count_descriptor(index);
   int call = __atomic_add_fetch(&calls[index], 1, __ATOMIC_SEQ_CST);
   /* What cannot be sent once cannot be sent again. */
   int stays = index == 1 && (what == EPIPE || what == ECONNRESET);
@@ -126,6 +149,21 @@ int fcntl(int fd, int command, ...) {
     return -1;
   }
   return next(fd, command, argument);
+}
+
+int open64(const char *path, int flags, ...) {
+  static int (*next)(const char *, int, ...);
+  if (next == NULL) next = (int (*)(const char *, int, ...))real("open64");
+  va_list rest;
+  va_start(rest, flags);
+  int mode = va_arg(rest, int);
+  va_end(rest);
+  int error = is_ours(__builtin_return_address(0)) ? fault(named("open64")) : 0;
+  if (error > 0) {
+    errno = error;
+    return -1;
+  }
+  return next(path, flags, mode);
 }
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
@@ -250,6 +288,7 @@ static char *command(const char *text) {
     what = strcmp(word, "short") == 0 ? SHORT : atoi(word);
     memset(calls, 0, sizeof calls);
     hits = 0;
+    if (chosen == DESCRIPTORS && nth == 0) end_descriptors();
     __atomic_store_n(&armed, 1, __ATOMIC_SEQ_CST);
     strcpy(answer, "yes");
   } else if (strcmp(text, "pause") == 0 || strcmp(text, "go on") == 0) {
@@ -257,6 +296,7 @@ static char *command(const char *text) {
     strcpy(answer, "yes");
   } else if (strcmp(text, "stop") == 0) {
     __atomic_store_n(&armed, 0, __ATOMIC_SEQ_CST);
+    setrlimit(RLIMIT_NOFILE, &before);
     char *end = answer + sprintf(answer, "hits=%d", hits);
     for (int i = 0; i < COUNT; i++) end += sprintf(end, " %s=%d", names[i], calls[i]);
   } else {
@@ -273,4 +313,7 @@ char *getenv(const char *name) {
 }
 
 /* What this process starts is none of ours. */
-__attribute__((constructor)) static void begin(void) { unsetenv("LD_PRELOAD"); }
+__attribute__((constructor)) static void begin(void) {
+  unsetenv("LD_PRELOAD");
+  getrlimit(RLIMIT_NOFILE, &before);
+}
