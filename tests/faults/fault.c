@@ -11,6 +11,10 @@
  *   fault:pause, fault:go on   meanwhile nothing is counted or fails
  *   fault:stop                 back to normal; "NAME=CALLS ..." since arm, and "hits=N"
  *   fault:fds                  how many descriptors are open
+ *   fault:fork                 forks; "0" in the child, which has twenty seconds to live
+ *   fault:tell, fault:hear     a byte to the process on the other side of the last fork; waits for one
+ *                              from there, or its end
+ *   fault:wait                 waits for a child, or the child of one that has ended; its exit status
  *   fault:race HOST            from now on HOST is 127.0.0.2 and 127.0.0.1, in this order
  *
  * What the module calls through libc is replaced here; what others do, such as libuv, is left
@@ -39,6 +43,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -275,12 +280,43 @@ static int descriptors(void) {
   return count;
 }
 
+static int other_side = -1;
+
+static int fork_with_a_channel(void) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) abort();
+  prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  fflush(NULL);
+  int child = fork();
+  if (child == 0) alarm(20);
+  if (other_side >= 0) close(other_side);
+  other_side = ends[child == 0];
+  close(ends[child != 0]);
+  return child;
+}
+
+static int wait_for_any(void) {
+  int status;
+  while (wait(&status) < 0)
+    if (errno != EINTR) abort();
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 static char *command(const char *text) {
   static char answer[1024];
   char name[32], word[32];
   if (strcmp(text, "install") == 0) return strcpy(answer, install());
   if (strcmp(text, "fds") == 0) {
     snprintf(answer, sizeof answer, "%d", descriptors());
+  } else if (strcmp(text, "fork") == 0) {
+    snprintf(answer, sizeof answer, "%d", fork_with_a_channel());
+  } else if (strcmp(text, "tell") == 0) {
+    strcpy(answer, send(other_side, ".", 1, MSG_NOSIGNAL) == 1 ? "yes" : "gone");
+  } else if (strcmp(text, "hear") == 0) {
+    char byte;
+    strcpy(answer, read(other_side, &byte, 1) == 1 ? "yes" : "gone");
+  } else if (strcmp(text, "wait") == 0) {
+    snprintf(answer, sizeof answer, "%d", wait_for_any());
   } else if (sscanf(text, "race %63s", race_host) == 1) {
     strcpy(answer, "yes");
   } else if (sscanf(text, "arm %31s %d %31s", name, &nth, word) == 3) {
