@@ -12,9 +12,10 @@
  *   fault:stop                 back to normal; "NAME=CALLS ..." since arm, and "hits=N"
  *   fault:fds                  how many descriptors are open
  *   fault:fork                 forks; "0" in the child, which has twenty seconds to live
- *   fault:tell, fault:hear     a byte to the process on the other side of the last fork; waits for one
- *                              from there, or its end
- *   fault:wait                 waits for a child, or the child of one that has ended; its exit status
+ *   fault:tell, fault:hear     a byte to the process on the other side of the last fork; waits for
+ *                              one from there, or its end
+ *   fault:wait                 waits for a child, or the child of one that has ended: its status
+ *   fault:clock SECONDS        from now on the time of day is so much later
  *   fault:race HOST            from now on HOST is 127.0.0.2 and 127.0.0.1, in this order
  *
  * What the module calls through libc is replaced here; what others do, such as libuv, is left
@@ -43,7 +44,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -280,6 +283,34 @@ static int descriptors(void) {
   return count;
 }
 
+/* The time of day. */
+
+static long later;
+
+int clock_gettime(clockid_t clock, struct timespec *at) {
+  static int (*next)(clockid_t, struct timespec *);
+  if (next == NULL) next = (int (*)(clockid_t, struct timespec *))real("clock_gettime");
+  int result = next(clock, at);
+  if (result == 0 && clock == CLOCK_REALTIME) at->tv_sec += later;
+  return result;
+}
+
+time_t time(time_t *into) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (into != NULL) *into = now.tv_sec;
+  return now.tv_sec;
+}
+
+int gettimeofday(struct timeval *restrict at, void *restrict zone) {
+  (void)zone;
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  at->tv_sec = now.tv_sec;
+  at->tv_usec = now.tv_nsec / 1000;
+  return 0;
+}
+
 static int other_side = -1;
 
 static int fork_with_a_channel(void) {
@@ -308,6 +339,8 @@ static char *command(const char *text) {
   if (strcmp(text, "install") == 0) return strcpy(answer, install());
   if (strcmp(text, "fds") == 0) {
     snprintf(answer, sizeof answer, "%d", descriptors());
+  } else if (sscanf(text, "clock %ld", &later) == 1) {
+    strcpy(answer, "yes");
   } else if (strcmp(text, "fork") == 0) {
     snprintf(answer, sizeof answer, "%d", fork_with_a_channel());
   } else if (strcmp(text, "tell") == 0) {

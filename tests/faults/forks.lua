@@ -1,7 +1,7 @@
 -- Forks at each point of a connection's life, plain and TLS, connected and accepted. One of the two
--- processes leaves the connection, by close, by the collector or with its end; the other one goes on,
--- and neither it nor the peer may notice. Then workers that are forked from a process that has waited
--- in a loop wait in loops of their own: none may miss what another one is told.
+-- processes leaves the connection, by close, by the collector or with its end; the other one goes
+-- on, and neither it nor the peer may notice. Then workers that are forked from a process that has
+-- waited in a loop wait in loops of their own: none may miss what another one is told.
 -- Run by tests/faults/run.
 
 local helper = require "spec.support.helper"
