@@ -94,7 +94,7 @@ soak: module ## a million packets, 100,000 connects ... on $(LUA): memory and de
 soak-loops: module ## connections of all kinds in coroutines of cqueues and luv, for SECONDS=60 in each: the same
 	@scripts/soak '$(LUA)' $(FLAVOR) loops $(or $(SECONDS),60)
 
-faults: module ## each system call fails in turn, descriptors run out, and processes fork, on $(LUA)
+faults: module ## system calls fail, descriptors run out, processes fork, the clock jumps ..., on $(LUA)
 	@tests/faults/run '$(LUA)'
 
 hostile: module ## 1,000 servers that misbehave at random, on $(LUA); COUNT=, SEED=

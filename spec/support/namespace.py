@@ -2,7 +2,8 @@
 
 Inside, only the loopback interface is there, with 127.0.0.0/8 and ::1. HOSTS is one word,
 `address=name,address=name...`: it is all that names resolve to; the resolver that /etc/resolv.conf
-names there answers nothing, ever. IPv4 addresses outside 127.0.0.0/8 become addresses of our own.
+names there answers nothing, unless somebody does so at the socket whose descriptor is in the
+environment as NAME_SERVER. IPv4 addresses outside 127.0.0.0/8 become addresses of our own.
 """
 
 import fcntl
@@ -52,6 +53,7 @@ def main():
     silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     silent.bind(("127.0.0.53", 53))
     silent.set_inheritable(True)
+    os.environ["NAME_SERVER"] = str(silent.fileno())
     replace("/etc/resolv.conf", "nameserver 127.0.0.53\noptions timeout:5 attempts:2\n")
     replace("/etc/nsswitch.conf", "hosts: files dns\n")
     os.execvp(sys.argv[2], sys.argv[2:])

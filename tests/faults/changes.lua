@@ -1,6 +1,6 @@
--- What is around a process changes while it lives: the time of day, and the files of the CAs that it
--- trusts. Timeouts are as long as before, and a certificate is judged by the day and the store of now.
--- Run by tests/faults/run, with SSL_CERT_FILE naming a file that is ours to replace.
+-- What is around a process changes while it lives: the time of day, and the files of the CAs that
+-- it trusts. Timeouts are as long as before, and a certificate is judged by the day and the store
+-- of now. Run by tests/faults/run, with SSL_CERT_FILE naming a file that is ours to replace.
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp.safe"
