@@ -1,6 +1,6 @@
--- The name server is dead for a while. Lookups that time out cost nothing that lasts: descriptors and
--- memory are bounded, names of /etc/hosts and addresses are found at once, and when it answers again,
--- so do lookups.
+-- The name server is dead for a while. Lookups that time out cost nothing that lasts: descriptors
+-- and memory are bounded, names of /etc/hosts and addresses are found at once, and when it answers
+-- again, so do lookups.
 -- Run by tests/faults/run, in a network of its own (spec/support/namespace.py).
 
 local helper = require "spec.support.helper"
