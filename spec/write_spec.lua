@@ -230,9 +230,9 @@ for _, over in ipairs(helper.kinds) do
         assert.matches(": timeout: ", message)
         repeat
           ok, message = pcall(conn.send, conn, ("x"):rep(100000))
-          assert.is_false(ok)
-          if message:find ": timeout: " then sent = sent + 1 end
-        until not message:find ": timeout: "
+          if ok or message:find ": timeout: " then sent = sent + 1 end
+          assert(sent < 500, "the kernel takes everything")
+        until not ok and not message:find ": timeout: "
         assert.matches("^send 127%.0%.0%.1:%d+: too_large: .*1000000", message)
         helper.fails("too_large", "^send ", function() conn:send(("y"):rep(1000001)) end)
         peer:go()
