@@ -10,15 +10,16 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib/lua/$(shell $(LUA) -e 'io.write(_VERSION:match("%d%.%d"))')
 LIB_EXTENSION ?= so
 
-# LuaRocks names its compiler and flags on the command line. Nothing here is compiled with them, but cargo
-# would see them change, and build OpenSSL's bindings anew at each turn between LuaRocks and make.
+# LuaRocks names its compiler and flags on the command line. Nothing here is compiled with them, but
+# cargo would see them change, and build OpenSSL's bindings anew at each turn between LuaRocks and
+# make.
 unexport CC CFLAGS
 
 # release, or dev: built faster, and slower itself; for specs while one works.
 PROFILE ?= release
 LIBRARY = target/$(FLAVOR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build module install deps demo test spec lint check bench bench-json bench-profile bench-loops bench-tls docs deb reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
+.PHONY: build module install deps demo quick test modules spec lint check bench bench-json bench-profile bench-loops bench-tls docs deb reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
 
 build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
@@ -28,6 +29,9 @@ module: $(filter .build/lua5.5,$(LUA)) ## build for $(LUA), as .build/$(FLAVOR)/
 	cargo build --profile $(PROFILE) --locked --features $(FLAVOR) --target-dir target/$(FLAVOR)
 	@mkdir -p .build/$(FLAVOR)
 	install -m 755 $(LIBRARY) .build/$(FLAVOR)/tcp.so
+
+modules: ## the same for every Lua from 5.1 to 5.5 and LuaJIT
+	@MAKE='$(MAKE)' scripts/modules lua5.1 lua5.2 lua5.3 lua5.4 luajit .build/lua5.5
 
 install: ## copy what `make` built to $(DESTDIR)$(LIBDIR); LuaRocks calls it
 	mkdir -p '$(DESTDIR)$(LIBDIR)'
@@ -39,11 +43,17 @@ deps: ## install what `make check` needs: apt-get on Debian and Ubuntu, elsewher
 demo: ## build, install into .build/tree-$(FLAVOR), run the four examples against local servers
 	@MAKE='$(MAKE)' scripts/demo '$(LUA)'
 
+quick: ## within a minute: rules, rustfmt, cargo's tests, and the specs on $(LUA) with PROFILE=dev
+	@scripts/rules
+	@cargo fmt --check
+	@cargo test --quiet --workspace --locked --target-dir target/$(FLAVOR)
+	@'$(MAKE)' --no-print-directory spec PROFILE=dev
+
 test: ## everything on every Lua: cargo's tests, then the specs on 5.1 .. 5.5 and LuaJIT
 	@MAKE='$(MAKE)' scripts/test
 
-spec: module ## the specs on $(LUA) alone; SPEC=spec/x_spec.lua runs one file
-	@scripts/spec '$(LUA)' $(FLAVOR) $(SPEC)
+spec: module ## the specs on $(LUA) alone; SPEC=spec/x_spec.lua runs one file, FILTER='a name' some tests
+	@TCP_SPEC_FILTER='$(FILTER)' scripts/spec '$(LUA)' $(FLAVOR) $(SPEC)
 
 lint: ## rustfmt, clippy, rustdoc, luacheck, and the rules of scripts/rules
 	@scripts/lint
@@ -84,7 +94,7 @@ soak: module ## a million packets, 100,000 connects ... on $(LUA): memory and de
 soak-loops: module ## connections of all kinds in coroutines of cqueues and luv, for SECONDS=60 in each: the same
 	@scripts/soak '$(LUA)' $(FLAVOR) loops $(or $(SECONDS),60)
 
-faults: module ## each system call fails in turn, on $(LUA)
+faults: module ## system calls fail, descriptors run out, processes fork, the clock jumps ..., on $(LUA)
 	@tests/faults/run '$(LUA)'
 
 hostile: module ## 1,000 servers that misbehave at random, and floods, on $(LUA); COUNT=, SEED=

@@ -1,5 +1,5 @@
-//! Links Lua 5.4, with the checks of its own API on, into the targets. The module leaves Lua's names
-//! to its host; they are all kept, whoever asks for them first.
+//! Links Lua 5.4, with the checks of its own API on, into the targets. The module leaves Lua's
+//! names to its host; they are all kept, whoever asks for them first.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,20 +1,23 @@
 -- run_specs.lua FILE...: runs spec files on the Lua that runs this.
 --
--- With busted where it loads. Where it does not (Lua 5.5: its C parts are not packaged, and Penlight
--- does not compile there), a small runner takes the same files: describe, it, pending, finally,
--- before_each, after_each, setup, teardown, insulate and their aliases, with luassert's assert,
--- spy, stub, mock and match. Both close on the same line, and fail if a spec failed; SMALL_RUNNER in
--- the environment chooses the small one anywhere. With TCP_SPEC_LOOP each test runs in an event loop
--- (spec/support/in_loop.lua).
+-- With busted where it loads. Where it does not (Lua 5.5: its C parts are not packaged, and
+-- Penlight does not compile there), a small runner takes the same files: describe, it, pending,
+-- finally, before_each, after_each, setup, teardown, insulate and their aliases, with luassert's
+-- assert, spy, stub, mock and match. Both close on the same line, and fail if a spec failed;
+-- SMALL_RUNNER in the environment chooses the small one anywhere. With TCP_SPEC_LOOP each test runs
+-- in an event loop (spec/support/in_loop.lua). TCP_SPEC_FILTER, a Lua pattern, chooses tests by
+-- their full names.
 
--- Each file gets modules of its own, but libuv's loop is one for the state: a second luv would take it from
--- the first.
+-- Each file gets modules of its own, but libuv's loop is one for the state: a second luv would take
+-- it from the first.
 pcall(require, "luv")
 
 local found, busted = pcall(require, "busted.runner")
-local in_loop = os.getenv "TCP_SPEC_LOOP"
+local in_loop, filter = os.getenv "TCP_SPEC_LOOP", os.getenv "TCP_SPEC_FILTER"
+if filter == "" then filter = nil end
 if found and not os.getenv "SMALL_RUNNER" then
   if in_loop then table.insert(arg, "--helper=spec/support/in_loop.lua") end
+  if filter then table.insert(arg, "--filter=" .. filter) end
   busted { standalone = false } -- returns only if nothing failed
   os.exit(0, true)
 end
@@ -53,7 +56,8 @@ local function full_name(name)
   return table.concat(names, " ")
 end
 
--- Runs a hook, outermost first for before_each; an error counts as the suite's. True if all went well.
+-- Runs a hook, outermost first for before_each; an error counts as the suite's. True if all went
+-- well.
 local function run_hooks(hooks, name)
   local fine = true
   for _, hook in ipairs(hooks) do
@@ -153,7 +157,9 @@ end
 local function describe(name, body) later(run_block, name, body, false) end
 local function insulate(name, body) later(run_block, name, body, true) end
 local within = in_loop and dofile "spec/support/in_loop.lua" or function(body) return body end
-local function it(name, body) later(run_test, name, within(body)) end
+local function it(name, body)
+  if not filter or full_name(name):find(filter) then later(run_test, name, within(body)) end
+end
 local function hook(kind)
   return declaration(function(_, body) table.insert(block[kind], body) end)
 end
@@ -185,4 +191,4 @@ end
 io.write(("\n%d successes / %d failures / %d errors / %d pending : %d seconds\n"):format(
   counts.success, counts.failure, counts.error, counts.pending, os.time() - started))
 for _, text in ipairs(reports) do io.write("\n", text) end
-os.exit(counts.success > 0 and counts.failure + counts.error == 0 and 0 or 1, true)
+os.exit((filter or counts.success > 0) and counts.failure + counts.error == 0 and 0 or 1, true)

@@ -1,5 +1,5 @@
--- `tcp.debug` and TCP_DEBUG: lines that tell what connections do, to a function or on stderr, never with
--- what is sent unless that is asked for; and nothing that a script does is other for it.
+-- `tcp.debug` and TCP_DEBUG: lines that tell what connections do, to a function or on stderr, never
+-- with what is sent unless that is asked for; and nothing that a script does is other for it.
 
 local helper = require "spec.support.helper"
 local loops = require "spec.support.loops"

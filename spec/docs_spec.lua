@@ -1,9 +1,9 @@
--- The documentation is true: every block of Lua in the READMEs and in docs/ runs, and prints what the
--- comments with `-->` say; every function, method, option and field of types/tcp.lua is described, every
--- message of the source stands in docs/errors.md, and no link leads nowhere.
+-- The documentation is true: every block of Lua in the READMEs and in docs/ runs, and prints what
+-- the comments with `-->` say; every function, method, option and field of types/tcp.lua is
+-- described, every message of the source stands in docs/errors.md, and no link leads nowhere.
 --
--- The hosts of the examples exist nowhere. The module that a block requires looks them up in `places`:
--- a peer of ours stands for each, and TLS is verified for the name that the block gives.
+-- The hosts of the examples exist nowhere. The module that a block requires looks them up in
+-- `places`: a peer of ours stands for each, and TLS is verified for the name that the block gives.
 
 local helper = require "spec.support.helper"
 
@@ -13,7 +13,7 @@ local load = loadstring or load -- luacheck: ignore 113 143
 local pages = { "README.md", "README.pt-br.md" }
 for page in io.popen("ls docs/*.md"):lines() do pages[#pages + 1] = page end
 
--- The hosts -----------------------------------------------------------------------------------------
+-- The hosts ---------------------------------------------------------------------------------------
 
 local folder -- of their certificates: `site` for *.example.com, `expired`
 
@@ -42,7 +42,8 @@ local site = function(name) return "../" .. folder:match "[^/]+$" .. "/" .. name
 
 local places = {
   ["echo.example.com:7"] = function() return helper.listen(echo) end,
-  -- OpenSSL's own server resumes sessions. It reverses lines: those of one letter come back as they were.
+  -- OpenSSL's own server resumes sessions. It reverses lines: those of one letter come back as they
+  -- were.
   ["echo.example.com:8443"] = function()
     return helper.program(
       ("openssl s_server -rev -accept 127.0.0.1:0 -cert %s/site.pem -key %s/site.key -cert_chain %s"):format(
@@ -94,9 +95,10 @@ local files = {
   ["server.key"] = function() return helper.pem("good", "key") end,
 }
 
--- A block -------------------------------------------------------------------------------------------
+-- A block -----------------------------------------------------------------------------------------
 
--- The world of one block: the modules that it requires, what it prints, and the peers that it meets.
+-- The world of one block: the modules that it requires, what it prints, and the peers that it
+-- meets.
 local function new_world(block)
   local world = { printed = {}, here = {}, is_in_loop = block.code:find("tcp.use", 1, true) }
 
@@ -273,7 +275,7 @@ describe("the code of", function()
   end)
 end)
 
--- Names ---------------------------------------------------------------------------------------------
+-- Names -------------------------------------------------------------------------------------------
 
 describe("the pages", function()
   local types = helper.contents "types/tcp.lua"
@@ -379,10 +381,10 @@ describe("the README in Portuguese", function()
   end)
 end)
 
--- Messages ------------------------------------------------------------------------------------------
+-- Messages ----------------------------------------------------------------------------------------
 
--- The strings of a source that a person may read: those with a blank in them. What can only be a fault
--- of ours (`expect`, `unreachable!`) does not count.
+-- The strings of a source that a person may read: those with a blank in them. What can only be a
+-- fault of ours (`expect`, `unreachable!`) does not count.
 local function strings_of(path)
   local text, lua = helper.contents(path), path:find "%.lua$"
   text = ("\n" .. text):gsub("\n#%[cfg%(test%)%]\n.*", "\n"):gsub("\\\n%s*", "")
@@ -403,8 +405,8 @@ local function strings_of(path)
   end
 end
 
--- No messages for scripts: names, what is cut out of the words of others, and what only this module's own
--- Lua could bring about.
+-- No messages for scripts: names, what is cut out of the words of others, and what only this
+-- module's own Lua could bring about.
 local silent = {
   ["tcp session 1\\n"] = true, ["\\nstack traceback:\\n"] = true, ["no value"] = true,
   ["tcp object (closed)"] = true, ["without a name"] = true, [" (os error "] = true,
@@ -417,7 +419,8 @@ describe("the table of messages", function()
   -- The words of the trace stand on a page of their own.
   local described = errors .. helper.contents "docs/debugging.md"
 
-  -- The first part of a message that the page does not have: `{...}` and `%s` are filled in at run time.
+  -- The first part of a message that the page does not have: `{...}` and `%s` are filled in at run
+  -- time.
   local function unknown(message)
     if silent[message] or message:find "^bad argument #%d to '%l+' %(" then return end
     for part in (message:gsub("%b{}", "\1"):gsub("%%[sd]", "\1") .. "\1"):gmatch "([^\1]*)\1" do
@@ -451,7 +454,7 @@ describe("the table of messages", function()
   end)
 end)
 
--- Tables --------------------------------------------------------------------------------------------
+-- Tables ------------------------------------------------------------------------------------------
 
 describe("the tables of", function()
   local function cells(row)
@@ -471,7 +474,7 @@ describe("the tables of", function()
   end
 end)
 
--- Links ---------------------------------------------------------------------------------------------
+-- Links -------------------------------------------------------------------------------------------
 
 describe("the links", function()
   -- As GitHub makes an anchor of a heading.

@@ -1,5 +1,5 @@
--- The words of other libraries: LuaSocket's `select` and cqueues wait on our connections and listeners.
--- Neither is packaged for every Lua; where one is missing, that is said.
+-- The words of other libraries: LuaSocket's `select` and cqueues wait on our connections and
+-- listeners. Neither is packaged for every Lua; where one is missing, that is said.
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp"
@@ -16,8 +16,8 @@ for _, over in ipairs(helper.kinds) do
   describe("over " .. over.name, function()
     after_each(helper.finish)
 
-    -- What TLS 1.3 says for itself after the handshake is not for a reader, but other libraries see it
-    -- in the socket. Our own poll takes it out.
+    -- What TLS 1.3 says for itself after the handshake is not for a reader, but other libraries see
+    -- it in the socket. Our own poll takes it out.
     local function settled(conn)
       assert.same({}, (tcp.poll({ conn }, nil, 0.1)))
       return conn

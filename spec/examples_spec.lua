@@ -1,5 +1,5 @@
--- The programs in examples/, each in a process of its own, against local peers. Those of `make demo` run
--- there (examples/demo.py).
+-- The programs in examples/, each in a process of its own, against local peers. Those of `make
+-- demo` run there (examples/demo.py).
 
 local helper = require "spec.support.helper"
 

@@ -1,5 +1,5 @@
--- `tcp.use`: in a coroutine of an event loop each operation yields instead of blocking. That all else
--- is as it was is shown by the other specs, which run in a loop with TCP_SPEC_LOOP.
+-- `tcp.use`: in a coroutine of an event loop each operation yields instead of blocking. That all
+-- else is as it was is shown by the other specs, which run in a loop with TCP_SPEC_LOOP.
 
 local helper = require "spec.support.helper"
 local loops = require "spec.support.loops"
@@ -47,6 +47,34 @@ describe("use", function()
     assert.is_false(ok)
     assert.truthy(message:find "timeout")
     assert.is_true(waits > 0)
+  end)
+
+  it("takes the copas that is loaded now, also where another one was in use before", function()
+    if not helper.library "socket" then return pending "LuaSocket is not installed" end
+    local found = package.loaded.copas
+    finally(function() package.loaded.copas = found end)
+    -- A copas in which one coroutine runs at a time, and that resumes none of itself.
+    local function load_copas()
+      local copas = { _VERSION = "Copas 4.8.0", running = true, slept = 0 }
+      function copas.addthread(body) return coroutine.create(body) end
+      function copas.wakeup() end
+      function copas.sleep()
+        copas.slept = copas.slept + 1
+        coroutine.yield()
+      end
+      package.loaded.copas = copas
+      return copas
+    end
+    local first = load_copas()
+    tcp.use "copas"
+    first.running = false
+    local second = load_copas()
+    tcp.use "copas"
+    local conn = helper.connect([[ c.hold() ]], { timeout = 0.2 })
+    local thread = coroutine.create(function() conn:read_line() end)
+    assert(coroutine.resume(thread))
+    assert.equal("suspended", coroutine.status(thread))
+    assert.same({ 0, 1 }, { first.slept, second.slept })
   end)
 
   it("hands over the descriptor, the mode and the time that is left", function()
@@ -97,7 +125,8 @@ describe("use", function()
     fd = listener:fd()
     listener:close()
     assert.equal(fd, closed[2])
-    -- What a connect waits for may be closed by its next step. A name may be found before it has to wait.
+    -- What a connect waits for may be closed by its next step. A name may be found before it has to
+    -- wait.
     for _ = 1, 50 do
       closed, waits = {}, 0
       coroutine.wrap(function() conn = tcp.connect("localhost", helper.listen([[ c.hold() ]]).port) end)()
@@ -293,10 +322,12 @@ for _, loop in ipairs(loops) do
 
     it_runs("nothing that waits keeps the others waiting", function()
       local turns, is_over, failed = 0, false, {}
+      local awaited -- the peer that answers when the other coroutine has had a turn
       local ticking = helper.listen "while True: c.send(b'.'); time.sleep(0.002)"
       -- Notes what has not gone well, or while nobody else had a turn.
-      local function try(name, act, ...)
+      local function try(peer, name, act, ...)
         local before = turns
+        awaited = peer
         local value, message = act(...)
         if not value or turns == before then failed[#failed + 1] = name .. ": " .. tostring(message) end
       end
@@ -309,12 +340,13 @@ for _, loop in ipairs(loops) do
       end
       local function all_reads(kind, certificate, connect)
         for _, each in ipairs(reads) do
-          local name, code = each[1], ("time.sleep(0.03); c.send(%s)"):format(helper.bytes(each[2]))
-          local conn = connect(helper.listen(code, { tls = certificate }).port)
+          local name, code = each[1], ("c.wait(); c.send(%s)"):format(helper.bytes(each[2]))
+          local peer = helper.listen(code, { tls = certificate })
+          local conn = connect(peer.port)
           if makes_function[name] then
-            try(kind .. " " .. name, conn[name](conn))
+            try(peer, kind .. " " .. name, conn[name](conn))
           else
-            try(kind .. " " .. name, conn[name], conn, each[3])
+            try(peer, kind .. " " .. name, conn[name], conn, each[3])
           end
           conn:close()
         end
@@ -322,39 +354,41 @@ for _, loop in ipairs(loops) do
       local function all_writes(kind, certificate, connect)
         for _, each in ipairs(writes) do
           local name = each[1]
-          local conn = connect(helper.listen("time.sleep(0.06); c.recv_all()", { tls = certificate }).port)
+          local peer = helper.listen("c.wait(); c.recv_all()", { tls = certificate })
+          local conn = connect(peer.port)
           if name == "sink" then
-            try(kind .. " sink", conn:sink(), each[2])
+            try(peer, kind .. " sink", conn:sink(), each[2])
           else
             if not each[2] then
               conn:set_timeout(0.01)
               conn:send(large)
               conn:set_timeout(5)
             end
-            try(kind .. " " .. name, conn[name], conn, each[2])
+            try(peer, kind .. " " .. name, conn[name], conn, each[2])
           end
           conn:close()
         end
       end
       local function others_of_them()
-        local port = helper.listen("time.sleep(0.03); c.handshake('good'); c.recv()").port
-        local conn = safe.connect("127.0.0.1", port, 5)
-        try("start_tls", conn.start_tls, conn, { ca_file = options.ca_file, server_name = "localhost" })
-        port = helper.listen("time.sleep(0.03); c.handshake('good'); c.recv()").port
-        try("connect_tls", safe.connect_tls, "localhost", port, options)
-        try("connect", function()
-          local _, message, code = safe.connect("127.0.0.1", helper.listen("", { full = true }).port, 0.05)
+        local peer = helper.listen "c.wait(); c.handshake('good'); c.recv()"
+        local conn = safe.connect("127.0.0.1", peer.port, 5)
+        try(peer, "start_tls", conn.start_tls, conn, { ca_file = options.ca_file, server_name = "localhost" })
+        peer = helper.listen "c.wait(); c.handshake('good'); c.recv()"
+        try(peer, "connect_tls", safe.connect_tls, "localhost", peer.port, options)
+        try(nil, "connect", function()
+          local _, message, code = safe.connect("127.0.0.1", helper.listen("", { full = true }).port, 0.3)
           return code == "timeout", message
         end)
-        safe.connect("127.0.0.1", helper.listen("time.sleep(0.03); c.send(c.recv())").port, 5)
+        peer = helper.listen "c.wait(); c.send(c.recv())"
+        safe.connect("127.0.0.1", peer.port, 5)
         safe.send "hello"
-        try("recv", safe.recv)
+        try(peer, "recv", safe.recv)
         local listener = helper.keep(safe.listen("127.0.0.1", 0))
         helper.dial(listener:port(), "c.hold()", { times = 2 })
         listener:accept(5)
         listener:accept(5)
-        try("accept", function()
-          local _, message, code = listener:accept(0.05)
+        try(nil, "accept", function()
+          local _, message, code = listener:accept(0.3)
           return code == "timeout", message
         end)
       end
@@ -368,6 +402,8 @@ for _, loop in ipairs(loops) do
         while not is_over do
           conn:recv(1)
           turns = turns + 1
+          if awaited then awaited:go() end
+          awaited = nil
         end
         conn:close()
       end)
@@ -620,7 +656,8 @@ for _, loop in ipairs(loops) do
         end)
         controller:step(0)
         controller:step(0)
-        -- All in one turn: the wait that could not begin, the one after it, and what lets the other begin.
+        -- All in one turn: the wait that could not begin, the one after it, and what lets the other
+        -- begin.
         early:send "x\n"
         helper.keep(safe.connect("127.0.0.1", shared:port(), 5))
         late:send "x\n"

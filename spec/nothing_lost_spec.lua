@@ -1,6 +1,6 @@
--- Nothing is lost: a long random run of reads and writes of every kind, under timeouts so short that
--- many run out anywhere, and every byte is compared. TCP_SPEC_ROUNDS sets its length, TCP_SPEC_SEED
--- repeats one.
+-- Nothing is lost: a long random run of reads and writes of every kind, under timeouts so short
+-- that many run out anywhere, and every byte is compared. TCP_SPEC_ROUNDS sets its length,
+-- TCP_SPEC_SEED repeats one.
 
 local helper = require "spec.support.helper"
 

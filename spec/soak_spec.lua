@@ -7,8 +7,8 @@ local function collect()
   for _ = 1, 3 do collectgarbage() end
 end
 
--- Runs `act(times)` four times and more, until a round has left memory as it was: allocators settle,
--- leaks do not. Sockets must not grow at all.
+-- Runs `act(times)` four times and more, until a round has left memory as it was: allocators
+-- settle, leaks do not. Sockets must not grow at all.
 local function flat(times, act)
   local function measure()
     collect()

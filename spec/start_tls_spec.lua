@@ -1,5 +1,5 @@
--- `start_tls`: TLS on a connection that began without it, with the protocols that do so (SMTP and PostgreSQL,
--- by real servers), and with peers that cheat.
+-- `start_tls`: TLS on a connection that began without it, with the protocols that do so (SMTP and
+-- PostgreSQL, by real servers), and with peers that cheat.
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp"

@@ -1,5 +1,5 @@
--- What `info().tls` tells of certificates: field by field what `openssl x509` prints of the same file, also
--- for a certificate that was refused.
+-- What `info().tls` tells of certificates: field by field what `openssl x509` prints of the same
+-- file, also for a certificate that was refused.
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp"
@@ -94,7 +94,8 @@ local function agrees(certificate, file)
   assert.same({}, given)
 end
 
--- A file with one certificate more than those of make_ca.sh has, and its key in it; gone with the test.
+-- A file with one certificate more than those of make_ca.sh has, and its key in it; gone with the
+-- test.
 local made
 local function make(command)
   made = os.tmpname()

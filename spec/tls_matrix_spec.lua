@@ -1,5 +1,6 @@
--- Whom `connect_tls` believes: each kind of certificate and of handshake, by host name and by address,
--- shown by two servers that are independent of each other, with the code and the words of each refusal.
+-- Whom `connect_tls` believes: each kind of certificate and of handshake, by host name and by
+-- address, shown by two servers that are independent of each other, with the code and the words of
+-- each refusal.
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp"
@@ -21,7 +22,8 @@ local reverse = [[
   return c.sock.getpeercert() and dict(pair[0] for pair in c.sock.getpeercert()["subject"])["commonName"]
 ]]
 
--- Both send a line back in reverse. `options` are those of helper.listen; s_server has its own for each.
+-- Both send a line back in reverse. `options` are those of helper.listen; s_server has its own for
+-- each.
 local servers = {
   {
     name = "Python's ssl",
@@ -48,7 +50,8 @@ local servers = {
   },
 }
 
--- Connects, has a line sent back, and closes: s_server has one client at a time. Gives what was known.
+-- Connects, has a line sent back, and closes: s_server has one client at a time. Gives what was
+-- known.
 local function talks(host, peer, options)
   local conn = helper.keep(tcp.connect_tls(host, peer.port, options))
   conn:send "hello\n"
@@ -58,8 +61,8 @@ local function talks(host, peer, options)
   return info
 end
 
--- A refusal of the certificate, with exactly these words: thrown, returned with its details, and with
--- `verify = false` written down.
+-- A refusal of the certificate, with exactly these words: thrown, returned with its details, and
+-- with `verify = false` written down.
 local function is_refused(host, peer, options, words)
   local expected = ("connect_tls %s:%d: certificate: %s"):format(host, peer.port, words)
   local message = helper.fails("certificate", "", function() tcp.connect_tls(host, peer.port, options) end)

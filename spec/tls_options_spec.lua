@@ -1,5 +1,5 @@
--- The options of TLS, for `connect_tls`, `start_tls` and `listen`: a wrong one is a clear error before
--- any byte goes out, PEM may be text or a file, and no message shows what is secret.
+-- The options of TLS, for `connect_tls`, `start_tls` and `listen`: a wrong one is a clear error
+-- before any byte goes out, PEM may be text or a file, and no message shows what is secret.
 
 local helper = require "spec.support.helper"
 local loops = require "spec.support.loops"
@@ -43,8 +43,8 @@ local function with(options, defaults)
   return all
 end
 
--- Where the options of TLS may stand: what is called, where they are among its arguments, and the call
--- with these options, and what checks that nothing has gone out.
+-- Where the options of TLS may stand: what is called, where they are among its arguments, and the
+-- call with these options, and what checks that nothing has gone out.
 local calls = {
   {
     name = "connect_tls", argument = 3, label = "localhost:%d+",

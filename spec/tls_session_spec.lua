@@ -1,5 +1,6 @@
--- Resumption: what `session()` gave resumes a later connection to the same server with the same settings,
--- as long as its certificate is good; and the keys of a session in the file that SSLKEYLOGFILE names.
+-- Resumption: what `session()` gave resumes a later connection to the same server with the same
+-- settings, as long as its certificate is good; and the keys of a session in the file that
+-- SSLKEYLOGFILE names.
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp"
@@ -14,9 +15,9 @@ local function trusting(options)
   return all
 end
 
--- A server whose connections can be resumed, since they share a context: Python code that runs for each,
--- with `certificate` and `key` (files), and `options` (code that has the new `context`). It says whether the
--- session was resumed.
+-- A server whose connections can be resumed, since they share a context: Python code that runs for
+-- each, with `certificate` and `key` (files), and `options` (code that has the new `context`). It
+-- says whether the session was resumed.
 local function server(certificate, options)
   options = options or {}
   return helper.listen(([[
@@ -36,7 +37,8 @@ local function only(version)
   return ("context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_%s"):format(version:sub(-1))
 end
 
--- Connects: how it went according to the server, which is what info() says too; and the new session.
+-- Connects: how it went according to the server, which is what info() says too; and the new
+-- session.
 local function connect(peer, options, host)
   local conn = helper.keep(tcp.connect_tls(host or "localhost", peer.port, trusting(options)))
   local resumed = conn:info().tls.resumed

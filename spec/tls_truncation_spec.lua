@@ -1,5 +1,5 @@
--- The end of a TLS stream: with the peer's goodbye (close_notify) it is an end, without it may be an
--- attacker's cut, which is `closed`, unless the script says `close_notify = "ignore"`.
+-- The end of a TLS stream: with the peer's goodbye (close_notify) it is an end, without it may be
+-- an attacker's cut, which is `closed`, unless the script says `close_notify = "ignore"`.
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp"

@@ -30,8 +30,8 @@ local function fields(text, class)
   return into
 end
 
--- The methods of an object: our metatables are not to be had, but `__index` answers. Names come from
--- the source, so that one that is only there is found, too.
+-- The methods of an object: our metatables are not to be had, but `__index` answers. Names come
+-- from the source, so that one that is only there is found, too.
 local function methods_of(object, source)
   local names = {}
   for name in source:gmatch '"([%l_]+)"' do names[name] = true end

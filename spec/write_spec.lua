@@ -9,8 +9,8 @@ for _, over in ipairs(helper.kinds) do
 
     local connect = over.connect
 
-    -- Packets, each with its number, until the kernel takes no more; gives how many were sent or are
-    -- queued: all of them.
+    -- Packets, each with its number, until the kernel takes no more; gives how many were sent or
+    -- are queued: all of them.
     local function fill(conn)
       local sent, late = 0, 0
       repeat
@@ -163,12 +163,12 @@ for _, over in ipairs(helper.kinds) do
       local slow = { timeout = 0.05, connect_timeout = helper.timeout }
 
       it("takes no longer than the timeout", function()
-        local thirty_megabytes = ("x"):rep(3e7)
+        local text = ("x"):rep(1.5e7) -- more than any kernel takes without a reader
         helper.takes(0.15, function()
           return (connect([[ c.hold() ]], { timeout = 0.15, connect_timeout = helper.timeout }))
         end, function(conn)
-          helper.fails("timeout", "^send 127%.0%.0%.1:%d+: timeout: %d+ of 30000000 bytes",
-            function() conn:send(thirty_megabytes) end)
+          helper.fails("timeout", "^send 127%.0%.0%.1:%d+: timeout: %d+ of 15000000 bytes",
+            function() conn:send(text) end)
         end)
       end)
 
@@ -230,9 +230,9 @@ for _, over in ipairs(helper.kinds) do
         assert.matches(": timeout: ", message)
         repeat
           ok, message = pcall(conn.send, conn, ("x"):rep(100000))
-          assert.is_false(ok)
-          if message:find ": timeout: " then sent = sent + 1 end
-        until not message:find ": timeout: "
+          if ok or message:find ": timeout: " then sent = sent + 1 end
+          assert(sent < 500, "the kernel takes everything")
+        until not ok and not message:find ": timeout: "
         assert.matches("^send 127%.0%.0%.1:%d+: too_large: .*1000000", message)
         helper.fails("too_large", "^send ", function() conn:send(("y"):rep(1000001)) end)
         peer:go()

@@ -31,8 +31,9 @@
 //! An operation exists once. It reads its arguments from Lua's stack, works in safe Rust, and answers with data, which
 //! the trampoline pushes in one protected call. Only then is it committed, so what raises on the way loses nothing.
 //!
-//! With one of the features `lua51` to `lua55` or `luajit` the crate is the Lua module; with none it
-//! holds nothing: what is below the glue is the crate `net`, which is tested and fuzzed without any Lua.
+//! With one of the features `lua51` to `lua55` or `luajit` the crate is the Lua module; with none
+//! it holds nothing: what is below the glue is the crate `net`, which is tested and fuzzed without
+//! any Lua.
 
 #![deny(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! `tcp.json.decode` on any bytes: serde_json's verdict and value, with every option, and back to text.
-//! The input is the text itself, so that any folder of JSON files serves as a corpus.
+//! `tcp.json.decode` on any bytes: serde_json's verdict and value, with every option, and back to
+//! text. The input is the text itself, so that any folder of JSON files serves as a corpus.
 
 #![no_main]
 
@@ -114,8 +114,8 @@ impl Target {
     }
 }
 
-/// Whether there is an integer that may be beyond 64 bits; the value may have lost it to the same key
-/// later on.
+/// Whether there is an integer that may be beyond 64 bits; the value may have lost it to the same
+/// key later on.
 fn has_long(text: &[u8]) -> bool {
     text.split(|byte| !byte.is_ascii_digit()).any(|digits| digits.len() >= 19)
 }

@@ -1,6 +1,6 @@
-//! `tcp.json.encode` on a Lua value that the bytes describe: it is the JSON form that the rules demand,
-//! decodes to the same and encodes to the same again; a value that has none is refused, and of it
-//! nothing goes out on a connection.
+//! `tcp.json.encode` on a Lua value that the bytes describe: it is the JSON form that the rules
+//! demand, decodes to the same and encodes to the same again; a value that has none is refused, and
+//! of it nothing goes out on a connection.
 
 #![no_main]
 
@@ -25,7 +25,8 @@ struct Target {
     build: Build,
     decode: Kept,
     encode: Kept,
-    /// Sends a value and then `true` as packets: what comes of the first at the other end, if it is one.
+    /// Sends a value and then `true` as packets: what comes of the first at the other end, if it is
+    /// one.
     send: Kept,
 }
 
@@ -324,7 +325,8 @@ impl Build {
     /// Pushes the value; `above` are the stack slots of the tables that it is in.
     fn push(&self, host: &Host, node: &Node, above: &mut Vec<c_int>) {
         let state = host.state;
-        // SAFETY: raw pushes and sets, of keys that are neither nil nor NaN, with room on the stack.
+        // SAFETY: raw pushes and sets, of keys that are neither nil nor NaN, with room on the
+        // stack.
         unsafe {
             assert_ne!(lua_checkstack(state, 8), 0);
             match node {

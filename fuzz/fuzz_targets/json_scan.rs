@@ -1,5 +1,5 @@
-//! `json_scan` on any bytes: however they are cut, the verdict is the same, and serde_json shares it.
-//! The input is the text itself, so that any folder of JSON files serves as a corpus.
+//! `json_scan` on any bytes: however they are cut, the verdict is the same, and serde_json shares
+//! it. The input is the text itself, so that any folder of JSON files serves as a corpus.
 
 #![no_main]
 

@@ -1,6 +1,7 @@
 //! A connection whose stream comes in arbitrary pieces, with waits between them, and ends or fails
-//! anywhere; arbitrary reads on it, some given up at a wait. Each gives what the stream holds there,
-//! however it is cut, or fails and consumes nothing. The writes beside them come out whole and in order.
+//! anywhere; arbitrary reads on it, some given up at a wait. Each gives what the stream holds
+//! there, however it is cut, or fails and consumes nothing. The writes beside them come out whole
+//! and in order.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! A Lua 5.4 with the module in it, as a script has it: `luaopen_tcp` is what `require "tcp"` calls.
+//! A Lua 5.4 with the module in it, as a script has it: `luaopen_tcp` is what `require "tcp"`
+//! calls.
 
 use std::ffi::{CStr, c_int, c_void};
 
@@ -231,8 +232,8 @@ impl Default for Host {
     }
 }
 
-/// Garbage that dies with each cycle of the collector. What fails in a finalizer is but a warning, so
-/// it ends the process.
+/// Garbage that dies with each cycle of the collector. What fails in a finalizer is but a warning,
+/// so it ends the process.
 const SENTINEL: &CStr = cr#"
 local generation = {}
 _G.generation = generation

@@ -1,7 +1,8 @@
-/* A Lua 5.5 interpreter for the tests, where no package has one: `lua5.5 [-e chunk]... [script [args]]`.
- * It behaves as the stand-alone interpreter does where a script could tell: `arg`, tracebacks on
- * standard error, exit codes, and a SIGINT that sets a hook ("interrupted!"). Without a script it
- * runs standard input, unless there was an -e; LUA_INIT and the other options are not there. */
+/* A Lua 5.5 interpreter for the tests, where no package has one: `lua5.5 [-e chunk]... [script
+ * [args]]`. It behaves as the stand-alone interpreter does where a script could tell: `arg`,
+ * tracebacks on standard error, exit codes, and a SIGINT that sets a hook ("interrupted!"). Without
+ * a script it runs standard input, unless there was an -e; LUA_INIT and the other options are not
+ * there. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 -- What the specs share: peers that are independent of the module (serve.py), the form that every
 -- failure must have, a clock, and a child process of the Lua under test.
 --
--- The peers of a test live until `after_each(helper.finish)`, which also closes what the test opened
--- and raises what went wrong in a peer's own code. Their process ends with this one.
+-- The peers of a test live until `after_each(helper.finish)`, which also closes what the test
+-- opened and raises what went wrong in a peer's own code. Their process ends with this one.
 
 local assert = require "luassert"
 
@@ -32,7 +32,8 @@ end
 
 -- The process of the peers ------------------------------------------------------------------------
 
--- Kept in Lua's registry: busted loads this file anew for each spec file, and one process is enough.
+-- Kept in Lua's registry: busted loads this file anew for each spec file, and one process is
+-- enough.
 local registry = debug.getregistry()
 local key = "peers of the specs"
 
@@ -129,8 +130,8 @@ function helper.listen(code, options)
   return peer
 end
 
--- A peer that connects to this port, `times` times. Options: `host`, `times`, `tls = true` (it trusts
--- the specs' CA) with `server_name`, `certificate`, `version`, `ciphers`, `alpn`.
+-- A peer that connects to this port, `times` times. Options: `host`, `times`, `tls = true` (it
+-- trusts the specs' CA) with `server_name`, `certificate`, `version`, `ciphers`, `alpn`.
 function helper.dial(port, code, options)
   local all = { port = port }
   for k, v in pairs(options or {}) do all[k] = v end
@@ -138,15 +139,16 @@ function helper.dial(port, code, options)
   return peer
 end
 
--- A server that is a program of its own, started by a shell command in which `{port}` stands for its
--- port. It is ready when that is open, or with the option `ready`, a regular expression, when it has
--- written a line that matches; a group in it is the port.
+-- A server that is a program of its own, started by a shell command in which `{port}` stands for
+-- its port. It is ready when that is open, or with the option `ready`, a regular expression, when
+-- it has written a line that matches; a group in it is the port.
 function helper.program(command, options)
   local peer = new_peer("program", command, options or {})
   return peer
 end
 
--- OpenSSL's own server, with this certificate and more of its options. It sends back each line reversed.
+-- OpenSSL's own server, with this certificate and more of its options. It sends back each line
+-- reversed.
 function helper.s_server(certificate, options)
   local chain = io.open(helper.pem(certificate, "chain"))
   if chain then chain:close() end
@@ -278,11 +280,12 @@ function helper.clock()
   return tonumber(helper.contents("/proc/uptime"):match "^%S+")
 end
 
--- `act` must take `seconds`: never less, and at most 50 ms more. A busy machine may be late, so it
--- is tried some times; `prepare` (not measured) gives what `act` gets.
+-- `act` must take `seconds`: never less, and at most 50 ms more. A busy machine is late now and
+-- then, and a fault each time, so it is tried often; `prepare` (not measured) gives what `act`
+-- gets.
 function helper.takes(seconds, prepare, act)
   local late
-  for _ = 1, 5 do
+  for _ = 1, 20 do
     local prepared = { prepare() }
     local before = helper.clock()
     act(unpack(prepared))

@@ -1,5 +1,5 @@
--- Has every test run as a coroutine of the event loop that TCP_SPEC_LOOP names (see loops.lua): what
--- holds for a script that blocks must hold there, too.
+-- Has every test run as a coroutine of the event loop that TCP_SPEC_LOOP names (see loops.lua):
+-- what holds for a script that blocks must hold there, too.
 --
 -- Gives what makes such a test's body of any; loaded by busted it does so with all of them.
 

@@ -1,5 +1,5 @@
--- The event loops that specs run coroutines in: those that `tcp.use` knows by name, as far as this Lua
--- has them, and one of a script's own, "own". Each is
+-- The event loops that specs run coroutines in: those that `tcp.use` knows by name, as far as this
+-- Lua has them, and one of a script's own, "own". Each is
 --   name
 --   use         what `tcp.use` takes
 --   found       whether it is here
@@ -62,7 +62,7 @@ for _, name in ipairs { "cqueues", "copas", "luv" } do
   }
 end
 
--- A loop as a script may have one: a list of waits, and tcp.poll. ------------------------------------
+-- A loop as a script may have one: a list of waits, and tcp.poll. ---------------------------------
 
 local waits = {}
 

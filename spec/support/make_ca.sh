@@ -2,13 +2,16 @@
 # Makes the throw-away certificates of the specs: make_ca.sh FOLDER
 #
 # One line of the table below is one certificate: FOLDER/NAME.pem holds it and what its server
-# sends with it, which is also in FOLDER/NAME.chain, FOLDER/NAME.key its key. FOLDER/hashed holds the root as OpenSSL's CA folders do.
-# The dates are fixed, so a folder made once stays good; it is made aside and moved into place
-# whole, so that runs may race for it.
+# sends with it, which is also in FOLDER/NAME.chain, FOLDER/NAME.key its key. FOLDER/hashed holds
+# the root as OpenSSL's CA folders do. The dates are fixed, so a folder made once stays good. It is
+# made aside and moved into place whole, and of several runs one makes it while the others wait.
 set -eu
 umask 077
 
 folder=$1
+mkdir -p "$(dirname "$folder")"
+exec 9>"$folder.lock"
+flock 9
 if [ -d "$folder" ] && ! [ "$0" -nt "$folder/made" ]; then exit 0; fi
 
 always='200101000000Z 491231235959Z'
@@ -86,7 +89,6 @@ extensions() {
   if [ "$names" != none ]; then echo "subjectAltName = $names"; fi
 }
 
-mkdir -p "$(dirname "$folder")"
 work=$(mktemp -d "$folder.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cp "$0" "$work/made" # what it was made from; also its date
@@ -145,6 +147,5 @@ mkdir "$work/hashed"
 cp "$work/root.pem" "$work/hashed/$(openssl x509 -in "$work/root.pem" -noout -subject_hash).0"
 rm -f "$work"/[0-9A-F]*.pem "$work/log" "$work"/index* "$work/openssl.cnf"
 
-# Someone faster may have put it there meanwhile: both are good.
-if [ -d "$folder" ] && [ "$0" -nt "$folder/made" ]; then rm -rf "$folder"; fi
-mv -T "$work" "$folder" 2>/dev/null || [ -f "$folder/made" ]
+rm -rf "$folder"
+mv "$work" "$folder"

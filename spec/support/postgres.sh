@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs a PostgreSQL server on the loopback: postgres.sh PORT CERTIFICATE KEY
 #
-# Its data live in a folder of their own that goes with it. PostgreSQL does not run as root: there, the
-# user `nobody` runs it. Ends with a signal, and with its parent.
+# Its data live in a folder of their own that goes with it. PostgreSQL does not run as root: there,
+# the user `nobody` runs it. Ends with a signal, and with its parent.
 set -eu
 port=$1 certificate=$2 key=$3
 

@@ -169,8 +169,8 @@ local function polled(loop)
 end
 
 -- Of cqueues, each controller has a coroutine that watches the poller as long as any other of its waits there.
-function loops.cqueues()
-  local cqueues, condition = require "cqueues", require "cqueues.condition"
+function loops.cqueues(cqueues)
+  local condition = require "cqueues.condition"
   local monotime, poll = cqueues.monotime, cqueues.poll
   local loop = { is_owner = true }
   local readable = { pollfd = polled(loop), events = "r" }
@@ -271,8 +271,7 @@ function loops.cqueues()
   return loop
 end
 
-function loops.luv()
-  local uv = require "luv"
+function loops.luv(uv)
   local loop = { inside = in_coroutine, pause = yield }
   local fd = polled(loop)
   local poll, timer
@@ -330,8 +329,7 @@ end
 
 -- copas waits for sockets of LuaSocket's, and for what looks like one to `select`: here the one
 -- descriptor, for which one of two coroutines waits; the other one sleeps until a turn is due.
-function loops.copas()
-  local copas = require "copas"
+function loops.copas(copas)
   local major = tonumber(tostring(copas._VERSION):match "(%d+)%.")
   if not major or major < 2 then
     return nil, "copas 2.0 or newer is needed, this is " .. tostring(copas._VERSION)

@@ -1,18 +1,27 @@
-/* fault: loaded with LD_PRELOAD, it has chosen system calls of this process fail, or move one byte only.
+/* fault: loaded with LD_PRELOAD, it has chosen system calls of this process fail, or move one byte
+ * only.
  *
  * The script commands it through os.getenv, which every Lua has:
  *   fault:install              puts it between the process and the kernel; "yes", or why not
- *   fault:arm NAME NTH WHAT    the NTH call of NAME from now on (0: each) fails with errno WHAT, or with
- *                              WHAT = "short" moves one byte; NAME = "-" only counts. send fails from the NTH
- *                              on if the connection is gone: EPIPE, ECONNRESET
+ *   fault:arm NAME NTH WHAT    the NTH call of NAME from now on (0: each) fails with errno WHAT, or
+ *                              with WHAT = "short" moves one byte; NAME = "-" only counts. send
+ *                              fails from the NTH on if the connection is gone: EPIPE, ECONNRESET
+ *   fault:arm descriptors NTH  from when the module asks for a descriptor for the NTH time (0: from
+ *                              now on) the process gets no more, whoever asks, until fault:stop
  *   fault:pause, fault:go on   meanwhile nothing is counted or fails
  *   fault:stop                 back to normal; "NAME=CALLS ..." since arm, and "hits=N"
  *   fault:fds                  how many descriptors are open
+ *   fault:fork                 forks; "0" in the child, which has twenty seconds to live
+ *   fault:tell, fault:hear     a byte to the process on the other side of the last fork; waits for
+ *                              one from there, or its end
+ *   fault:wait                 waits for a child, or the child of one that has ended: its status
+ *   fault:clock SECONDS        from now on the time of day is so much later
  *   fault:race HOST            from now on HOST is 127.0.0.2 and 127.0.0.1, in this order
  *
- * What the module calls through libc is replaced here; what others do, such as libuv, is left alone. recv, send and poll it calls without libc: a seccomp
- * filter turns these into SIGSYS, whose handler decides, and makes the real call from the one place that the
- * filter lets through. x86-64 Linux only. */
+ * What the module calls through libc is replaced here; what others do, such as libuv, is left
+ * alone. recv, send and poll it calls without libc: a seccomp filter turns these into SIGSYS, whose
+ * handler decides, and makes the real call from the one place that the filter lets through. x86-64
+ * Linux only. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -32,8 +41,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -42,9 +55,11 @@
 static const char *const names[] = {
   "recv", "send", "poll", "accept4", "bind", "connect", "epoll_create1", "epoll_ctl", "epoll_wait",
   "fcntl", "getaddrinfo", "getpeername", "getsockname", "getsockopt", "listen", "pipe2", "pthread_create",
-  "setsockopt", "shutdown", "socket",
+  "setsockopt", "shutdown", "socket", "open64", "descriptors",
 };
-enum { COUNT = sizeof names / sizeof *names };
+enum { COUNT = sizeof names / sizeof *names, DESCRIPTORS = COUNT - 1 };
+/* Of these, those that make a descriptor. */
+static const char makers[] = " accept4 epoll_create1 fcntl getaddrinfo open64 pipe2 socket ";
 
 static int calls[COUNT];
 static int armed;    /* calls are counted */
@@ -53,9 +68,27 @@ static int nth;      /* 0: each */
 static int what;     /* errno or SHORT */
 static int hits;
 
+static struct rlimit before;
+
+/* Those that there are stay; any other would be the fourth. */
+static void end_descriptors(void) {
+  struct rlimit none = { .rlim_cur = 3, .rlim_max = before.rlim_max };
+  if (setrlimit(RLIMIT_NOFILE, &none) != 0) abort();
+  hits++;
+}
+
+static void count_descriptor(int index) {
+  char name[32];
+  snprintf(name, sizeof name, " %s ", names[index]);
+  if (strstr(makers, name) == NULL) return;
+  int call = __atomic_add_fetch(&calls[DESCRIPTORS], 1, __ATOMIC_SEQ_CST);
+  if (chosen == DESCRIPTORS && call == nth) end_descriptors();
+}
+
 /* What happens to this call: 0 nothing, an errno, or SHORT. */
 static int fault(int index) {
   if (!__atomic_load_n(&armed, __ATOMIC_SEQ_CST)) return 0;
+  count_descriptor(index);
   int call = __atomic_add_fetch(&calls[index], 1, __ATOMIC_SEQ_CST);
   /* What cannot be sent once cannot be sent again. */
   int stays = index == 1 && (what == EPIPE || what == ECONNRESET);
@@ -124,6 +157,21 @@ int fcntl(int fd, int command, ...) {
     return -1;
   }
   return next(fd, command, argument);
+}
+
+int open64(const char *path, int flags, ...) {
+  static int (*next)(const char *, int, ...);
+  if (next == NULL) next = (int (*)(const char *, int, ...))real("open64");
+  va_list rest;
+  va_start(rest, flags);
+  int mode = va_arg(rest, int);
+  va_end(rest);
+  int error = is_ours(__builtin_return_address(0)) ? fault(named("open64")) : 0;
+  if (error > 0) {
+    errno = error;
+    return -1;
+  }
+  return next(path, flags, mode);
 }
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
@@ -235,12 +283,73 @@ static int descriptors(void) {
   return count;
 }
 
+/* The time of day. */
+
+static long later;
+
+int clock_gettime(clockid_t clock, struct timespec *at) {
+  static int (*next)(clockid_t, struct timespec *);
+  if (next == NULL) next = (int (*)(clockid_t, struct timespec *))real("clock_gettime");
+  int result = next(clock, at);
+  if (result == 0 && clock == CLOCK_REALTIME) at->tv_sec += later;
+  return result;
+}
+
+time_t time(time_t *into) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (into != NULL) *into = now.tv_sec;
+  return now.tv_sec;
+}
+
+int gettimeofday(struct timeval *restrict at, void *restrict zone) {
+  (void)zone;
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  at->tv_sec = now.tv_sec;
+  at->tv_usec = now.tv_nsec / 1000;
+  return 0;
+}
+
+static int other_side = -1;
+
+static int fork_with_a_channel(void) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) abort();
+  prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  fflush(NULL);
+  int child = fork();
+  if (child == 0) alarm(20);
+  if (other_side >= 0) close(other_side);
+  other_side = ends[child == 0];
+  close(ends[child != 0]);
+  return child;
+}
+
+static int wait_for_any(void) {
+  int status;
+  while (wait(&status) < 0)
+    if (errno != EINTR) abort();
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 static char *command(const char *text) {
   static char answer[1024];
   char name[32], word[32];
   if (strcmp(text, "install") == 0) return strcpy(answer, install());
   if (strcmp(text, "fds") == 0) {
     snprintf(answer, sizeof answer, "%d", descriptors());
+  } else if (sscanf(text, "clock %ld", &later) == 1) {
+    strcpy(answer, "yes");
+  } else if (strcmp(text, "fork") == 0) {
+    snprintf(answer, sizeof answer, "%d", fork_with_a_channel());
+  } else if (strcmp(text, "tell") == 0) {
+    strcpy(answer, send(other_side, ".", 1, MSG_NOSIGNAL) == 1 ? "yes" : "gone");
+  } else if (strcmp(text, "hear") == 0) {
+    char byte;
+    strcpy(answer, read(other_side, &byte, 1) == 1 ? "yes" : "gone");
+  } else if (strcmp(text, "wait") == 0) {
+    snprintf(answer, sizeof answer, "%d", wait_for_any());
   } else if (sscanf(text, "race %63s", race_host) == 1) {
     strcpy(answer, "yes");
   } else if (sscanf(text, "arm %31s %d %31s", name, &nth, word) == 3) {
@@ -248,6 +357,7 @@ static char *command(const char *text) {
     what = strcmp(word, "short") == 0 ? SHORT : atoi(word);
     memset(calls, 0, sizeof calls);
     hits = 0;
+    if (chosen == DESCRIPTORS && nth == 0) end_descriptors();
     __atomic_store_n(&armed, 1, __ATOMIC_SEQ_CST);
     strcpy(answer, "yes");
   } else if (strcmp(text, "pause") == 0 || strcmp(text, "go on") == 0) {
@@ -255,6 +365,7 @@ static char *command(const char *text) {
     strcpy(answer, "yes");
   } else if (strcmp(text, "stop") == 0) {
     __atomic_store_n(&armed, 0, __ATOMIC_SEQ_CST);
+    setrlimit(RLIMIT_NOFILE, &before);
     char *end = answer + sprintf(answer, "hits=%d", hits);
     for (int i = 0; i < COUNT; i++) end += sprintf(end, " %s=%d", names[i], calls[i]);
   } else {
@@ -271,4 +382,7 @@ char *getenv(const char *name) {
 }
 
 /* What this process starts is none of ours. */
-__attribute__((constructor)) static void begin(void) { unsetenv("LD_PRELOAD"); }
+__attribute__((constructor)) static void begin(void) {
+  unsetenv("LD_PRELOAD");
+  getrlimit(RLIMIT_NOFILE, &before);
+}

@@ -1,8 +1,8 @@
--- Makes each call of each system call fail in turn, in every way that it can, while scenarios run that use
--- all of the module against peers in Python. What may come of it: the right result, or the code that stands
--- in the table below; and nothing else than the right result where a call is only interrupted, early or
--- short. Descriptors are as before, what had come can still be read, and no call outlasts its timeout.
--- Run by tests/faults/run; arguments are the names of scenarios (all).
+-- Makes each call of each system call fail in turn, in every way that it can, while scenarios run
+-- that use all of the module against peers in Python. What may come of it: the right result, or the
+-- code that stands in the table below; and nothing else than the right result where a call is only
+-- interrupted, early or short. Descriptors are as before, what had come can still be read, and no
+-- call outlasts its timeout. Run by tests/faults/run; arguments are the names of scenarios (all).
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp.safe"
@@ -13,7 +13,8 @@ local yields_across_pcall = coroutine.wrap(function() return pcall(coroutine.yie
 local timeout = 3
 local getenv = os.getenv
 
--- What each call can fail with, and the codes that it then may come to; "same" where it must not matter.
+-- What each call can fail with, and the codes that it then may come to; "same" where it must not
+-- matter.
 local same = {}
 local io_only, closed = { io = true }, { closed = true }
 -- Where one of two addresses does not answer, to lose the other is to wait for the first.
@@ -45,6 +46,7 @@ local faults = {
   getpeername = { [ENOTCONN] = same, [ENOBUFS] = noway },
   getsockname = { [ENOBUFS] = io_only },
   getsockopt = { [ENOBUFS] = noway },
+  open64 = { [EMFILE] = io_only, [ENFILE] = io_only, [EACCES] = { io = true, argument = true } },
   listen = { [EADDRINUSE] = { address = true } },
   pipe2 = { [EMFILE] = io_only, [ENFILE] = io_only },
   pthread_create = { [EAGAIN] = io_only },
@@ -135,7 +137,8 @@ local function keep_all(conn)
   return got
 end
 
--- A connection whose calls are made again where the system had no memory; what is queued is only flushed.
+-- A connection whose calls are made again where the system had no memory; what is queued is only
+-- flushed.
 local function patient(conn)
   return setmetatable({}, { __index = function(_, name)
     return function(_, ...)
@@ -152,6 +155,7 @@ local function patient(conn)
   end })
 end
 
+local new_name = helper.pem "root"
 local trusting = { timeout = timeout, ca_file = helper.pem "root" }
 local socket_options = { timeout = timeout, bind = "127.0.0.1", keepalive = { idle = 3, interval = 3, count = 3 } }
 
@@ -177,7 +181,8 @@ local function listen_with_tls(is_patient)
   end
 end
 
--- Each has `peers`, which gives what `run` gets, and is called again when there have been many connections.
+-- Each has `peers`, which gives what `run` gets, and is called again when there have been many
+-- connections.
 local scenarios = {
   { name = "resolve", run = function() return table.concat(try(tcp.resolve("localhost", timeout)), " ") end },
   { name = "plain",
@@ -189,6 +194,13 @@ local scenarios = {
   { name = "tls 1.2",
     peers = function() return helper.listen(both_ways, { tls = "good", version = "1.2" }).port end,
     run = function(port) return use_all(open(tcp.connect_tls("127.0.0.1", port, trusting))) end },
+  -- A file of another name is read anew.
+  { name = "tls, a new ca_file", only = { "open64" },
+    peers = function() return helper.listen("c.send(b'hello')", { tls = "good" }).port end,
+    run = function(port)
+      new_name = "./" .. new_name
+      return try(open(tcp.connect_tls("127.0.0.1", port, { timeout = timeout, ca_file = new_name })):read_str())
+    end },
   { name = "stream",
     peers = function() return helper.listen(pieces).port end,
     run = function(port) return keep_all(open(tcp.connect("127.0.0.1", port, timeout))) end },
@@ -240,8 +252,8 @@ local scenarios = {
     end },
   { name = "patient, accepted", only = { "recv", "send" }, passing = same, run = listen_with_tls(true) },
   -- The first address does not answer: two connects at once behind one descriptor.
-  { name = "race", slow = true, only = { "epoll_create1", "epoll_ctl", "epoll_wait", "socket", "connect", "getsockopt",
-      "getpeername" },
+  { name = "race", slow = true, scarce = no_other,
+    only = { "epoll_create1", "epoll_ctl", "epoll_wait", "socket", "connect", "getsockopt", "getpeername" },
     peers = function()
       local port = helper.listen "c.send(b'first')".port
       helper.listen("", { host = "127.0.0.2", port = port, full = true })
@@ -328,6 +340,19 @@ local function fresh(scenario)
   return scenario.peers and scenario.peers()
 end
 
+-- From the nth descriptor on there are no more for a while; afterwards all is as it was.
+local function run_out_of_descriptors(scenario, expected)
+  local nth, given = -1, fresh(scenario)
+  repeat
+    nth = nth + 1
+    local has_hit = case(scenario, given, expected, "descriptors", nth, EMFILE, scenario.scarce or io_only)
+    local ok, result = run(scenario, given, "- 0 0")
+    if not ok or result ~= expected then
+      complain(scenario, "descriptors", nth, EMFILE, "afterwards: " .. tostring(ok or result.message or result))
+    end
+  until not has_hit
+end
+
 local function sweep(scenario)
   local given = fresh(scenario)
   for _ = 1, 2 do assert(run(scenario, given, "- 0 0")) end
@@ -346,6 +371,7 @@ local function sweep(scenario)
       end
     end
   end
+  run_out_of_descriptors(scenario, expected)
   for _, each in ipairs(scenario.passing and {} or always) do
     given = fresh(scenario)
     case(scenario, given, expected, each[1], 0, each[2], same)
@@ -361,6 +387,14 @@ assert(getenv "fault:install" == "yes", "no fault injection here: " .. tostring(
 -- The only call that is made once: a thread that has looked up a name waits for the next one.
 local first = { name = "first name", run = function() return try(tcp.resolve("localhost", timeout))[1] end }
 assert(case(first, nil, "127.0.0.1", "pthread_create", 1, EAGAIN, faults.pthread_create[EAGAIN]))
+
+-- So is the system's own store of CAs read once, where it could be read.
+local store = { name = "first use of the system's CA store", run = function(port)
+  return try(open(tcp.connect_tls("localhost", port, timeout)):read_str())
+end }
+local port, nth = helper.listen("c.send(b'hello')", { tls = "good" }).port, -1
+repeat nth = nth + 1 until not case(store, port, "hello", "descriptors", nth, EMFILE, io_only)
+helper.finish()
 
 local chosen = {}
 for _, name in ipairs(arg) do chosen[name] = true end

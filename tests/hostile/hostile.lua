@@ -1,7 +1,7 @@
--- hostile.lua SEED COUNT: connects COUNT times to servers that misbehave at random (peer.py), and makes random
--- calls on each connection. No call may outlast its timeout, each failure has one of the documented codes and
--- its form; and where all of it is played again, neither memory nor descriptors grow. SEED alone decides what
--- happens. Run by tests/hostile/run.
+-- hostile.lua SEED COUNT: connects COUNT times to servers that misbehave at random (peer.py), and
+-- makes random calls on each connection. No call may outlast its timeout, each failure has one of
+-- the documented codes and its form; and where all of it is played again, neither memory nor
+-- descriptors grow. SEED alone decides what happens. Run by tests/hostile/run.
 
 local tcp = require "tcp.safe"
 

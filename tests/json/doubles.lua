@@ -1,5 +1,5 @@
--- doubles.lua [COUNT [SEED]]: random doubles of every size, to JSON and back, to the bit; and what was
--- written must mean the same to strtod. 10 million by default, with tcp on LUA_CPATH.
+-- doubles.lua [COUNT [SEED]]: random doubles of every size, to JSON and back, to the bit; and what
+-- was written must mean the same to strtod. 10 million by default, with tcp on LUA_CPATH.
 
 local json = require "tcp".json
 

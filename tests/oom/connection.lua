@@ -1,5 +1,5 @@
--- Fails each allocation of reads, writes and a connect in turn: what was not read is still there, and what was
--- not written was not sent. See sweep.lua; run by tests/oom/run.
+-- Fails each allocation of reads, writes and a connect in turn: what was not read is still there,
+-- and what was not written was not sent. See sweep.lua; run by tests/oom/run.
 
 local tcp = require "tcp"
 local safe = require "tcp.safe"
@@ -8,7 +8,8 @@ local listener = tcp.listen("127.0.0.1", 0)
 local conn = tcp.connect("127.0.0.1", listener:port(), 5)
 local peer = listener:accept(5)
 
--- In pieces: Lua 5.1 has each string but once, and what is there already needs no memory when it is read.
+-- In pieces: Lua 5.1 has each string but once, and what is there already needs no memory when it is
+-- read.
 local head, tail = ("text of some length "):rep(10), ("and some more of it "):rep(10)
 local size = #head + #tail
 local json_head, json_tail = '{"list":[1,2.5,[],"' .. head, tail .. '"],"name":"\\u00e9"}'
@@ -70,7 +71,8 @@ local cases = {
   { "connect and close", connect, nil, accept_all },
   { "connect to nobody", function() return select(3, safe.connect("127.0.0.1", 1, 5)) end },
 }
--- Where the iterator is in C. LuaJIT itself loses upvalues where there is no memory for their closure.
+-- Where the iterator is in C. LuaJIT itself loses upvalues where there is no memory for their
+-- closure.
 if _VERSION ~= "Lua 5.1" then
   cases[#cases + 1] = { "lines, an iterator", function() return type(conn:lines()) end }
 end

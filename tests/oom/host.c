@@ -2,8 +2,8 @@
  * process (the module, OpenSSL, the C library) has from malloc.
  *
  * The script gets the table `oom`:
- *   oom.call(n, keeps, f)  calls f while the nth allocation fails (and, if `keeps`, all that follow);
- *                          gives whether one did, then what pcall gives
+ *   oom.call(n, keeps, f)  calls f while the nth allocation fails (and, if `keeps`, all that
+ *                          follow); gives whether one did, then what pcall gives
  *   oom.lua()              bytes that Lua has allocated
  *   oom.native()           blocks that all else in the process has from malloc
  * It exits with 1 if the script fails, or if Lua's memory is not all given back by lua_close. */

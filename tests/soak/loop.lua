@@ -1,7 +1,8 @@
--- loop.lua LOOP SECONDS: a long life in a loop, cqueues or luv: for so long, forty coroutines at once exchange
--- packets over TCP and TLS, connect, accept, fail, time out, are closed while they wait, and are abandoned. In
--- ten rounds, after each of which all have ended: after the first, resident memory must not grow by 2 MB, and
--- descriptors not at all. Prints a line; run by scripts/soak.
+-- loop.lua LOOP SECONDS: a long life in a loop, cqueues or luv: for so long, forty coroutines at
+-- once exchange packets over TCP and TLS, connect, accept, fail, time out, are closed while they
+-- wait, and are abandoned. In ten rounds, after each of which all have ended: after the first,
+-- resident memory must not grow by 2 MB, and descriptors not at all. Prints a line; run by
+-- scripts/soak.
 
 local tcp = require "tcp"
 local safe = require "tcp.safe"
@@ -37,7 +38,8 @@ end
 
 local over, done = 0, 0
 
--- Does `act` until the round is over, with the number of times before. Once would be one who had no turns.
+-- Does `act` until the round is over, with the number of times before. Once would be one who had no
+-- turns.
 local function meanwhile(act, ...)
   local times = 0
   while os.time() < over do
@@ -47,7 +49,7 @@ local function meanwhile(act, ...)
   assert(times > 1, "the others have left no turn")
 end
 
--- What the coroutines do. -----------------------------------------------------------------------------
+-- What the coroutines do. -------------------------------------------------------------------------
 
 -- Twenty packets there and back.
 local function exchange(times, conn)
@@ -151,8 +153,8 @@ local function closes()
   quiet:close()
 end
 
--- A coroutine that nobody resumes any more, its connection with it: in cqueues with its loop. In luv it is
--- held until its time is up.
+-- A coroutine that nobody resumes any more, its connection with it: in cqueues with its loop. In
+-- luv it is held until its time is up.
 local function abandon()
   local function body() safe.connect("127.0.0.1", ports.echo, 0.05):read(1) end
   if name == "cqueues" then

@@ -1,6 +1,7 @@
--- soak.lua PARTS: a long life of the module, 1/PARTS of it: a million packets over TCP and over TLS, 100,000
--- connects and so on (the table at the end). After the first tenth of each, resident memory must not grow by
--- 2 MB, and descriptors not at all. Prints a line for each; run by scripts/soak.
+-- soak.lua PARTS: a long life of the module, 1/PARTS of it: a million packets over TCP and over
+-- TLS, 100,000 connects and so on (the table at the end). After the first tenth of each, resident
+-- memory must not grow by 2 MB, and descriptors not at all. Prints a line for each; run by
+-- scripts/soak.
 
 local tcp = require "tcp"
 local safe = require "tcp.safe"
@@ -111,6 +112,45 @@ local function json(times)
   end
 end
 
+-- A name server is there that answers nothing. What a thread waits for may be over at any moment.
+local most_threads = 256
+
+local function unanswered(times)
+  for i = 1, times do
+    local conn, message, code = safe.connect("host-" .. i .. ".test", 1, 0.002)
+    if conn or code ~= "timeout" then error(tostring(message)) end
+  end
+end
+
+-- A child has its own connection, and leaves ours to us when it ends.
+local function forks(conn)
+  local exchange_here = exchange(conn)
+  return function(times)
+    for i = 1, times do
+      if os.getenv "fault:fork" == "0" then
+        local ok = pcall(function() finish(tcp.connect_tls("127.0.0.1", ports.greet_tls, trusting), i) end)
+        os.exit(ok and 0 or 1, i % 2 == 0)
+      end
+      if os.getenv "fault:wait" ~= "0" then error "the child has failed" end
+      exchange_here(20)
+    end
+  end
+end
+
+-- A TLS server that sends records without payload as fast as it can.
+local function floods(port)
+  return function(times)
+    for _ = 1, times do
+      local conn = safe.connect_tls("127.0.0.1", port, trusting)
+      conn:set_timeout(0.02)
+      conn:read_line()
+      local value, message, code = conn:read_line()
+      if value or code ~= "timeout" then error(tostring(message)) end
+      conn:close()
+    end
+  end
+end
+
 local function soak(name, times, act)
   local tenth = math.ceil(times / parts / 10 / 20) * 20
   support.soak(name, function()
@@ -132,4 +172,21 @@ soak("refused connects", 20000, refusals)
 soak("accepted connections", 20000, accepts)
 soak("reads that time out", 100000, timeouts)
 soak("JSON texts, one in ten of them bad", 1000000, json)
+if os.getenv "fault:fds" then
+  over_tls = tcp.connect_tls("127.0.0.1", ports.echo_tls, trusting)
+  soak("forks, and a TLS connection that goes on", 2000, forks(over_tls))
+  over_tls:close()
+end
+if os.getenv "TCP_SOAK_FLOOD" then
+  local server = assert(io.popen("exec " .. os.getenv "TCP_SOAK_FLOOD"))
+  soak("TLS servers that flood", 500, floods(tonumber(server:read "*l":match "%d+")))
+end
+if os.getenv "NAME_SERVER" then
+  -- All threads wait before it begins. They end when they like, so no other line comes after.
+  unanswered(5 * most_threads)
+  support.soak("names that nobody answers for", function()
+    unanswered(most_threads)
+    return most_threads
+  end, 2 * most_threads)
+end
 support.finish()

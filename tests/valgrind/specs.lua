@@ -1,6 +1,7 @@
--- specs.lua FILE...: what scripts/valgrind runs under valgrind: scripts/run_specs.lua, with what valgrind makes
--- different. The child processes of specs run on the interpreter itself (TCP_LUA) and without valgrind; what is
--- slow is not late; resident memory is mostly valgrind's, and does not count.
+-- specs.lua FILE...: what scripts/valgrind runs under valgrind: scripts/run_specs.lua, with what
+-- valgrind makes different. The child processes of specs run on the interpreter itself (TCP_LUA)
+-- and without valgrind; what is slow is not late; resident memory is mostly valgrind's, and does
+-- not count.
 
 package.preload["spec.support.helper"] = function()
   local helper = assert(loadfile "spec/support/helper.lua")()

@@ -1,4 +1,5 @@
-//! A host and a port, as scripts give them and as messages name them. Uses `connect::resolve`, `error`.
+//! A host and a port, as scripts give them and as messages name them. Uses `connect::resolve`,
+//! `error`.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -158,8 +158,8 @@ enum Lasting {
     OutOfMemory,
 }
 
-/// Whether a call that failed so would have gone well at another moment, and has done nothing: the system
-/// had no memory.
+/// Whether a call that failed so would have gone well at another moment, and has done nothing: the
+/// system had no memory.
 pub fn is_transient(errno: Errno) -> bool {
     matches!(errno, Errno::NOBUFS | Errno::NOMEM)
 }

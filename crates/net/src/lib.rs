@@ -1,8 +1,8 @@
 //! `net`: connections as steps that never block. Everything below the Lua glue, and nothing of Lua.
 //!
-//! Every operation is a step that can simply be made again, because all progress lives in the buffers.
-//! A call drives its step with `poll(2)` in between; in a coroutine of an event loop the caller hands the
-//! very same wait to the loop.
+//! Every operation is a step that can simply be made again, because all progress lives in the
+//! buffers. A call drives its step with `poll(2)` in between; in a coroutine of an event loop the
+//! caller hands the very same wait to the loop.
 
 #![deny(unsafe_code)]
 

@@ -1,7 +1,7 @@
-//! Lines about what connections do, for a person who looks for a fault: when, with whom, which phase,
-//! how many bytes, how long it took. Where nothing is traced there is no `Trace`, and nothing is done.
-//! What goes over a connection stands in a line only where that was asked for. No failure to write a
-//! line is anybody's. Uses `io::deadline`, `error`.
+//! Lines about what connections do, for a person who looks for a fault: when, with whom, which
+//! phase, how many bytes, how long it took. Where nothing is traced there is no `Trace`, and
+//! nothing is done. What goes over a connection stands in a line only where that was asked for. No
+//! failure to write a line is anybody's. Uses `io::deadline`, `error`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -231,8 +231,8 @@ pub fn complain(why: impl Display) {
     }
 }
 
-/// A descriptor of our own for what stderr is now: were it closed later, its number could become that of
-/// a connection. Where it is one, there is no stderr.
+/// A descriptor of our own for what stderr is now: were it closed later, its number could become
+/// that of a connection. Where it is one, there is no stderr.
 fn stderr() -> Option<File> {
     let stderr = io::stderr();
     let is_connection = |address: SockAddr| address.as_socket().is_some();
@@ -266,8 +266,8 @@ fn without_sigpipe(act: impl FnOnce() -> bool) {
     let sigpipe = SigSet::from(Signal::SIGPIPE);
     let Ok(before) = sigpipe.thread_swap_mask(SigmaskHow::SIG_BLOCK) else { return };
     if act() {
-        // Blocked, it is there for this thread, also where it is ignored. Should something else than a pipe
-        // have failed so, there is none: one of our own has the wait end.
+        // Blocked, it is there for this thread, also where it is ignored. Should something else
+        // than a pipe have failed so, there is none: one of our own has the wait end.
         let _ = raise(Signal::SIGPIPE).and_then(|()| sigpipe.wait());
     }
     let _ = before.thread_set_mask();

@@ -1,5 +1,6 @@
 //! From a target to a connection: dial, then the TLS handshake where one is wanted, as one step
-//! under one deadline. Uses `endpoint`, `connect::race`, `transport`, `stream`, `io::step`, `trace`, `error`.
+//! under one deadline. Uses `endpoint`, `connect::race`, `transport`, `stream`, `io::step`,
+//! `trace`, `error`.
 
 pub mod race;
 pub mod resolve;

@@ -1,6 +1,6 @@
 //! From a host and a port to a connected socket: every address is tried, families interleaved and
-//! staggered, and the first to connect wins (RFC 8305, sections 4 and 5). Racing connects sit behind
-//! one descriptor, so that a wait is always for one.
+//! staggered, and the first to connect wins (RFC 8305, sections 4 and 5). Racing connects sit
+//! behind one descriptor, so that a wait is always for one.
 //! Uses `endpoint`, `connect::resolve`, `io::step`, `io::deadline`, `trace`, `error`.
 
 use std::io;
@@ -34,8 +34,8 @@ pub struct Target {
     pub nodelay: bool,
     pub keepalive: Option<TcpKeepalive>,
     pub trace: Option<Trace>,
-    /// Looks at a connect before the first wait for it: to this machine it is through as soon as it is begun.
-    /// In a loop the others are to have their turn.
+    /// Looks at a connect before the first wait for it: to this machine it is through as soon as it
+    /// is begun. In a loop the others are to have their turn.
     pub is_eager: bool,
 }
 
@@ -212,8 +212,8 @@ impl Race {
                         }
                         return Ok(Some(Dialed { socket, sock, peer }));
                     }
-                    // To a port of this machine that the system happened to give it for its own end: it has
-                    // met itself (RFC 9293, section 3.5), and nobody listens there.
+                    // To a port of this machine that the system happened to give it for its own
+                    // end: it has met itself (RFC 9293, section 3.5), and nobody listens there.
                     Errno::CONNREFUSED.into()
                 }
                 Ok(false) => {
@@ -247,8 +247,8 @@ impl Race {
         let phase = target.trace.as_ref().map(begin);
         let socket = match new_socket(peer) {
             Ok(socket) => socket,
-            // A family that this machine does without is a dead address like any other, and so is one
-            // more than there are descriptors for.
+            // A family that this machine does without is a dead address like any other, and so is
+            // one more than there are descriptors for.
             Err(error)
                 if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
                     || !self.running.is_empty() =>

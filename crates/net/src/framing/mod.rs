@@ -1,6 +1,6 @@
-//! The length prefix of a packet: four bytes, unsigned, the body's length in bytes. Big-endian it is
-//! the wire format of Erlang's `{packet, 4}` and Java's `DataOutputStream.writeInt`. Knows no socket
-//! and no Lua.
+//! The length prefix of a packet: four bytes, unsigned, the body's length in bytes. Big-endian it
+//! is the wire format of Erlang's `{packet, 4}` and Java's `DataOutputStream.writeInt`. Knows no
+//! socket and no Lua.
 
 pub mod text;
 

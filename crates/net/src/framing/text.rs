@@ -128,8 +128,8 @@ impl Search {
         Ok(found.map(|_| self.seen))
     }
 
-    /// White space before the value counts for `max`, as does what comes before a fault: however the
-    /// stream is cut, the verdict is the same.
+    /// White space before the value counts for `max`, as does what comes before a fault: however
+    /// the stream is cut, the verdict is the same.
     fn json(&mut self, filled: &[u8], max: usize, end: bool) -> Result<Found> {
         let (length, found) = match self.scan.step(filled, end) {
             Ok(json_scan::Found::Value(text)) => (text.end, Ok(Found::Item(Item::whole(text.end)))),

@@ -1,6 +1,6 @@
 //! When a call must be over. Made once, at the door of a call, and passed by value to all that the
-//! call does. The only clock of the module: monotonic, so that setting the date changes nothing. The
-//! time of day is for people to read. May use nothing of ours.
+//! call does. The only clock of the module: monotonic, so that setting the date changes nothing.
+//! The time of day is for people to read. May use nothing of ours.
 
 use std::time::{Duration, SystemTime};
 

@@ -26,8 +26,8 @@ use crate::io::step::{Wait, Want};
 /// Events taken in one turn.
 const EVENTS: usize = 1024;
 
-/// What a turn or a close names a wait by: a running number, never 0, and below it the descriptor. A double
-/// holds it.
+/// What a turn or a close names a wait by: a running number, never 0, and below it the descriptor.
+/// A double holds it.
 pub type Ticket = u64;
 /// The first number that is no descriptor here; Linux has a thousandth of that unless it is told otherwise.
 pub const DESCRIPTORS: u64 = 1 << DESCRIPTOR_BITS;
@@ -69,7 +69,8 @@ pub struct Poller {
     events: Events,
     /// By descriptor.
     slots: Vec<Slot>,
-    /// When to look at a descriptor's deadlines; an entry that is not its slot's `due` means nothing.
+    /// When to look at a descriptor's deadlines; an entry that is not its slot's `due` means
+    /// nothing.
     due: BinaryHeap<Reverse<(Moment, RawFd)>>,
     /// Waits that are over without an event.
     over: Vec<Ticket>,
@@ -293,7 +294,8 @@ impl Poller {
         }
     }
 
-    /// When the next turn is due even if the descriptor does not become readable; not before anything is.
+    /// When the next turn is due even if the descriptor does not become readable; not before
+    /// anything is.
     pub fn next(&self) -> Deadline {
         match self.due.peek() {
             _ if self.waits == 0 => Deadline::NEVER,

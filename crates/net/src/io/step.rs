@@ -1,5 +1,6 @@
 //! The shape of every operation: a step that never blocks. It is done, or it says what to wait for
-//! before the same step is made again; all progress lives in the buffers. Uses `io::deadline`, `error`.
+//! before the same step is made again; all progress lives in the buffers. Uses `io::deadline`,
+//! `error`.
 
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -75,8 +76,8 @@ impl<T> Step<T> {
         }
     }
 
-    /// The same step; a wait says that it waits for `pending`, unless it is for a handshake that comes
-    /// before.
+    /// The same step; a wait says that it waits for `pending`, unless it is for a handshake that
+    /// comes before.
     pub fn pending(self, pending: Pending) -> Self {
         match self {
             Self::Wait(wait) if wait.pending != Pending::Handshake => {

@@ -38,8 +38,8 @@ pub enum Driven<T> {
     Parked(Wait),
 }
 
-/// Makes `step` until it is done, waiting in between, at most until `deadline`; or until it must wait,
-/// where that is done elsewhere.
+/// Makes `step` until it is done, waiting in between, at most until `deadline`; or until it must
+/// wait, where that is done elsewhere.
 ///
 /// The step is tried before the clock is looked at, also after the last wait: what can be done is
 /// done, however short the time.
@@ -64,8 +64,8 @@ pub fn go_on<T>(
     let mut slice = None;
     loop {
         let is_late = deadline.has_passed();
-        // A turn of a loop costs more than a look, and the poller tells nobody twice: what it has not seen
-        // come, it must be. Before the time is up it is worth one, too.
+        // A turn of a loop costs more than a look, and the poller tells nobody twice: what it has
+        // not seen come, it must be. Before the time is up it is worth one, too.
         let may_wait = match wait.look {
             Look::WouldBlock => true,
             Look::Untried => place == Place::Here && !is_late,

@@ -1,6 +1,12 @@
 //! Escapes in strings: a letter, `\u` and four digits, or two such that are a surrogate pair. Pure.
 
-use super::grammar::Halt;
+/// Why no more is taken.
+pub enum Halt {
+    /// What is left, if anything, cannot be judged before more has come.
+    Short,
+    /// This byte cannot be, counted from the first that is left.
+    Wrong { ahead: usize, what: &'static str },
+}
 
 /// How long the escape is whose backslash stands before `rest`.
 #[inline(always)]

@@ -1,7 +1,20 @@
 //! The grammar of JSON, a byte at a time where it must be and a run at a time where it can be. It
 //! does not know UTF-8: in strings, any byte over 0x7F will do. Uses `escape`, `run`.
 
-use super::{Invalid, MAX_DEPTH, escape, run};
+use super::escape::{self, Halt};
+use super::run;
+
+/// Deepest nesting accepted: far beyond honest data, and no danger to the stack of a parser.
+pub const MAX_DEPTH: u32 = 128;
+
+/// The buffer cannot begin with a JSON value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Invalid {
+    /// Offset of the first byte that cannot be.
+    pub at: usize,
+    /// What is wrong, in words.
+    pub what: &'static str,
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Grammar {
@@ -44,14 +57,6 @@ enum Part {
     E,
     Sign,
     Exponent,
-}
-
-/// Why no more is taken.
-pub enum Halt {
-    /// What is left, if anything, cannot be judged before more has come.
-    Short,
-    /// This byte cannot be, counted from the first that is left.
-    Wrong { ahead: usize, what: &'static str },
 }
 
 impl Grammar {

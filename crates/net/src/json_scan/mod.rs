@@ -18,9 +18,7 @@ use memchr::{memchr_iter, memrchr};
 use simdutf8::compat::from_utf8;
 
 use self::grammar::Grammar;
-
-/// Deepest nesting accepted: far beyond honest data, and no danger to the stack of a parser.
-pub const MAX_DEPTH: u32 = 128;
+pub use self::grammar::{Invalid, MAX_DEPTH};
 
 /// The scan of one value at the front of a buffer. It remembers offsets, so it goes with that
 /// buffer: once bytes have left the front, a new scan begins.

@@ -13,8 +13,8 @@ const SMALL: usize = 256 * 1024;
 /// The most that is kept for the next one that grows beyond that.
 const LARGE: usize = 16 * 1024 * 1024;
 
-/// Where the first byte stands in its memory. In a string of Lua's it stands there, too; where both are alike,
-/// glibc copies a gigabyte in two thirds of the time.
+/// Where the first byte stands in its memory. In a string of Lua's it stands there, too; where both
+/// are alike, glibc copies a gigabyte in two thirds of the time.
 const HEAD: usize = 24;
 
 thread_local! {

@@ -1,7 +1,7 @@
 //! One connection: the buffers on both sides of a transport, and the steps that every operation is
 //! made of. A read that fails consumes nothing; a write is queued once and then flushed, so either
-//! can be made again after a wait. Knows no Lua and no clock. Uses `stream::buffer`, `framing::text`, `framing`,
-//! `transport`, `io::step`, `error`.
+//! can be made again after a wait. Knows no Lua and no clock. Uses `stream::buffer`,
+//! `framing::text`, `framing`, `transport`, `io::step`, `error`.
 
 pub mod buffer;
 
@@ -140,8 +140,8 @@ impl Stream {
         (self.input.len() + self.transport.pending()).saturating_sub(self.skip)
     }
 
-    /// Whether a read has something to give at once, its end or an error included, that a wait for the
-    /// descriptor need not see.
+    /// Whether a read has something to give at once, its end or an error included, that a wait for
+    /// the descriptor need not see.
     pub fn has_input(&mut self) -> bool {
         self.pending() > 0 || self.end.is_some()
     }
@@ -159,8 +159,8 @@ impl Stream {
 
     // Reading.
 
-    /// Whether a read has something to give, its end or an error included. Looks once: over TLS what
-    /// came need not be payload.
+    /// Whether a read has something to give, its end or an error included. Looks once: over TLS
+    /// what came need not be payload.
     pub fn is_readable(&mut self) -> bool {
         self.has_asked = false;
         // What fails is news for a reader, also where it is not remembered.
@@ -388,8 +388,8 @@ impl Stream {
         Ok(Step::Done(()))
     }
 
-    /// Whether another protocol may begin on the bare socket. All that is queued must be sent. What has come
-    /// already was not protected by what now begins, whoever sent it: it is refused.
+    /// Whether another protocol may begin on the bare socket. All that is queued must be sent. What
+    /// has come already was not protected by what now begins, whoever sent it: it is refused.
     pub fn check_bare(&mut self) -> Result<()> {
         if self.transport().as_tls().is_some() {
             return Err(Error::new(Code::Tls, "TLS is in use already"));

@@ -28,8 +28,8 @@ pub trait Transport {
     /// Bytes that have come and wait inside the transport, where poll cannot see them.
     fn pending(&self) -> usize;
 
-    /// Whether more has come that the transport has not looked into: the next read does not wait for
-    /// the descriptor before it has.
+    /// Whether more has come that the transport has not looked into: the next read does not wait
+    /// for the descriptor before it has.
     fn has_unseen(&self) -> bool {
         false
     }

@@ -1,4 +1,5 @@
-//! A connected TCP socket in nonblocking mode. No path of it raises SIGPIPE. Uses `io::step`, `error`.
+//! A connected TCP socket in nonblocking mode. No path of it raises SIGPIPE. Uses `io::step`,
+//! `error`.
 
 use std::io;
 use std::net::Shutdown;
@@ -89,8 +90,8 @@ impl Tcp {
         if is_transient(errno) {
             return self.passing(errno.into());
         }
-        // OpenSSL looks there: a server forgives a client that is gone before its tickets come, whose data
-        // may have come already.
+        // OpenSSL looks there: a server forgives a client that is gone before its tickets come,
+        // whose data may have come already.
         nix::errno::Errno::set_raw(errno.raw_os_error());
         errno.into()
     }
@@ -148,8 +149,8 @@ impl Transport for Tcp {
     }
 }
 
-/// For the TLS above: OpenSSL's own socket layer would raise SIGPIPE. An interrupt is not passed on: it
-/// would be the end of the TLS connection.
+/// For the TLS above: OpenSSL's own socket layer would raise SIGPIPE. An interrupt is not passed
+/// on: it would be the end of the TLS connection.
 impl io::Read for Tcp {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.count_call()?;

@@ -1,5 +1,5 @@
-//! Another transport, each of whose reads and writes is a line of the trace. A connection that is not
-//! traced has none of this around it. Uses `trace`, `io::step`, `error`.
+//! Another transport, each of whose reads and writes is a line of the trace. A connection that is
+//! not traced has none of this around it. Uses `trace`, `io::step`, `error`.
 
 use std::os::fd::BorrowedFd;
 

@@ -1,5 +1,6 @@
-//! Where OpenSSL looks for trusted certificates, and whether there are any: in the system's store, asked
-//! when an issuer is not known (where there is no store, none is), and in a folder of the script's.
+//! Where OpenSSL looks for trusted certificates, and whether there are any: in the system's store,
+//! asked when an issuer is not known (where there is no store, none is), and in a folder of the
+//! script's.
 
 use std::env;
 use std::fs::{self, File};

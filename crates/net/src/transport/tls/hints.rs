@@ -1,5 +1,6 @@
-//! What to do about a handshake that failed: the option that the peer's alert is about, where OpenSSL's
-//! words do not name it. Says nothing where there is more than a guess to make. Uses `profile`.
+//! What to do about a handshake that failed: the option that the peer's alert is about, where
+//! OpenSSL's words do not name it. Says nothing where there is more than a guess to make. Uses
+//! `profile`.
 
 use super::profile::Settings;
 

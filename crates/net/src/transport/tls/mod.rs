@@ -1,5 +1,5 @@
-//! TLS over a TCP transport: the handshake and the records as steps, every outcome of OpenSSL mapped
-//! in one place. OpenSSL is spoken to here and in the modules below, nowhere else. Uses
+//! TLS over a TCP transport: the handshake and the records as steps, every outcome of OpenSSL
+//! mapped in one place. OpenSSL is spoken to here and in the modules below, nowhere else. Uses
 //! `transport::tcp`, `io::step`, `trace`, `error`.
 
 mod alert;

@@ -106,8 +106,8 @@ pub fn server_name(host: &str) -> Result<String> {
 /// The settings of one end.
 #[derive(Clone)]
 pub struct Settings {
-    /// The name or address that the peer's certificate must be for. A name, in ASCII and without the
-    /// dot that may end it, is also sent as SNI (RFC 6066, section 3).
+    /// The name or address that the peer's certificate must be for. A name, in ASCII and without
+    /// the dot that may end it, is also sent as SNI (RFC 6066, section 3).
     pub server_name: String,
     /// Refuse a certificate that does not verify.
     pub verify: bool,

@@ -1,6 +1,6 @@
-//! A session to resume, as the opaque string that scripts keep. OpenSSL checks neither name nor dates
-//! when it resumes, so the string carries what it takes to check them again: the server's name, what
-//! the settings were, and the peer's chain.
+//! A session to resume, as the opaque string that scripts keep. OpenSSL checks neither name nor
+//! dates when it resumes, so the string carries what it takes to check them again: the server's
+//! name, what the settings were, and the peer's chain.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
