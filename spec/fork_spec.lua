@@ -1,10 +1,10 @@
--- A child of fork (a worker of a prefork server, a daemon): what it has of the module is its own, and its
--- parent's is left alone.
+-- A child of fork (a worker of a prefork server, a daemon): what it has of the module is its own,
+-- and its parent's is left alone.
 
 local helper = require "spec.support.helper"
 
--- Runs Lua source that may fork, in a fresh process which must end well; gives its output. It sees tcp, helper,
--- `fork(fn)`, which runs `fn` in a child, and `join()`, which wants one to end well.
+-- Runs Lua source that may fork, in a fresh process which must end well; gives its output. It sees
+-- tcp, helper, `fork(fn)`, which runs `fn` in a child, and `join()`, which wants one to end well.
 local function run(code)
   local said, status = helper.run(helper.forking() .. [[
     local tcp, helper = require "tcp", require "spec.support.helper"

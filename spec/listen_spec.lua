@@ -323,8 +323,8 @@ describe("accept", function()
   end)
 end)
 
--- Runs Lua source in a fresh process that may have 40 descriptors; gives its output. `exhaust()` takes all that
--- are left, and `relieve()` gives some back.
+-- Runs Lua source in a fresh process that may have 40 descriptors; gives its output. `exhaust()`
+-- takes all that are left, and `relieve()` gives some back.
 local function run_short(code, preload)
   local said, status = helper.run([[
     local tcp, safe, helper = require "tcp", require "tcp.safe", require "spec.support.helper"
@@ -903,8 +903,8 @@ describe("TLS at the listening end", function()
   end)
 
   for _, version in ipairs { "1.2", "1.3" } do
-    -- Dials these ports one after the other with one session, in whose context `code` has a say; the peer
-    -- sends how it went each time.
+    -- Dials these ports one after the other with one session, in whose context `code` has a say;
+    -- the peer sends how it went each time.
     local function resuming(ports, code)
       return helper.connect(([[
         context = ssl.create_default_context(cafile=os.path.join(CERTIFICATES, "root.pem"))

@@ -1,4 +1,5 @@
--- Memory that the system refuses: the call fails with Lua's own error, nothing is lost, and the process lives.
+-- Memory that the system refuses: the call fails with Lua's own error, nothing is lost, and the
+-- process lives.
 
 local helper = require "spec.support.helper"
 

@@ -1,5 +1,6 @@
--- What a script can do to the module that it should not: call what Lua calls, raise from hooks in the middle of an
--- operation, use the module in hooks and finalizers. Nothing of it ends the process, and nothing is lost.
+-- What a script can do to the module that it should not: call what Lua calls, raise from hooks in
+-- the middle of an operation, use the module in hooks and finalizers. Nothing of it ends the
+-- process, and nothing is lost.
 
 local helper = require "spec.support.helper"
 
@@ -13,7 +14,8 @@ end
 describe("no call from Lua ends the process:", function()
   after_each(helper.finish)
 
-  -- Every function of the module's that can be reached, through upvalues and metatables, with this before it.
+  -- Every function of the module's that can be reached, through upvalues and metatables, with this
+  -- before it.
   local reach = [==[
     local tcp = require "tcp"
     local listener = tcp.listen("127.0.0.1", 0)
@@ -218,7 +220,8 @@ describe("a hook or a finalizer that uses the module while an operation runs", f
           got[#got + 1] = plain
         end
       end
-      -- What the iterator had cut when the hook raised is gone with the call; what comes behind is in order, once.
+      -- What the iterator had cut when the hook raised is gone with the call; what comes behind is
+      -- in order, once.
       local before = -1
       for _, line in ipairs(got) do
         local number = tonumber(line:match "^line (%d+)$")

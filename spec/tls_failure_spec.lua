@@ -1,5 +1,5 @@
--- What a failure over TLS tells: the words, and the details that `tcp.safe` gives with them, as far as the handshake
--- got.
+-- What a failure over TLS tells: the words, and the details that `tcp.safe` gives with them, as far
+-- as the handshake got.
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp"
@@ -29,7 +29,8 @@ local function finish()
   made = {}
 end
 
--- A CA, OUT.ca, and a certificate that it has signed before somebody changed it: OUT.pem and OUT.key.
+-- A CA, OUT.ca, and a certificate that it has signed before somebody changed it: OUT.pem and
+-- OUT.key.
 local function forged()
   return make(table.concat({
     "openssl req -x509 -newkey rsa:2048 -nodes -subj '/CN=Broker CA' -keyout OUT.ca.key -out OUT.ca",
@@ -52,7 +53,8 @@ local function server(name, version)
   ]]):format(version, name .. ".pem", name .. ".key"))
 end
 
--- A server that sends a ServerHello of TLS 1.2 with these extensions, and then this certificate, whatever is in it.
+-- A server that sends a ServerHello of TLS 1.2 with these extensions, and then this certificate,
+-- whatever is in it.
 local function raw_server(der, extensions)
   return helper.listen(([[
     c.recv()
@@ -129,7 +131,8 @@ describe("a certificate", function()
     local name = make("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout OUT.key -out OUT.pem"
       .. " -addext subjectAltName=DER:30:03:82:05:61 && openssl x509 -in OUT.pem -outform DER -out OUT.der")
     local peer = raw_server(helper.contents(name .. ".der"))
-    local _, details = helper.fails_safely("certificate", "malformed certificate %('localhost'%), an extension cannot be read$",
+    local _, details = helper.fails_safely("certificate",
+      "malformed certificate %('localhost'%), an extension cannot be read$",
       safe.connect_tls("localhost", peer.port, { ca_file = name .. ".pem" }))
     assert.equal("localhost", details.certificate.subject.CN)
     assert.same({}, details.certificate.dns_names)

@@ -1,5 +1,5 @@
--- Peers that flood a connection with records that carry no payload (tests/hostile/flood.c): no call outlasts its
--- timeout, and an event loop goes on.
+-- Peers that flood a connection with records that carry no payload (tests/hostile/flood.c): no call
+-- outlasts its timeout, and an event loop goes on.
 
 local helper = require "spec.support.helper"
 local loops = require "spec.support.loops"

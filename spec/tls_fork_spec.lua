@@ -1,5 +1,5 @@
--- Processes that share a TLS connection after a fork: the one that goes on with it is not disturbed by
--- another one that ends or closes it.
+-- Processes that share a TLS connection after a fork: the one that goes on with it is not disturbed
+-- by another one that ends or closes it.
 
 local helper = require "spec.support.helper"
 

@@ -590,7 +590,8 @@ describe("what is dear is kept:", function()
     os.execute("rm -r " .. dir)
   end)
 
-  -- {the store, what comes of a connect that has one descriptor}: a folder is read in the handshake.
+  -- {the store, what comes of a connect that has one descriptor}: a folder is read in the
+  -- handshake.
   for _, case in ipairs {
     { "SSL_CERT_DIR= SSL_CERT_FILE=" .. root, "yes" },
     { ("SSL_CERT_FILE=/nonexistent SSL_CERT_DIR=%s/hashed"):format(helper.certificates), "too many open files" },

@@ -1,7 +1,7 @@
-//! The module's allocator: the system's, with a reserve for when that refuses. Rust ends the process where a
-//! small allocation is refused, so these come from the reserve, and the call ends with what it has; until the
-//! system has memory again, the next call is refused at the door. What is larger is asked for with
-//! `net::memory`, and may be refused.
+//! The module's allocator: the system's, with a reserve for when that refuses. Rust ends the
+//! process where a small allocation is refused, so these come from the reserve, and the call ends
+//! with what it has; until the system has memory again, the next call is refused at the door. What
+//! is larger is asked for with `net::memory`, and may be refused.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -23,13 +23,14 @@ struct Allocator;
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
-/// Registers with the C library what frees the variables of this thread, which ends the process where it has no
-/// memory to do so later.
+/// Registers with the C library what frees the variables of this thread, which ends the process
+/// where it has no memory to do so later.
 pub fn prepare() {
     drop(thread::current());
 }
 
-/// Whether calls may be made: false after one that needed the reserve, while the system has no memory to fill it.
+/// Whether calls may be made: false after one that needed the reserve, while the system has no
+/// memory to fill it.
 pub fn refill() -> bool {
     if !RESERVE.is_touched.load(Ordering::Relaxed) {
         return true;
@@ -39,7 +40,8 @@ pub fn refill() -> bool {
     is_filled
 }
 
-// SAFETY: a block is the system's or the reserve's, as its address tells, and goes back to where it came from.
+// SAFETY: a block is the system's or the reserve's, as its address tells, and goes back to where it
+// came from.
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -90,8 +92,8 @@ impl Allocator {
     /// What `realloc` does where the system cannot.
     #[cold]
     unsafe fn move_block(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's: `size` is valid for this alignment, both blocks are as large as is copied, and the
-        // old one is given back once.
+        // SAFETY: the caller's: `size` is valid for this alignment, both blocks are as large as is
+        // copied, and the old one is given back once.
         unsafe {
             let moved = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
             if !moved.is_null() {
@@ -103,14 +105,16 @@ impl Allocator {
     }
 }
 
-/// Taken when the module is loaded, as a part of it. What is not used of it has no memory behind it.
+/// Taken when the module is loaded, as a part of it. What is not used of it has no memory behind
+/// it.
 static RESERVE: Reserve = Reserve {
     memory: Memory(UnsafeCell::new([0; PARTS * PART])),
     parts: [const { AtomicU64::new(0) }; PARTS],
     is_touched: AtomicBool::new(false),
 };
 
-/// Its functions allocate nothing and take no lock, as resolver threads and children of fork use it as well.
+/// Its functions allocate nothing and take no lock, as resolver threads and children of fork use it
+/// as well.
 struct Reserve {
     memory: Memory,
     /// The units of each part that are given, from its lowest bit on.

@@ -1,5 +1,5 @@
-//! A connection as scripts hold it: the stream, and what the script has set. What can be done with it is in `ops`.
-//! Uses `event_loop`, `json`.
+//! A connection as scripts hold it: the stream, and what the script has set. What can be done with
+//! it is in `ops`. Uses `event_loop`, `json`.
 
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -105,7 +105,8 @@ impl Connection {
         Ok(self.owners.have_reader() || self.stream()?.is_readable())
     }
 
-    /// Makes a call that needs these sides of the connection to itself, also while it waits elsewhere.
+    /// Makes a call that needs these sides of the connection to itself, also while it waits
+    /// elsewhere.
     #[inline]
     pub fn own(&mut self, call: &mut Call<'_>, sides: Sides, body: Method) -> Result<Reply> {
         if call.is_first() {
@@ -123,8 +124,8 @@ impl Connection {
         }
     }
 
-    /// Where a call waits for its descriptor: one that has waited is told of what came, and to wait again it
-    /// must look.
+    /// Where a call waits for its descriptor: one that has waited is told of what came, and to wait
+    /// again it must look.
     pub fn place(&self, call: &Call<'_>) -> Place {
         match self.host.place() {
             Place::Poller if self.known.is_some() && call.is_first() => Place::Watched,
@@ -164,8 +165,9 @@ impl Drop for Connection {
     }
 }
 
-/// A block of whole lines that the iterator of `lines` has: the buffer holds them until the next call, from which
-/// on the block is no longer true. Where the iterator is Lua, it counts by itself (ffi/lines.rs).
+/// A block of whole lines that the iterator of `lines` has: the buffer holds them until the next
+/// call, from which on the block is no longer true. Where the iterator is Lua, it counts by itself
+/// (ffi/lines.rs).
 #[cfg_attr(any(feature = "lua51", feature = "luajit"), allow(dead_code))]
 pub struct LineBlock {
     /// Where Lua has the block's bytes: what tells it from others.
@@ -190,8 +192,8 @@ impl LineBlock {
         self.at_most(self.taken)
     }
 
-    /// The next line of the block, if it is this one: where it begins and ends without its `\n` or `\r\n`, and
-    /// where the line after it begins.
+    /// The next line of the block, if it is this one: where it begins and ends without its `\n` or
+    /// `\r\n`, and where the line after it begins.
     pub fn next_line(&self, block: &[u8]) -> Option<(usize, usize, usize)> {
         if block.as_ptr() != self.at {
             return None;

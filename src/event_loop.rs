@@ -1,6 +1,7 @@
-//! What the calls in one Lua state share, and waits that an event loop does for a call. With a loop in use
-//! (`tcp.use`) an operation that must wait says for what instead, and the shim has the loop's coroutine yield.
-//! Who waits is kept by the shim, in a table; here is only looked whether somebody does. Uses `ffi`.
+//! What the calls in one Lua state share, and waits that an event loop does for a call. With a loop
+//! in use (`tcp.use`) an operation that must wait says for what instead, and the shim has the
+//! loop's coroutine yield. Who waits is kept by the shim, in a table; here is only looked whether
+//! somebody does. Uses `ffi`.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsRawFd, RawFd};
@@ -89,8 +90,8 @@ impl Host {
         Ok(Suspended { wait, claim: self.last_claim.get() })
     }
 
-    /// In how many seconds the poller's next turn is due, if that is sooner than the loop knows, which is
-    /// told so.
+    /// In how many seconds the poller's next turn is due, if that is sooner than the loop knows,
+    /// which is told so.
     pub fn news(&self) -> Option<f64> {
         let next = self.poller.borrow().as_ref().map_or(Deadline::NEVER, Poller::next);
         if next < self.armed.get() {
@@ -100,7 +101,8 @@ impl Host {
         None
     }
 
-    /// The waits for a descriptor that is going to be closed are over, and nobody waits: who did is collected.
+    /// The waits for a descriptor that is going to be closed are over, and nobody waits: who did is
+    /// collected.
     pub fn forget(&self, fd: RawFd) {
         if let Ok(mut poller) = self.poller.try_borrow_mut() {
             poller.iter_mut().for_each(|poller| poller.forget(fd));
@@ -159,8 +161,8 @@ impl Owners {
         self.reader.is_some()
     }
 
-    /// Refuses a call that begins while another coroutine waits on a side that it needs: their bytes
-    /// would be mixed.
+    /// Refuses a call that begins while another coroutine waits on a side that it needs: their
+    /// bytes would be mixed.
     #[inline]
     pub fn check(&mut self, call: &Call<'_>, sides: Sides) -> error::Result<()> {
         for (owner, doing) in self.of(sides) {
@@ -200,7 +202,8 @@ pub static OPERATIONS: [Operation; 7] = [
     Operation { name: "wait", body: Function(wait) },
 ];
 
-/// `native.park(in_use, polled)`: whether waits are left to a loop from now on, and whether by way of the poller.
+/// `native.park(in_use, polled)`: whether waits are left to a loop from now on, and whether by way
+/// of the poller.
 fn park(call: &mut Call<'_>) -> Result<Reply> {
     call.host.place.set(match (call.argument(1).boolean()?, call.argument(2).boolean()?) {
         (false, _) => Place::Here,
@@ -210,8 +213,8 @@ fn park(call: &mut Call<'_>) -> Result<Reply> {
     Ok(Reply::Nothing)
 }
 
-/// `native.wait(ticket, seconds, fd, writes)`: a wait that was left to a loop and that none takes. Ends early for a
-/// signal, and now and then.
+/// `native.wait(ticket, seconds, fd, writes)`: a wait that was left to a loop and that none takes.
+/// Ends early for a signal, and now and then.
 fn wait(call: &mut Call<'_>) -> Result<Reply> {
     let wait = if call.argument(3).is_absent() {
         // No loop has heard when a turn is due.
@@ -267,8 +270,8 @@ fn turn(call: &mut Call<'_>) -> Result<Reply> {
     Ok(Value::list(tickets.into_iter().map(|ticket| ticket as i64)).into())
 }
 
-/// `native.due()`: how many waits there are, and in how many seconds a turn is due; nil is never. The
-/// loop sees to that.
+/// `native.due()`: how many waits there are, and in how many seconds a turn is due; nil is never.
+/// The loop sees to that.
 fn due(call: &mut Call<'_>) -> Result<Reply> {
     let (count, next) = call.host.with_poller(|poller| Ok((poller.len(), poller.next())))?;
     call.host.armed.set(next);

@@ -7,29 +7,30 @@
 //!              |
 //!        ffi/trampoline.rs   the one C function behind all: operation, push, commit
 //!              |                 \
-//!        ops/*.rs             ffi/argument.rs, ffi/reply.rs: arguments in, data out      json/  (tape, replay, walk)
-//!        each operation once
+//!        ops/*.rs             ffi/argument.rs, ffi/reply.rs: arguments in, data out
+//!        each operation once  json/: tape, replay, walk
 //!              |
-//!    ----------+----------------- crates/net: no Lua below this line -----------------------------
+//!    ----------+------------- crates/net: no Lua below this line -----------------------
 //!              |
 //!        connect/ -> stream/   step_* operations: Done | Wait
 //!              |   \
 //!              |    stream/buffer.rs, framing/, json_scan/     pure: bytes in, decision out
 //!        transport/  Tcp | Tls, a Traced one around either (trait Transport)
 //!              |
-//!        connect/race.rs, connect/resolve.rs, listen.rs, endpoint.rs      socket2, rustix, mio, openssl
-//!        io/wait.rs: the only poll(2)      io/deadline.rs: the only clock      error.rs: the only errors
-//!        io/poller.rs: many waits behind one descriptor, for loops that watch no more     io/fork.rs: whose they are
-//!        trace.rs: the only lines for stderr, or for a function of the script's
-//!        memory.rs: what may be refused      (src/alloc.rs: the allocator, with a reserve)
+//!        connect/race.rs, connect/resolve.rs, listen.rs, endpoint.rs
+//!        io/wait.rs: the only poll(2)                 io/deadline.rs: the only clock
+//!        io/poller.rs: many waits, one descriptor     io/fork.rs: whose they are
+//!        error.rs: the only errors                    trace.rs: the only lines
+//!        memory.rs: what may be refused               (src/alloc.rs: a reserve)
 //! ```
 //!
-//! Every operation is a step that never blocks and can simply be made again, because all progress lives in the
-//! buffers. A call drives its step with `poll(2)` in between; in a coroutine of an event loop it hands the very same
-//! wait to the loop (`event_loop.rs`).
+//! Every operation is a step that never blocks and can simply be made again, because all progress
+//! lives in the buffers. A call drives its step with `poll(2)` in between; in a coroutine of an
+//! event loop it hands the very same wait to the loop (`event_loop.rs`).
 //!
-//! An operation exists once. It reads its arguments from Lua's stack, works in safe Rust, and answers with data, which
-//! the trampoline pushes in one protected call. Only then is it committed, so what raises on the way loses nothing.
+//! An operation exists once. It reads its arguments from Lua's stack, works in safe Rust, and
+//! answers with data, which the trampoline pushes in one protected call. Only then is it committed,
+//! so what raises on the way loses nothing.
 //!
 //! With one of the features `lua51` to `lua55` or `luajit` the crate is the Lua module; with none
 //! it holds nothing: what is below the glue is the crate `net`, which is tested and fuzzed without

@@ -1,5 +1,5 @@
-//! The two names that Lua's loaders look for. Both are in one shared library: Lua's all-in-one loader
-//! looks for `tcp.safe` in `tcp.so`. Uses `modules`.
+//! The two names that Lua's loaders look for. Both are in one shared library: Lua's all-in-one
+//! loader looks for `tcp.safe` in `tcp.so`. Uses `modules`.
 
 use std::ffi::{CStr, c_int};
 

@@ -1,5 +1,5 @@
-//! What `require` gives: the tables of native functions, made into modules by the shim. Runs while `require` does, and
-//! only then; so this is where mlua serves. Uses `ffi`, `ops`, `event_loop`.
+//! What `require` gives: the tables of native functions, made into modules by the shim. Runs while
+//! `require` does, and only then; so this is where mlua serves. Uses `ffi`, `ops`, `event_loop`.
 
 use std::rc::Rc;
 
@@ -18,8 +18,8 @@ use crate::{json, listener, ops};
 /// The module whose failures are returned and not thrown.
 pub const SAFE: &str = "tcp.safe";
 
-/// The registry's name for what the shim made, once for both modules: a connection has the same methods wherever
-/// it comes from. Each module is made when it is first wanted.
+/// The registry's name for what the shim made, once for both modules: a connection has the same
+/// methods wherever it comes from. Each module is made when it is first wanted.
 const MODULES: &str = "tcp.modules";
 
 /// What every native function has in its upvalues.
@@ -76,8 +76,8 @@ impl Native<'_> {
 }
 
 fn load(lua: &Lua) -> mlua::Result<Table> {
-    // A panic becomes an error of Lua's; nothing of it belongs on the script's stderr. This library has
-    // a hook of its own, whatever else is in the process.
+    // A panic becomes an error of Lua's; nothing of it belongs on the script's stderr. This library
+    // has a hook of its own, whatever else is in the process.
     std::panic::set_hook(Box::new(|_| {}));
     alloc::prepare();
     let host = Rc::new(Host::new(lua)?);

@@ -1,5 +1,6 @@
-//! Work that is not a connection's own and may take longer than the interpreter can be kept waiting: connecting,
-//! resolving, listening, upgrading. What is not done at once lives in the token of its call. Uses `ffi`.
+//! Work that is not a connection's own and may take longer than the interpreter can be kept
+//! waiting: connecting, resolving, listening, upgrading. What is not done at once lives in the
+//! token of its call. Uses `ffi`.
 
 use net::error;
 use net::io::deadline::Deadline;
@@ -37,8 +38,8 @@ impl Pending {
         self.deadline
     }
 
-    /// Goes on with the work that an earlier call has left, or begins what `make` gives. Work that fails closes
-    /// what it has opened now, and not when it is collected.
+    /// Goes on with the work that an earlier call has left, or begins what `make` gives. Work that
+    /// fails closes what it has opened now, and not when it is collected.
     pub fn drive(call: &Call<'_>, make: impl FnOnce() -> Result<Self>) -> Result<Reply> {
         match call.take_pending() {
             Some(pending) => pending.go_on(call),

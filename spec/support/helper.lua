@@ -321,8 +321,8 @@ function helper.library(name)
   return nil, reason(name, tostring(result))
 end
 
--- The same for that of an event loop, which `tcp.use` may refuse, too. Another process asks: what is in use here
--- stays.
+-- The same for that of an event loop, which `tcp.use` may refuse, too. Another process asks: what
+-- is in use here stays.
 function helper.loop(name)
   local said = helper.run(("io.write(tostring(select(2, pcall(require('tcp').use, %q))))"):format(name))
   if said ~= "nil" then return nil, reason(name, said) end
@@ -345,8 +345,8 @@ function helper.memory(what)
 end
 
 -- Runs Lua source in a new process of the Lua under test; `before` is shell text before the
--- command (variables, `unshare`...), `preload` what `helper.preload` gave, for sh or another `shell`. Gives its
--- output, stderr's too, and the status.
+-- command (variables, `unshare`...), `preload` what `helper.preload` gave, for sh or another
+-- `shell`. Gives its output, stderr's too, and the status.
 function helper.run(code, before, preload, shell)
   local path = os.tmpname()
   local file = assert(io.open(path, "wb"))

@@ -4,7 +4,8 @@
 --   use         what `tcp.use` takes
 --   found       whether it is here
 --   reason      why not
---   run(...)    runs these functions as coroutines of the loop until all have ended; raises what one raised
+--   run(...)    runs these functions as coroutines of the loop until all have ended; raises what
+--               one raised
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp"

@@ -1,5 +1,5 @@
-//! The arguments of a call, read from Lua's stack and checked, and worded as Lua's own library words them. Nothing
-//! here raises. Uses `ffi`, `call`.
+//! The arguments of a call, read from Lua's stack and checked, and worded as Lua's own library
+//! words them. Nothing here raises. Uses `ffi`, `call`.
 
 use std::ffi::c_int;
 use std::fmt::Display;
@@ -19,7 +19,8 @@ enum Place<'a> {
     Option(usize, &'a str),
 }
 
-/// A value that the script gave, and what it takes to say that it is wrong. It stays on the stack meanwhile.
+/// A value that the script gave, and what it takes to say that it is wrong. It stays on the stack
+/// meanwhile.
 #[derive(Clone, Copy)]
 pub struct Argument<'a> {
     state: *mut lua_State,
@@ -106,8 +107,8 @@ impl<'a> Argument<'a> {
 
     /// Bytes; a number counts as its text.
     pub fn bytes(&self) -> Result<&'a [u8]> {
-        // SAFETY: the index is one of the call's, and what stands there stays. A number's text is made in a
-        // protected call and takes the number's place.
+        // SAFETY: the index is one of the call's, and what stands there stays. A number's text is
+        // made in a protected call and takes the number's place.
         unsafe {
             match lua_type(self.state, self.index) {
                 LUA_TSTRING => {}
@@ -241,8 +242,9 @@ impl<'a> Argument<'a> {
         mut take: impl FnMut(Argument<'_>, Argument<'_>) -> Result<()>,
     ) -> Result<()> {
         self.check_table()?;
-        // SAFETY: the table is at the index; `take` leaves the stack as it was. A key is never changed in place,
-        // so that the next one is found. C functions have room for this, within another one of it, too.
+        // SAFETY: the table is at the index; `take` leaves the stack as it was. A key is never
+        // changed in place, so that the next one is found. C functions have room for this, within
+        // another one of it, too.
         unsafe {
             lua_pushnil(self.state);
             while lua_next(self.state, self.index) != 0 {

@@ -1,5 +1,5 @@
-//! What an operation is, how it stops, and what it knows of the call: safe code that may own and fail, and raises
-//! nothing. Uses `ffi`, `connection`, `listener`, `event_loop`, `json`.
+//! What an operation is, how it stops, and what it knows of the call: safe code that may own and
+//! fail, and raises nothing. Uses `ffi`, `connection`, `listener`, `event_loop`, `json`.
 
 use std::ffi::c_int;
 use std::rc::Rc;
@@ -141,13 +141,14 @@ impl<'a> Call<'a> {
         self.deadline.is_none()
     }
 
-    /// When this call must be over: `timeout` seconds from its beginning, however often it is made again.
+    /// When this call must be over: `timeout` seconds from its beginning, however often it is made
+    /// again.
     pub fn deadline(&self, timeout: f64) -> Deadline {
         self.deadline.unwrap_or_else(|| Deadline::after(timeout))
     }
 
-    /// Drives a step until it is done, at most for `timeout` seconds from when the call was first made. The step
-    /// is tried before the clock is read.
+    /// Drives a step until it is done, at most for `timeout` seconds from when the call was first
+    /// made. The step is tried before the clock is read.
     pub fn drive<T>(
         &self,
         timeout: f64,
@@ -201,7 +202,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Does something with the connection at this index of the stack; none where there is another value.
+    /// Does something with the connection at this index of the stack; none where there is another
+    /// value.
     pub fn with_connection<R>(
         &self,
         index: c_int,
@@ -230,10 +232,12 @@ impl<'a> Call<'a> {
         act(object.as_mut().ok_or_else(finalized)?).map(Some)
     }
 
-    /// Appends the JSON text of the first argument. In a protected call: to make sure of the stack may raise.
+    /// Appends the JSON text of the first argument. In a protected call: to make sure of the stack
+    /// may raise.
     pub fn append_json(&self, out: &mut Vec<u8>) -> Result<()> {
         let mut walked = Ok(());
-        // SAFETY: the value is in slot 1 of the protected call, and on top; what `append` owns is out here.
+        // SAFETY: the value is in slot 1 of the protected call, and on top; what `append` owns is
+        // out here.
         let is_done = unsafe {
             protected(self.state, self.first, 0, |state| {
                 walked = json::append(state, 1, out);
@@ -268,7 +272,8 @@ impl<'a> Call<'a> {
         unsafe { waiting::is_waiting(self.state, claim) }
     }
 
-    /// The work that this call was left with, if it is made again; it goes back there if it is not done.
+    /// The work that this call was left with, if it is made again; it goes back there if it is not
+    /// done.
     pub fn take_pending(&self) -> Option<Box<Pending>> {
         // SAFETY: the token stays in its slot.
         unsafe { self.host.kinds.tokens.at(self.state, TOKEN) }?.take()

@@ -1,19 +1,20 @@
-//! What a call came to, as the values that the shim understands (lua/shim.lua). Uses `ffi`, `reply`, `json`.
+//! What a call came to, as the values that the shim understands (lua/shim.lua). Uses `ffi`,
+//! `reply`, `json`.
 
 use std::ffi::c_int;
 
 use net::framing::text::Item;
 use net::io::poller::Registration;
-use net::io::step::Want;
 
-use super::call::{Call, Result, SELF, Stop, TOKEN, Token};
+use super::again::give_again;
+use super::call::{Call, Result, SELF, Stop, TOKEN};
 use super::reply::{self, Reply};
 use super::*;
 use crate::connection::Connection;
-use crate::event_loop::{Host, Suspended, seconds_left};
 use crate::json::{self, Document};
 
-/// Bytes of lines that are handed to the shim at once. No line in a block is over any limit that is.
+/// Bytes of lines that are handed to the shim at once. No line in a block is over any limit that
+/// is.
 const BLOCK: usize = 64 * 1024;
 
 /// How a call ended. It owns nothing any more.
@@ -61,8 +62,8 @@ pub unsafe fn give(call: &Call<'_>, result: Result<Reply>, this: Option<&mut Con
 
 unsafe fn give_reply(call: &Call<'_>, reply: Reply, this: Option<&mut Connection>) -> Ended {
     let state = call.state;
-    // SAFETY: the caller's. What needs no memory of Lua's needs no protected call either; Lua has room for what a C
-    // function returns.
+    // SAFETY: the caller's. What needs no memory of Lua's needs no protected call either; Lua has
+    // room for what a C function returns.
     unsafe {
         lua_pushboolean(state, 1);
         match (reply, this) {
@@ -120,8 +121,9 @@ unsafe fn give_reply(call: &Call<'_>, reply: Reply, this: Option<&mut Connection
     }
 }
 
-/// Pushes so many values behind the one that says that all is well. `push` owns nothing and does not panic.
-unsafe fn pushed(
+/// Pushes so many values behind the one that says that all is well. `push` owns nothing and does
+/// not panic.
+pub unsafe fn pushed(
     state: *mut lua_State,
     count: c_int,
     mut push: impl FnMut(*mut lua_State),
@@ -224,59 +226,6 @@ unsafe fn give_connection(call: &Call<'_>, connection: Box<Connection>, is_last:
         slot.replace(Some(*connection));
     }
     ended
-}
-
-/// Pushes a token to call again with, and what to wait for first: see lua/shim.lua.
-unsafe fn give_again(call: &Call<'_>, token: Token, suspended: Option<Suspended>) -> Ended {
-    let state = call.state;
-    let mut slot = None;
-    // SAFETY: the caller's. The work stays where it was begun.
-    unsafe {
-        lua_pushnil(state);
-        match &token {
-            Token::Deadline(deadline) => lua_pushnumber(state, deadline.seconds()),
-            Token::Pending(_) => match call.host.kinds.tokens.at(state, TOKEN) {
-                Some(old) => {
-                    slot = Some(old);
-                    lua_pushvalue(state, TOKEN);
-                }
-                None => {
-                    let kind = call.host.kinds.tokens;
-                    let make = |state| slot = Some(kind.push_empty(state));
-                    if let Ended::Raised = pushed(state, 1, make) {
-                        return Ended::Raised;
-                    }
-                }
-            },
-        }
-        if let (Token::Pending(pending), Some(slot)) = (token, slot) {
-            slot.replace(Some(pending));
-        }
-        let Some(suspended) = suspended else { return Ended::Given(2) };
-        Ended::Given(2 + push_suspended(state, call.host, &suspended))
-    }
-}
-
-/// Pushes the claim, and in how many seconds the poller is due for a turn if that is sooner than the loop knows; or the
-/// claim, for how many seconds to wait, nil being for ever, the descriptor, and whether to write. Gives the number of
-/// values.
-unsafe fn push_suspended(state: *mut lua_State, host: &Host, suspended: &Suspended) -> c_int {
-    let Suspended { wait, claim } = suspended;
-    let seconds = if suspended.is_polled() { host.news() } else { seconds_left(wait.wake) };
-    // SAFETY: the caller's.
-    unsafe {
-        push_integer(state, *claim);
-        match seconds {
-            Some(seconds) => lua_pushnumber(state, seconds),
-            None => lua_pushnil(state),
-        }
-        if suspended.is_polled() {
-            return 2;
-        }
-        push_integer(state, wait.fd.into());
-        lua_pushboolean(state, (wait.want == Want::Write).into());
-        4
-    }
 }
 
 /// Pushes how a call failed: whether to throw, the message, the code, and details.

@@ -1,8 +1,8 @@
-//! Blocks of whole lines, which a connection lends to the iterator of `lines`. It counts what it hands out, and the
-//! connection's next call takes that off the buffer. From Lua 5.2 on the iterator is a C function, since a call of
-//! one in Lua for each line costs more than all else, and counts in the connection. Lua 5.1 could not yield through
-//! it, and LuaJIT compiles the one in Lua (lua/shim.lua), which does the same and counts in a table. Uses `ffi`,
-//! `connection`.
+//! Blocks of whole lines, which a connection lends to the iterator of `lines`. It counts what it
+//! hands out, and the connection's next call takes that off the buffer. From Lua 5.2 on the
+//! iterator is a C function, since a call of one in Lua for each line costs more than all else, and
+//! counts in the connection. Lua 5.1 could not yield through it, and LuaJIT compiles the one in Lua
+//! (lua/shim.lua), which does the same and counts in a table. Uses `ffi`, `connection`.
 
 pub use version::{push_block, take_back};
 
@@ -13,11 +13,13 @@ mod version {
     use super::super::*;
     use crate::connection::{Connection, LineBlock};
 
-    // In the iterator's table: how many bytes of the block are handed out, false where there is none; the block.
+    // In the iterator's table: how many bytes of the block are handed out, false where there is
+    // none; the block.
     const TAKEN: c_int = 1;
     const HELD: c_int = 2;
 
-    /// Pushes a block and puts it into the iterator's table, which is at `argument`: none where Lua raises.
+    /// Pushes a block and puts it into the iterator's table, which is at `argument`: none where Lua
+    /// raises.
     ///
     /// # Safety
     /// As for `protected`; the connection is at `index`.
@@ -27,7 +29,8 @@ mod version {
         argument: c_int,
         block: &[u8],
     ) -> Option<LineBlock> {
-        // SAFETY: the caller's. The table is slot 1 of the protected call; `lines` has checked that it is one.
+        // SAFETY: the caller's. The table is slot 1 of the protected call; `lines` has checked that
+        // it is one.
         unsafe {
             let is_pushed = protected(state, argument, 1, |state| {
                 push_bytes(state, block);
@@ -81,7 +84,8 @@ mod version {
     use super::super::*;
     use crate::connection::{Connection, LineBlock};
 
-    // Upvalues: the function that gives the next block, the connection, the block, and the connection's kind.
+    // Upvalues: the function that gives the next block, the connection, the block, and the
+    // connection's kind.
     const REFILL: c_int = 1;
     const CONNECTION: c_int = 2;
     const BLOCK: c_int = 3;
@@ -189,8 +193,8 @@ mod version {
 
     /// Pushes the block's next line, without its `\n` or `\r\n`, and counts it, if there is one.
     unsafe fn cut(state: *mut lua_State) -> bool {
-        // SAFETY: as in `next`; the block stays in its upvalue. Nothing is borrowed while the line is pushed: memory
-        // may be collected for it, and a finalizer may read this connection.
+        // SAFETY: as in `next`; the block stays in its upvalue. Nothing is borrowed while the line
+        // is pushed: memory may be collected for it, and a finalizer may read this connection.
         unsafe {
             let mut found = None;
             let block = bytes_at(state, lua_upvalueindex(BLOCK));

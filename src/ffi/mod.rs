@@ -1,9 +1,11 @@
-//! The thin layer on Lua's C API: one spelling for six Luas, the protected call that lets a caller own something,
-//! our userdata, arguments, replies, and the one C function behind all operations. Every function here is as
-//! safe, and raises, as the `lua_` functions that it is made of, unless it says otherwise. Uses mlua's `ffi`.
+//! The thin layer on Lua's C API: one spelling for six Luas, the protected call that lets a caller
+//! own something, our userdata, arguments, replies, and the one C function behind all operations.
+//! Every function here is as safe, and raises, as the `lua_` functions that it is made of, unless
+//! it says otherwise. Uses mlua's `ffi`.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod again;
 pub mod argument;
 pub mod call;
 mod give;
@@ -38,8 +40,8 @@ pub enum Number {
     Float(f64),
 }
 
-/// Lua with one number type: whole numbers are written as integers. For these versions mlua's wrappers of
-/// some functions look at the value once more, hence the ones without.
+/// Lua with one number type: whole numbers are written as integers. For these versions mlua's
+/// wrappers of some functions look at the value once more, hence the ones without.
 #[cfg(any(feature = "lua51", feature = "lua52", feature = "luajit"))]
 mod version {
     use super::*;
@@ -157,7 +159,8 @@ pub unsafe fn type_name<'a>(state: *mut lua_State, lua_type: c_int) -> &'a str {
     name.to_str().unwrap_or("value")
 }
 
-/// The value at `index` as a number, if it is one or a string that reads as one. Changes and raises nothing.
+/// The value at `index` as a number, if it is one or a string that reads as one. Changes and raises
+/// nothing.
 pub unsafe fn to_number(state: *mut lua_State, index: c_int) -> Option<f64> {
     // SAFETY: as the caller's.
     unsafe { (ffi::lua_isnumber(state, index) != 0).then(|| float_at(state, index)) }
@@ -184,7 +187,8 @@ pub unsafe fn push_registered(state: *mut lua_State, key: &'static u8) {
     }
 }
 
-/// Pops a value and keeps it in the registry under the address of `key`. May raise for want of memory.
+/// Pops a value and keeps it in the registry under the address of `key`. May raise for want of
+/// memory.
 pub unsafe fn register(state: *mut lua_State, key: &'static u8) {
     // SAFETY: as the caller's.
     unsafe {
@@ -194,26 +198,27 @@ pub unsafe fn register(state: *mut lua_State, key: &'static u8) {
     }
 }
 
-/// What runs in a protected call: it leaves values on the stack and gives their number. What raises within
-/// skips its frames, so it owns nothing; and it does not panic, for Lua's frames cannot be unwound.
+/// What runs in a protected call: it leaves values on the stack and gives their number. What raises
+/// within skips its frames, so it owns nothing; and it does not panic, for Lua's frames cannot be
+/// unwound.
 type Body<'a> = &'a mut dyn FnMut(*mut lua_State) -> c_int;
 
 thread_local! {
-    /// The body that `run` is going to run. Set by `protected` alone, so that a script that finds `run` and
-    /// calls it has nothing to run.
+    /// The body that `run` is going to run. Set by `protected` alone, so that a script that finds
+    /// `run` and calls it has nothing to run.
     static NEXT: Cell<*mut Body<'static>> = const { Cell::new(ptr::null_mut()) };
 }
 
-/// The upvalue that holds `run` in every C function of ours that calls `protected`: made once, so that a
-/// protected call allocates nothing.
+/// The upvalue that holds `run` in every C function of ours that calls `protected`: made once, so
+/// that a protected call allocates nothing.
 pub const RUN: c_int = 1;
 
-/// Runs `body` in a protected call with a copy of the value at `argument` in slot 1, for so many results. True
-/// where they are on the stack; false where what was raised is.
+/// Runs `body` in a protected call with a copy of the value at `argument` in slot 1, for so many
+/// results. True where they are on the stack; false where what was raised is.
 ///
 /// # Safety
-/// In a C function whose upvalue `RUN` is `run`, with two free stack slots and a value at `argument`. `body`
-/// owns nothing and does not panic.
+/// In a C function whose upvalue `RUN` is `run`, with two free stack slots and a value at
+/// `argument`. `body` owns nothing and does not panic.
 pub unsafe fn protected(
     state: *mut lua_State,
     argument: c_int,
@@ -221,7 +226,8 @@ pub unsafe fn protected(
     mut body: impl FnMut(*mut lua_State) -> c_int,
 ) -> bool {
     let mut body: Body<'_> = &mut body;
-    // SAFETY: the caller's. `run` takes the pointer while `body` is alive, or it is put back to what it was.
+    // SAFETY: the caller's. `run` takes the pointer while `body` is alive, or it is put back to
+    // what it was.
     unsafe {
         lua_pushvalue(state, lua_upvalueindex(RUN));
         lua_pushvalue(state, argument);
@@ -256,7 +262,8 @@ pub fn loader(lua: &Lua, native: &Table, text: &'static str) -> mlua::Result<Fun
 }
 
 unsafe extern "C-unwind" fn load(state: *mut lua_State) -> c_int {
-    // SAFETY: Lua calls this, with the upvalues that `loader` gave it: the text is static. Nothing is owned.
+    // SAFETY: Lua calls this, with the upvalues that `loader` gave it: the text is static. Nothing
+    // is owned.
     unsafe {
         let at = lua_touserdata(state, lua_upvalueindex(2)).cast();
         let size = float_at(state, lua_upvalueindex(3)) as usize;

@@ -1,5 +1,5 @@
-//! The objects that scripts hold, as userdata of our own. One that the collector has finalized is empty, and
-//! stays so whoever still comes across it. Uses `ffi`.
+//! The objects that scripts hold, as userdata of our own. One that the collector has finalized is
+//! empty, and stays so whoever still comes across it. Uses `ffi`.
 
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
@@ -33,7 +33,8 @@ impl<T: 'static> Kind<T> {
         let metatable = lua.create_table()?;
         let kind = Self { metatable: metatable.to_pointer(), holds: PhantomData };
         let pointer = LightUserData(kind.metatable.cast_mut());
-        // SAFETY: nothing is captured; the pointer is the function's upvalue, by which it knows its own.
+        // SAFETY: nothing is captured; the pointer is the function's upvalue, by which it knows its
+        // own.
         let collect: mlua::Function =
             unsafe { lua.exec_raw(pointer, |state| lua_pushcclosure(state, collect::<T>, 1)) }?;
         metatable.raw_set("__gc", collect)?;
@@ -81,7 +82,8 @@ impl<T: 'static> Kind<T> {
     /// A userdata that holds `object`.
     pub fn create(self, lua: &Lua, object: T) -> mlua::Result<AnyUserData> {
         let mut slot = None;
-        // SAFETY: only a kind and a reference to the slot are captured. The slot is filled while the userdata lives.
+        // SAFETY: only a kind and a reference to the slot are captured. The slot is filled while
+        // the userdata lives.
         let userdata = unsafe { lua.exec_raw((), |state| slot = Some(self.push_empty(state))) }?;
         if let Some(slot) = slot {
             slot.replace(Some(object));
@@ -89,8 +91,8 @@ impl<T: 'static> Kind<T> {
         Ok(userdata)
     }
 
-    /// What the value at `index` holds, if it is a userdata of this kind. A script can give our metatable to
-    /// another userdata with Lua's debug library, but not our size to it by accident.
+    /// What the value at `index` holds, if it is a userdata of this kind. A script can give our
+    /// metatable to another userdata with Lua's debug library, but not our size to it by accident.
     ///
     /// # Safety
     /// As for `push_metatable`; the value stays on the stack as long as the reference lives.
@@ -124,7 +126,8 @@ impl<T: 'static> Kind<T> {
     }
 }
 
-/// `__gc`: the object goes, the empty slot needs no more. A script may call it by hand, with anything.
+/// `__gc`: the object goes, the empty slot needs no more. A script may call it by hand, with
+/// anything.
 unsafe extern "C-unwind" fn collect<T: 'static>(state: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this; `Kind::new` has made the upvalue.
     let slot = unsafe {

@@ -27,7 +27,8 @@ pub enum Reply {
     Lines(Item, usize),
     /// The argument at this index of the stack.
     Argument(c_int),
-    /// A table for each of two arguments that are lists, with those of its elements that have these numbers.
+    /// A table for each of two arguments that are lists, with those of its elements that have these
+    /// numbers.
     Elements([(c_int, Vec<usize>); 2]),
     /// The value of the JSON text that is the first argument.
     Decoded(Document),
@@ -159,8 +160,8 @@ pub fn details(stop: &Stop) -> Value {
     }
 }
 
-/// The registry's key for a table with the connection that `connect` made last. It holds false before there is
-/// one, so that what is there is only replaced.
+/// The registry's key for a table with the connection that `connect` made last. It holds false
+/// before there is one, so that what is there is only replaced.
 static LAST: u8 = 0;
 
 /// Makes that table.

@@ -1,5 +1,5 @@
-//! The script's function that takes the lines of the trace. They are made where there is no Lua, and handed over when
-//! the call in which they came to be is over or waits. Uses `ffi`.
+//! The script's function that takes the lines of the trace. They are made where there is no Lua,
+//! and handed over when the call in which they came to be is over or waits. Uses `ffi`.
 
 use mlua::Lua;
 use net::error::printable;
@@ -8,8 +8,8 @@ use net::trace::complain;
 use super::*;
 use crate::event_loop::Host;
 
-/// The registry's key for a table with the function that takes the lines. It holds false before there is one, so
-/// that what is there is only replaced, which takes no memory.
+/// The registry's key for a table with the function that takes the lines. It holds false before
+/// there is one, so that what is there is only replaced, which takes no memory.
 static SINK: u8 = 0;
 
 pub fn register_sink(lua: &Lua) -> mlua::Result<()> {
@@ -29,9 +29,9 @@ pub unsafe fn keep(state: *mut lua_State, index: c_int) {
     }
 }
 
-/// Hands over the lines that a call, or a part of it, has led to. The function that takes them must not disturb the
-/// call, whatever it does: here it cannot yield, it waits in place, its own calls are not traced, and its errors
-/// end the tracing.
+/// Hands over the lines that a call, or a part of it, has led to. The function that takes them must
+/// not disturb the call, whatever it does: here it cannot yield, it waits in place, its own calls
+/// are not traced, and its errors end the tracing.
 ///
 /// # Safety
 /// As for `protected`, with nothing borrowed that the function may come across.

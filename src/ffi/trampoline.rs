@@ -1,8 +1,8 @@
 //! The one C function behind everything that scripts call.
 //!
-//! The operation runs first, and may own and fail. What it answers is pushed in one protected call, and only then is it
-//! committed: what was read is consumed. So what raises or panics on the way leaves the connection as it was.
-//! Uses `ffi`, `call`, `give`.
+//! The operation runs first, and may own and fail. What it answers is pushed in one protected call,
+//! and only then is it committed: what was read is consumed. So what raises or panics on the way
+//! leaves the connection as it was. Uses `ffi`, `call`, `give`.
 
 use std::any::Any;
 use std::ffi::c_int;
@@ -46,8 +46,8 @@ pub fn function(
 }
 
 unsafe extern "C-unwind" fn trampoline(state: *mut lua_State) -> c_int {
-    // SAFETY: Lua calls this, with the upvalues that `function` gave it. What is raised is raised when nothing is
-    // owned any more.
+    // SAFETY: Lua calls this, with the upvalues that `function` gave it. What is raised is raised
+    // when nothing is owned any more.
     unsafe {
         // The slots of token, self and first argument are there in any case.
         let count = lua_gettop(state);
@@ -187,7 +187,8 @@ unsafe fn wrong_self(call: &Call<'_>, expected: &str) -> Stop {
     Stop::Argument(format!("bad argument #1 to '{name}' ({expected} expected, got {got})"))
 }
 
-/// What a method does with an object that was finalized: a finalizer that runs later may come across it.
+/// What a method does with an object that was finalized: a finalizer that runs later may come
+/// across it.
 unsafe fn give_finalized(call: &Call<'_>) -> Ended {
     let result = match call.name {
         "close" => Ok(Reply::Nothing),
@@ -199,7 +200,8 @@ unsafe fn give_finalized(call: &Call<'_>) -> Ended {
     unsafe { give(call, result, None) }
 }
 
-/// The state is being closed: what finalizers of older objects may still call has nothing behind it any more.
+/// The state is being closed: what finalizers of older objects may still call has nothing behind it
+/// any more.
 unsafe fn give_at_the_end(state: *mut lua_State, name: &str) -> Ended {
     // SAFETY: the caller's.
     unsafe {

@@ -1,4 +1,5 @@
-//! Who waits in an event loop: tables of coroutines, which the shim keeps. Here is only looked. Uses `ffi`.
+//! Who waits in an event loop: tables of coroutines, which the shim keeps. Here is only looked.
+//! Uses `ffi`.
 
 use mlua::{Function, Lua, Table};
 use net::io::poller::descriptor;
@@ -6,9 +7,10 @@ use net::io::poller::descriptor;
 use super::*;
 use crate::event_loop::Claim;
 
-/// The registry's keys for the coroutines that wait, which the shim keeps. Weak: one that its loop has dropped is
-/// collected. The first to wait for a descriptor is under the descriptor, with its ticket in the other table, and
-/// anybody else under his claim: names that come once and never again would have Lua make the table anew.
+/// The registry's keys for the coroutines that wait, which the shim keeps. Weak: one that its loop
+/// has dropped is collected. The first to wait for a descriptor is under the descriptor, with its
+/// ticket in the other table, and anybody else under his claim: names that come once and never
+/// again would have Lua make the table anew.
 static WAITING: u8 = 0;
 static TICKETS: u8 = 0;
 
@@ -73,8 +75,9 @@ unsafe extern "C-unwind" fn is_in_wait(state: *mut lua_State) -> c_int {
     1
 }
 
-/// Whether the shim's function that waits is among the last calls of another coroutine. Only Lua 5.1 leaves that in
-/// doubt: a coroutine that cannot yield there raises, and the shim does not hear of it.
+/// Whether the shim's function that waits is among the last calls of another coroutine. Only Lua
+/// 5.1 leaves that in doubt: a coroutine that cannot yield there raises, and the shim does not hear
+/// of it.
 unsafe fn has_wait(state: *mut lua_State, thread: *mut lua_State) -> bool {
     const CALLS: c_int = 32;
     // SAFETY: the caller's; the thread is alive on the stack or in a table of the registry.

@@ -1,5 +1,6 @@
 //! The array metatable: one in each Lua state, on every decoded array.
-//! Every function here is as safe, and raises, as the `lua_` functions that it is made of. May call: `ffi`.
+//! Every function here is as safe, and raises, as the `lua_` functions that it is made of. May
+//! call: `ffi`.
 
 use std::ffi::{c_int, c_void};
 
@@ -28,8 +29,8 @@ pub unsafe fn push_array_metatable(state: *mut lua_State) {
     }
 }
 
-/// Gives the table at `index` the array metatable: whether it has it now. One with another metatable stays as it is.
-/// May raise for want of memory.
+/// Gives the table at `index` the array metatable: whether it has it now. One with another
+/// metatable stays as it is. May raise for want of memory.
 pub unsafe fn mark(state: *mut lua_State, index: c_int) -> bool {
     // SAFETY: as the caller's; five stack slots are wanted.
     unsafe {

@@ -1,12 +1,13 @@
 //! JSON text to Lua values and back: strict RFC 8259, lossless, nothing in between.
 //!
-//! Decoding parses the whole text into a flat tape (`parse`, `scalar`, `tape`: plain Rust, no Lua) and
-//! then builds the values in one protected call with tables of the exact size (`replay`). Encoding walks a
-//! value in one protected call and appends to the caller's buffer (`walk`, `write`).
+//! Decoding parses the whole text into a flat tape (`parse`, `scalar`, `tape`: plain Rust, no Lua)
+//! and then builds the values in one protected call with tables of the exact size (`replay`).
+//! Encoding walks a value in one protected call and appends to the caller's buffer (`walk`,
+//! `write`).
 //!
-//! A Lua error (no memory, a hook, a finalizer) may leave a protected call by `longjmp`, so no frame
-//! inside one owns anything: tapes, buffers and messages belong to the frame outside. The walk reads raw,
-//! so no metamethod runs. May call: `ffi`, mlua, itoa, simdutf8, zmij.
+//! A Lua error (no memory, a hook, a finalizer) may leave a protected call by `longjmp`, so no
+//! frame inside one owns anything: tapes, buffers and messages belong to the frame outside. The
+//! walk reads raw, so no metamethod runs. May call: `ffi`, mlua, itoa, simdutf8, zmij.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -67,17 +68,20 @@ impl Document {
     /// Pushes the value.
     ///
     /// # Safety
-    /// In a protected call on `state`; the caller's frames up to that call own nothing. `text` is what was parsed.
+    /// In a protected call on `state`; the caller's frames up to that call own nothing. `text` is
+    /// what was parsed.
     pub unsafe fn push(&self, state: *mut lua_State, text: &[u8]) {
         // SAFETY: the caller's; the tape is what `parse` made of the text.
         unsafe { replay::replay(state, text, &self.tape, self.null) }
     }
 }
 
-/// Appends the JSON text of the value in slot `root`, the top of the stack. On failure `out` holds a part of it.
+/// Appends the JSON text of the value in slot `root`, the top of the stack. On failure `out` holds
+/// a part of it.
 ///
 /// # Safety
-/// In a protected call on `state`, with three free stack slots; the caller's frames up to that call own nothing.
+/// In a protected call on `state`, with three free stack slots; the caller's frames up to that call
+/// own nothing.
 pub unsafe fn append(state: *mut lua_State, root: c_int, out: &mut Vec<u8>) -> Result<(), Failure> {
     // SAFETY: the caller's.
     unsafe { walk::walk(state, root, out) }.map_err(|fault| match fault.is_memory() {

@@ -1,5 +1,5 @@
-//! Tape to Lua values, each table made at its exact size: without that, decoding takes 1.2 to 1.7 times as
-//! long.
+//! Tape to Lua values, each table made at its exact size: without that, decoding takes 1.2 to 1.7
+//! times as long.
 //!
 //! Runs inside a protected call: any push may raise, so nothing here owns anything.
 //! May call: `ffi`, `tape`.
@@ -16,8 +16,8 @@ use crate::ffi::*;
 /// Pushes the value that `tape` holds for `text`.
 ///
 /// # Safety
-/// In a protected call on `state`; the caller's frames up to that call own nothing. `tape` is what `parse`
-/// made of `text`.
+/// In a protected call on `state`; the caller's frames up to that call own nothing. `tape` is what
+/// `parse` made of `text`.
 pub unsafe fn replay(state: *mut lua_State, text: &[u8], tape: &Tape, null: Null) {
     let slots = 2 * tape.depth + 4;
     // SAFETY: the caller's. The slots are two for each level, and what making the metatable takes.
@@ -51,8 +51,8 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// Pushes the next value, with all that is in it. Inlined, and containers are not, so that a string costs
-    /// one call.
+    /// Pushes the next value, with all that is in it. Inlined, and containers are not, so that a
+    /// string costs one call.
     #[inline(always)]
     unsafe fn value(&mut self) {
         let state = self.state;
@@ -76,7 +76,8 @@ impl Replay<'_> {
     #[inline(never)]
     unsafe fn array(&mut self, len: u32) {
         let state = self.state;
-        // SAFETY: as in `value`. The metatable goes on first, while the table is new to the collector.
+        // SAFETY: as in `value`. The metatable goes on first, while the table is new to the
+        // collector.
         unsafe {
             lua_createtable(state, len as c_int, 0);
             lua_pushvalue(state, self.array_metatable);
@@ -102,8 +103,8 @@ impl Replay<'_> {
         }
     }
 
-    /// Pushes a member's value. One that is to be left out is set to nil, since it may be the last of
-    /// equal names.
+    /// Pushes a member's value. One that is to be left out is set to nil, since it may be the last
+    /// of equal names.
     unsafe fn member(&mut self) {
         if self.null == Null::Nil && self.entries.as_slice().first() == Some(&Entry::Null) {
             self.entries.next();

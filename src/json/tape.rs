@@ -1,5 +1,6 @@
-//! The tape: a parsed JSON text as a flat list of entries, each container before its members and with
-//! their exact number. Strings stay where they are in the text; only those with escapes are copied.
+//! The tape: a parsed JSON text as a flat list of entries, each container before its members and
+//! with their exact number. Strings stay where they are in the text; only those with escapes are
+//! copied.
 
 use std::cell::Cell;
 use std::collections::TryReserveError;

@@ -1,9 +1,10 @@
 //! Lua values to JSON text, read raw (no metamethod runs) and appended to a buffer.
 //!
-//! The stack is the only state: the value at depth `d` sits in slot `root + 2d`; if it is a table, the
-//! key in hand is one slot above it and that key's value, at depth `d + 1`, two. So `path` can name the
-//! way to a fault from the stack alone. Runs inside a protected call: nothing here owns anything. Nothing
-//! allocates in Lua either, so no finalizer can change a table meanwhile. May call: `ffi`, `path`, `write`.
+//! The stack is the only state: the value at depth `d` sits in slot `root + 2d`; if it is a table,
+//! the key in hand is one slot above it and that key's value, at depth `d + 1`, two. So `path` can
+//! name the way to a fault from the stack alone. Runs inside a protected call: nothing here owns
+//! anything. Nothing allocates in Lua either, so no finalizer can change a table meanwhile. May
+//! call: `ffi`, `path`, `write`.
 
 use std::ffi::{c_int, c_void};
 
@@ -21,12 +22,12 @@ struct Stop;
 
 type Walked = Result<(), Stop>;
 
-/// Appends the JSON text of the value in slot `root`, the top of the stack. On failure `out` holds what
-/// was written until then, and the stack what `Fault::describe` needs.
+/// Appends the JSON text of the value in slot `root`, the top of the stack. On failure `out` holds
+/// what was written until then, and the stack what `Fault::describe` needs.
 ///
 /// # Safety
-/// In a protected call on `state`, with three free stack slots; the caller's frames up to that call own
-/// nothing.
+/// In a protected call on `state`, with three free stack slots; the caller's frames up to that call
+/// own nothing.
 pub unsafe fn walk(state: *mut lua_State, root: c_int, out: &mut Vec<u8>) -> Result<(), Fault> {
     // SAFETY: the caller's.
     unsafe {
@@ -41,8 +42,8 @@ pub unsafe fn walk(state: *mut lua_State, root: c_int, out: &mut Vec<u8>) -> Res
     }
 }
 
-/// Its methods read the slots of their depth, each after a look at its type, and push what `table` has
-/// made room for: with that, `walk`'s caller has made every call of theirs safe.
+/// Its methods read the slots of their depth, each after a look at its type, and push what `table`
+/// has made room for: with that, `walk`'s caller has made every call of theirs safe.
 struct Walk<'a> {
     state: *mut lua_State,
     root: c_int,
@@ -145,8 +146,8 @@ impl Walk<'_> {
         }
     }
 
-    /// An array whose first key and value are on the stack. Lua hands out the keys of a plain one in
-    /// order, which proves it an array while it is written.
+    /// An array whose first key and value are on the stack. Lua hands out the keys of a plain one
+    /// in order, which proves it an array while it is written.
     unsafe fn array(&mut self, depth: usize) -> Walked {
         let (state, table, key) = self.table_slots(depth);
         self.raw(b"[")?;
@@ -168,8 +169,8 @@ impl Walk<'_> {
         }
     }
 
-    /// The rest of an array, from `next` on, of which Lua hands out another key first: its tail is in the
-    /// table's hash part, if it is an array at all.
+    /// The rest of an array, from `next` on, of which Lua hands out another key first: its tail is
+    /// in the table's hash part, if it is an array at all.
     unsafe fn unordered(&mut self, depth: usize, next: i64) -> Walked {
         let (state, table, _) = self.table_slots(depth);
         // SAFETY: as `Walk` says.
@@ -220,8 +221,8 @@ impl Walk<'_> {
         write::raw(self.out, bytes).or_else(|why| self.stop(0, Reason::Unwritable(why)))
     }
 
-    // Stack indices count from the bottom on PUC Lua, where that makes encoding 4 to 7 % faster, and from
-    // the top on LuaJIT, where that makes it 5 to 11 % faster.
+    // Stack indices count from the bottom on PUC Lua, where that makes encoding 4 to 7 % faster,
+    // and from the top on LuaJIT, where that makes it 5 to 11 % faster.
 
     /// The index of the value at `depth`, which is on top.
     #[inline]
@@ -229,8 +230,8 @@ impl Walk<'_> {
         if cfg!(feature = "luajit") { -1 } else { self.root + 2 * depth as c_int }
     }
 
-    /// The state; the index of the table at `depth`, whose key in hand is on top; the index of that key,
-    /// when its value is.
+    /// The state; the index of the table at `depth`, whose key in hand is on top; the index of that
+    /// key, when its value is.
     #[inline]
     fn table_slots(&self, depth: usize) -> (*mut lua_State, c_int, c_int) {
         if cfg!(feature = "luajit") {

@@ -1,11 +1,11 @@
 -- The event loops that `tcp.use` knows: for each a function that gives
---   inside()                         the coroutine that runs, if it may yield to the loop; else nil, and why it
---                                    must not wait at all, if it must not
---   wait(claim, seconds, coroutine)  yields until the poller ends the wait with this ticket; `seconds`: when a turn of
---                                    the poller is due, if that is sooner than the loop knows
---   close(fd)                        has the loop forget a descriptor; who waits for it goes on
---   is_polled                        false where `wait` takes a descriptor and "r" or "w" besides, and yields until
---                                    that is ready or so many seconds are over
+--   inside()                     the coroutine that runs, if it may yield to the loop; or nil, and
+--                                why it must not wait at all, if it must not
+--   wait(claim, seconds, thread) yields until the poller ends the wait with this ticket; `seconds`:
+--                                when the poller is due for a turn, if the loop does not know yet
+--   close(fd)                    has the loop forget a descriptor; who waits for it goes on
+--   is_polled                    false where `wait` takes a descriptor and "r" or "w" besides, and
+--                                yields until that is ready or so many seconds are over
 -- or nil and why there is none. Who waits asks again and again: a wait may end early.
 
 local native = ...
@@ -36,8 +36,8 @@ local function in_coroutine()
   return coroutine
 end
 
--- Calls what yields, and may raise: Lua 5.2 finds out there that it cannot yield, and a script's own wait may raise
--- anything. What has begun must be ended all the same. On Lua 5.1 it cannot be.
+-- Calls what yields, and may raise: Lua 5.2 finds out there that it cannot yield, and a script's
+-- own wait may raise anything. What has begun must be ended all the same. On Lua 5.1 it cannot be.
 local function try(act, ...)
   if has_yielding_pcall then
     return pcall(act, ...)
@@ -53,7 +53,8 @@ local function try_yield(pause, ...)
   return try(pause, ...)
 end
 
--- Whether a coroutine waits in `loop.wait`. Where a wait could not yield, and nobody was told, it does not.
+-- Whether a coroutine waits in `loop.wait`. Where a wait could not yield, and nobody was told, it
+-- does not.
 local function still_waits(this)
   if isyieldable or has_yielding_pcall then
     return status(this) == "suspended"
@@ -61,15 +62,15 @@ local function still_waits(this)
   return status(this) == "suspended" and native.is_in_wait(this)
 end
 
--- In which loop a coroutine waits by way of the poller, until a turn ends its wait, which may be another's:
--- those whom nobody else keeps, and those of a loop that is their owner.
+-- In which loop a coroutine waits by way of the poller, until a turn ends its wait, which may be
+-- another's: those whom nobody else keeps, and those of a loop that is their owner.
 local kept, owned = {}, setmetatable({}, { __mode = "k" })
 
--- A loop that watches one descriptor for all waits, the poller's: its `wait` is told when a turn is due if
--- that is sooner than it knew. `arm(seconds)` is to have the loop call `turn` when the poller can be read,
--- and in so many seconds if given; `disarm()` ends that. `pause()` yields until `go_on(coroutine)`;
--- `is_owner` says that the loop itself keeps its coroutines, or has dropped them; `is_turning`, that `turn` is
--- being called, which arms the loop at its end.
+-- A loop that watches one descriptor for all waits, the poller's: its `wait` is told when a turn is
+-- due if that is sooner than it knew. `arm(seconds)` is to have the loop call `turn` when the
+-- poller can be read, and in so many seconds if given; `disarm()` ends that. `pause()` yields until
+-- `go_on(coroutine)`; `is_owner` says that the loop itself keeps its coroutines, or has dropped
+-- them; `is_turning`, that `turn` is being called, which arms the loop at its end.
 local function polled(loop)
   local _, poller = native.poller()
   local home = loop.is_owner and owned or kept
@@ -99,7 +100,8 @@ local function polled(loop)
     end
   end
 
-  -- Has all look for themselves: who has to wait again hears what is wrong with the poller, if it still is.
+  -- Has all look for themselves: who has to wait again hears what is wrong with the poller, if it
+  -- still is.
   local function wake()
     local all = {}
     for _, this in pairs(waiting) do
@@ -143,8 +145,8 @@ local function polled(loop)
       loop.arm(seconds)
     end
     local ok, message = try_yield(loop.pause)
-    -- What woke this may have been an earlier wait of its own, which could not yield: then a turn has cleared the
-    -- name already, and another may have it.
+    -- What woke this may have been an earlier wait of its own, which could not yield: then a turn
+    -- has cleared the name already, and another may have it.
     if waiting[name] == this then
       waiting[name] = nil
     end
@@ -168,7 +170,8 @@ local function polled(loop)
   return poller
 end
 
--- Of cqueues, each controller has a coroutine that watches the poller as long as any other of its waits there.
+-- Of cqueues, each controller has a coroutine that watches the poller as long as any other of its
+-- waits there.
 function loops.cqueues(cqueues)
   local condition = require "cqueues.condition"
   local monotime, poll = cqueues.monotime, cqueues.poll
@@ -190,7 +193,8 @@ function loops.cqueues(cqueues)
     end
   end
 
-  -- Who could not yield on Lua 5.1 is counted for ever; but where nobody waits, nobody needs a watcher.
+  -- Who could not yield on Lua 5.1 is counted for ever; but where nobody waits, nobody needs a
+  -- watcher.
   local function is_needed(controller)
     if controller.count == 0 then
       return false
@@ -372,7 +376,8 @@ function loops.copas(copas)
     end
   end
 
-  -- A turn is never made within `arm`, whose caller does not wait yet: copas 2 starts a coroutine at once.
+  -- A turn is never made within `arm`, whose caller does not wait yet: copas 2 starts a coroutine
+  -- at once.
   local function sleep()
     copas.sleep(0)
     while not socket.over do
@@ -427,9 +432,9 @@ local function own(wait, close)
   return loop
 end
 
--- By the library itself: one that is loaded anew in this state is another loop. Coroutines may still wait in one
--- that was in use before.
-local made = {}
+-- By the library itself: one that is loaded anew in this state is another loop. Coroutines may
+-- still wait in one that was in use before.
+local made = setmetatable({}, { __mode = "k" })
 
 -- The loop that `tcp.use` names; nil and why not.
 return function(which)
@@ -454,7 +459,7 @@ return function(which)
   elseif made[library] then
     return made[library]
   end
-  local ok, loop, why = pcall(loops[which])
+  local ok, loop, why = pcall(loops[which], library)
   if not ok then
     return nil, tostring(loop)
   end

@@ -2,23 +2,23 @@
 -- calling again what was interrupted. Knows no protocol; runs on every Lua from 5.1 on.
 --
 -- A native operation takes a token and its arguments. It answers
---   true, value                                   it is done
---   false, how, message, code, details            it failed; `how` is "throw", "return" or "pass"
---   nil, token                                    a moment for the interpreter, then again with this token
---   nil, token, claim, seconds                    a wait first, by way of the poller: `claim` is its ticket, and the
---                                                 poller is due for a turn in so many seconds, if that is news
---   nil, token, claim, seconds, fd, writes        a wait first, for so many seconds at most, until the descriptor can
---                                                 be read, or written if `writes`
+--   true, value                            it is done
+--   false, how, message, code, details     it failed; `how` is "throw", "return" or "pass"
+--   nil, token                             a moment for the interpreter, then again with this token
+--   nil, token, claim, seconds             the same after a wait of the poller's, with this ticket;
+--                                          `seconds`: when the poller is due for a turn, if news
+--   nil, token, claim, seconds, fd, writes the same after a wait for so many seconds at most, until
+--                                          the descriptor can be read, or written if `writes`
 
 local native = ...
 local error, next, pairs, type = error, next, pairs, type
 
--- The loop in use, if any, and what finds it; see loops.lua. Coroutines may still wait in those that were
--- in use: by name, the script's own as "own"; none before the first.
+-- The loop in use, if any, and what finds it; see loops.lua. Coroutines may still wait in those
+-- that were in use: by name, the script's own as "own"; none before the first.
 local loop, choose, loops
 
--- Waits as an operation asked for: in a coroutine of the loop by yielding to it, else here. Gives why it must not
--- wait, if it must not.
+-- Waits as an operation asked for: in a coroutine of the loop by yielding to it, else here. Gives
+-- why it must not wait, if it must not.
 local function wait(token, claim, seconds, fd, writes)
   local this, why
   if loop then
@@ -43,7 +43,8 @@ local function wait(token, claim, seconds, fd, writes)
   end
 end
 
--- Goes on with what is not done, until it is. An interpreter that has a signal to handle does so between the calls.
+-- Goes on with what is not done, until it is. An interpreter that has a signal to handle does so
+-- between the calls.
 local function resume(operation, token, claim, seconds, fd, writes, ...)
   local ok
   repeat
@@ -88,8 +89,8 @@ local function announce(operations, self)
   end
 end
 
--- The public face of a native operation, of which one has two results. One that closes has in `closing` the
--- operations that it is of. No tail call: the caller's line would be lost.
+-- The public face of a native operation, of which one has two results. One that closes has in
+-- `closing` the operations that it is of. No tail call: the caller's line would be lost.
 local function public(operation, has_two, closing)
   return function(...)
     if closing and loops then
@@ -147,10 +148,10 @@ local function iterator(name, operation)
   end
 end
 
--- An iterator over the lines of blocks, which `refill` gives until it gives nil. Of the block `lent[2]`, which the
--- native side puts there, `lent[1]` bytes are handed out, false where the block is no longer true. Later Luas have
--- this in C (ffi/lines.rs). A loop that LuaJIT compiles has the iterator within, as long as that comes to no loop of
--- its own.
+-- An iterator over the lines of blocks, which `refill` gives until it gives nil. Of the block
+-- `lent[2]`, which the native side puts there, `lent[1]` bytes are handed out, false where the
+-- block is no longer true. Later Luas have this in C (ffi/lines.rs). A loop that LuaJIT compiles
+-- has the iterator within, as long as that comes to no loop of its own.
 local function lines(refill, lent)
   local byte, find, sub = string.byte, string.find, string.sub
   -- The line behind so many bytes; nil where no newline ends it.
@@ -188,8 +189,8 @@ local function lines(refill, lent)
   end
 end
 
--- The lines of a block at a time: a call of a native operation for each would cost more than all the rest.
--- The connection's next call, of whatever kind, takes what is handed out off the buffer.
+-- The lines of a block at a time: a call of a native operation for each would cost more than all
+-- the rest. The connection's next call, of whatever kind, takes what is handed out off the buffer.
 function methods.lines(self, max)
   check_self("lines", self)
   local operation, lent = operations.lines, not native.lines and { false, "" } or nil
@@ -210,8 +211,8 @@ for _, name in pairs { "json_packets", "json_values", "packets" } do
   methods[name] = iterator(name, operations[name])
 end
 
--- What LTN12 makes of a call: its value, or nil and a message. What is no failure of ours has no code,
--- and is raised at the line of whoever calls the source or the sink.
+-- What LTN12 makes of a call: its value, or nil and a message. What is no failure of ours has no
+-- code, and is raised at the line of whoever calls the source or the sink.
 local function attempt(operation, ...)
   local ok, a, b, code = call(operation, ...)
   if ok then

@@ -1,4 +1,5 @@
-//! Each operation once: arguments in, a reply out. Safe code but where an operation must make sure of the stack.
+//! Each operation once: arguments in, a reply out. Safe code but where an operation must make sure
+//! of the stack.
 
 pub mod codec;
 pub mod connect;
@@ -15,7 +16,8 @@ use crate::ffi::call::Body::Function;
 use crate::ffi::call::Operation;
 use crate::listener;
 
-/// The module's functions, by name, besides `send` and `recv`, which are methods of the last connection.
+/// The module's functions, by name, besides `send` and `recv`, which are methods of the last
+/// connection.
 pub static FUNCTIONS: [Operation; 6] = [
     Operation { name: "connect", body: Function(connect::connect) },
     Operation { name: "connect_tls", body: Function(connect::connect_tls) },

@@ -1,5 +1,5 @@
-//! `tcp.poll`: which of many connections, listeners and descriptors can be read from or written to. Uses `ffi`,
-//! `connection`, `listener`.
+//! `tcp.poll`: which of many connections, listeners and descriptors can be read from or written to.
+//! Uses `ffi`, `connection`, `listener`.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 

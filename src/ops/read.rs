@@ -1,5 +1,5 @@
-//! What a connection reads. Each operation says what it looks for and drives `Stream::step_find`; the item that is
-//! found is consumed once it is pushed. Uses `ffi`, `connection`, `json`.
+//! What a connection reads. Each operation says what it looks for and drives `Stream::step_find`;
+//! the item that is found is consumed once it is pushed. Uses `ffi`, `connection`, `json`.
 
 use net::error::Error;
 use net::framing::text::{Item, Request};
@@ -18,7 +18,8 @@ const fn reads(name: &'static str, body: Method) -> Operation {
     Operation { name, body: Body::Connection(Sides::READ, body) }
 }
 
-/// `lines` and its like are the steps of the iterators that the shim makes: nil at the end of the stream.
+/// `lines` and its like are the steps of the iterators that the shim makes: nil at the end of the
+/// stream.
 pub static METHODS: [Operation; 13] = [
     reads("json_packets", next_json_packet),
     reads("json_values", next_json),
@@ -41,7 +42,8 @@ const fn checks(name: &'static str) -> Operation {
     Operation { name, body: Body::Connection(Sides::NONE, check) }
 }
 
-/// What the methods that the shim makes ask for first: that there is a connection to read from, or write to.
+/// What the methods that the shim makes ask for first: that there is a connection to read from, or
+/// write to.
 pub static CHECKS: [Operation; 6] = [
     checks("json_packets"),
     checks("json_values"),
@@ -93,7 +95,8 @@ fn read_line(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     bytes(call, this, Request::Line { max }, closed)
 }
 
-/// A block of whole lines, which stay in the buffer. The iterator cuts it, and counts what it hands out.
+/// A block of whole lines, which stay in the buffer. The iterator cuts it, and counts what it hands
+/// out.
 fn lines(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let max = most(call.argument(1), this)?;
     if cfg!(any(feature = "lua51", feature = "luajit")) {
@@ -142,7 +145,8 @@ fn json_packet(call: &Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<
     match Document::parse(this.found(&item), this.settings.json).map_err(Stop::from) {
         Ok(document) => Ok(Reply::Json(document, item)),
         Err(stop) => {
-            // The packet is whole, whatever is in it: the next one can be read. Only for want of memory it stays.
+            // The packet is whole, whatever is in it: the next one can be read. Only for want of
+            // memory it stays.
             if let Stop::Failed(_) = stop {
                 this.consume(item.size);
             }

@@ -1,4 +1,5 @@
-//! A connection's life and its settings, and what other libraries wait on. Uses `ffi`, `connection`, `options`.
+//! A connection's life and its settings, and what other libraries wait on. Uses `ffi`,
+//! `connection`, `options`.
 
 use std::os::fd::AsRawFd;
 
@@ -116,7 +117,8 @@ fn events(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     Ok("r".into())
 }
 
-/// Seconds until a wait should end by itself: none at all where there is something to read (cqueues).
+/// Seconds until a wait should end by itself: none at all where there is something to read
+/// (cqueues).
 fn timeout(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let has_input = this.stream()?.is_dirty();
     Ok(if has_input { Value::Number(0.0) } else { Value::Nil }.into())

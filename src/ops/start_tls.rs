@@ -1,4 +1,5 @@
-//! `connection:start_tls()`: TLS on a connection that began without it. Uses `ffi`, `pending`, `options`.
+//! `connection:start_tls()`: TLS on a connection that began without it. Uses `ffi`, `pending`,
+//! `options`.
 
 use std::rc::Rc;
 

@@ -1,5 +1,5 @@
-//! What a connection writes. Everything is queued whole, once, by the first call; then, and when the call is made
-//! again after an interrupt, what is queued is sent. Uses `ffi`, `connection`.
+//! What a connection writes. Everything is queued whole, once, by the first call; then, and when
+//! the call is made again after an interrupt, what is queued is sent. Uses `ffi`, `connection`.
 
 use net::memory::append;
 

@@ -1,4 +1,5 @@
-/* flood KIND CERTIFICATE KEY: a TLS server that prints its port, and floods each client with records that carry no
+/* flood KIND CERTIFICATE KEY: a TLS server that prints its port, and floods each client with
+ * records that carry no
    payload. flood KIND PORT: a client that does the same to the server at that port of this machine. It says
    "ready\n" first, so that the other end knows that the flood has come.
 
@@ -50,7 +51,8 @@ static void add(SSL *ssl) {
 
 static void flood(SSL *ssl, int fd) {
   BIO *memory = BIO_new(BIO_s_mem());
-  /* Made before the first is sent, to come at once: others read tickets faster than they are made. */
+  /* Made before the first is sent, to come at once: others read tickets faster than they are made.
+   * */
   size_t least = is("tickets") ? 8 << 20 : 512 << 10;
   time_t late = time(NULL) + SECONDS;
   SSL_set0_wbio(ssl, memory);

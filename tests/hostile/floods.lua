@@ -1,5 +1,6 @@
--- floods.lua PROGRAM: connects to servers that flood their clients with records without payload (flood.c), and
--- makes calls on each connection. None may outlast its timeout. Run by tests/hostile/run.
+-- floods.lua PROGRAM: connects to servers that flood their clients with records without payload
+-- (flood.c), and makes calls on each connection. None may outlast its timeout. Run by
+-- tests/hostile/run.
 
 local tcp = require "tcp.safe"
 

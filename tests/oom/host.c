@@ -1,5 +1,5 @@
-/* host SCRIPT ARGS...: runs a Lua script where memory can be told to fail: Lua's own, and what all else in the
- * process (the module, OpenSSL, the C library) has from malloc.
+/* host SCRIPT ARGS...: runs a Lua script where memory can be told to fail: Lua's own, and what all
+ * else in the process (the module, OpenSSL, the C library) has from malloc.
  *
  * The script gets the table `oom`:
  *   oom.call(n, keeps, f)  calls f while the nth allocation fails (and, if `keeps`, all that
@@ -34,8 +34,9 @@ static int armed, keeps;
 static long until_failure;
 static int failed;
 
-/* The C library ends the process where a thread has no memory for the module's thread-locals, or to register what
- * frees them. Nobody else can help that, so what the loader and this function allocate never fails. */
+/* The C library ends the process where a thread has no memory for the module's thread-locals, or to
+ * register what frees them. Nobody else can help that, so what the loader and this function
+ * allocate never fails. */
 static uintptr_t loader, loader_end, registers;
 
 static int find_loader(struct dl_phdr_info *info, size_t size, void *data) {

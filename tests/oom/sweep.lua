@@ -1,9 +1,12 @@
--- require "sweep"(cases, options): fails each allocation of each case in turn, alone and with all that follow. It
--- must fail for want of memory or be right, be right when it is done again, and leave nothing behind. A case is
---   its name; what is done; what its result looks like, if that is no string; what goes before, if anything;
---   in `says`, further words that it may fail with, and in `mend`, what goes before it is done again
--- Options: of many allocations the `first` (100) fail each, then ever fewer of those that follow; before memory is
--- measured there are so many `passes` (10); then it may grow by so many `blocks` (0) that are not Lua's.
+-- require "sweep"(cases, options): fails each allocation of each case in turn, alone and with all
+-- that follow. It must fail for want of memory or be right, be right when it is done again, and
+-- leave nothing behind. A case is
+--   its name; what is done; what its result looks like, if that is no string;
+--   what goes before, if anything; in `says`, further words that it may fail with;
+--   and in `mend`, what goes before it is done again
+-- Options: of many allocations the `first` (100) fail each, then ever fewer of those that follow;
+-- before memory is measured there are so many `passes` (10); then it may grow by so many `blocks`
+-- (0) that are not Lua's.
 
 local oom = oom -- luacheck: ignore 113
 

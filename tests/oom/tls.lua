@@ -1,5 +1,6 @@
--- Fails each allocation, OpenSSL's and the resolver's among them, of connects by name and over TLS, of what is
--- done on such a connection, and of listening, polling and choosing a loop. See sweep.lua; run by tests/oom/run.
+-- Fails each allocation, OpenSSL's and the resolver's among them, of connects by name and over TLS,
+-- of what is done on such a connection, and of listening, polling and choosing a loop. See
+-- sweep.lua; run by tests/oom/run.
 
 local tcp = require "tcp"
 local safe = require "tcp.safe"

@@ -5,7 +5,8 @@
 -- nothing on success returns true.
 
 ---`tls` of `info()` for the code "certificate"; for "timeout" while connecting, the phase.
----@alias tcp.Details tcp.TlsInfo | { phase?: "dns" | "connect" | "tls", alert?: string, alert_number?: integer, from?: "peer" | "here" }
+---@alias tcp.Alert { alert?: string, alert_number?: integer, from?: "peer" | "here" }
+---@alias tcp.Details tcp.TlsInfo | tcp.Alert | { phase?: "dns" | "connect" | "tls" }
 
 ---@class tcp.safe: tcp
 local safe = {}

@@ -78,7 +78,8 @@ impl Code {
 /// What a call waits for: the words of its timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pending {
-    /// An answer of the resolver, which has not been asked yet if `before` others have to be answered first.
+    /// An answer of the resolver, which has not been asked yet if `before` others have to be
+    /// answered first.
     Resolution { before: usize },
     /// A connection to this address.
     Connecting(SocketAddr),

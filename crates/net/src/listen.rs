@@ -1,5 +1,6 @@
 //! A listening socket: bound, and its clients taken as a step. Uses `endpoint`, `connect::resolve`,
-//! `connect::race` (its socket options), `transport`, `stream`, `connect`, `io::step`, `io::deadline`, `trace`, `error`.
+//! `connect::race` (its socket options), `transport`, `stream`, `connect`, `io::step`,
+//! `io::deadline`, `trace`, `error`.
 
 use std::cell::Cell;
 use std::io;
@@ -138,8 +139,8 @@ impl Listener {
         Ok(Step::Wait(Wait::yield_now(&self.socket).pending(Pending::Client)))
     }
 
-    /// The same for whoever takes one client after the other: where there is no descriptor for one, it stays in the
-    /// queue for a while.
+    /// The same for whoever takes one client after the other: where there is no descriptor for one,
+    /// it stays in the queue for a while.
     pub fn step_next(&self) -> Result<Step<Established>> {
         if !self.resumes.get().has_passed() {
             return Ok(Step::Wait(self.pause()));
@@ -150,8 +151,8 @@ impl Listener {
         }
     }
 
-    /// When a client that there was no descriptor for is to be tried again: until then it counts as not there, or
-    /// whoever polls would come back at once, again and again.
+    /// When a client that there was no descriptor for is to be tried again: until then it counts as
+    /// not there, or whoever polls would come back at once, again and again.
     pub fn resumes(&self) -> Deadline {
         self.resumes.get()
     }
@@ -203,8 +204,8 @@ impl Listener {
     }
 }
 
-/// Whether accept failed for one client, and not for the listener: the client was gone before it was accepted, or
-/// its network has failed (accept(2)).
+/// Whether accept failed for one client, and not for the listener: the client was gone before it
+/// was accepted, or its network has failed (accept(2)).
 fn is_of_client(error: &io::Error) -> bool {
     const OF_CLIENT: [Errno; 13] = [
         Errno::CONNABORTED,

@@ -1,5 +1,5 @@
-//! Memory that may be refused: whatever grows with data is asked for here, and a refusal is an error. What
-//! Rust allocates elsewhere is small and cannot be refused. Uses `error`.
+//! Memory that may be refused: whatever grows with data is asked for here, and a refusal is an
+//! error. What Rust allocates elsewhere is small and cannot be refused. Uses `error`.
 
 use std::collections::TryReserveError;
 

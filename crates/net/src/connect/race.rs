@@ -381,8 +381,8 @@ fn prepare(socket: &Socket, target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// A port may be shared by connects to several addresses, and with connections that have ended. Where none is
-/// given, the connect chooses it, and only one to the same peer is in its way.
+/// A port may be shared by connects to several addresses, and with connections that have ended.
+/// Where none is given, the connect chooses it, and only one to the same peer is in its way.
 fn bind(socket: &Socket, local: SocketAddr) -> io::Result<()> {
     match local.port() {
         #[cfg(any(target_os = "linux", target_os = "android"))]

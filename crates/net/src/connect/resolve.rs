@@ -2,7 +2,8 @@
 //! stopped, so it runs on a thread that can be left behind; a descriptor tells when it is through.
 //! Uses `io::step`, `io::fork`, `trace`, `error`.
 //!
-//! Lookups of one name that overlap are one. What nobody waits for any more is never begun, and costs nothing.
+//! Lookups of one name that overlap are one. What nobody waits for any more is never begun, and
+//! costs nothing.
 
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, PipeWriter, Write};
@@ -21,7 +22,8 @@ use crate::io::step::{Step, Wait, Want};
 use crate::memory::{check, collect};
 use crate::trace::{Phase, Trace};
 
-/// Threads at most that may wait for a name server; what comes beyond queues, and its deadline runs.
+/// Threads at most that may wait for a name server; what comes beyond queues, and its deadline
+/// runs.
 const THREADS: usize = 256;
 /// Threads besides, for names that need no name server.
 const RESERVED: usize = 16;
@@ -47,7 +49,8 @@ impl Family {
 /// What a name may have in bytes: four to each of the 255 that DNS takes (RFC 1035, section 2.3.4).
 const LONGEST: usize = 1020;
 
-/// A host that a script gave, as far as there can be one: what is longer is refused when it is looked up.
+/// A host that a script gave, as far as there can be one: what is longer is refused when it is
+/// looked up.
 pub fn host(given: &[u8]) -> String {
     String::from_utf8_lossy(&given[..given.len().min(LONGEST + 1)]).into_owned()
 }
@@ -68,7 +71,8 @@ pub enum Resolve {
 }
 
 impl Resolve {
-    /// The addresses will have this port. A name is asked for those of this family alone, where there is one.
+    /// The addresses will have this port. A name is asked for those of this family alone, where
+    /// there is one.
     pub fn start(
         host: &str,
         port: u16,
@@ -147,8 +151,8 @@ pub fn ascii(host: &str) -> Result<String> {
     }
 }
 
-/// Whether the resolver would take this host for an address, though it is not written as one usually is: `127.1`,
-/// `0x7f.1`. A filter of names would let it pass.
+/// Whether the resolver would take this host for an address, though it is not written as one
+/// usually is: `127.1`, `0x7f.1`. A filter of names would let it pass.
 pub fn is_unusual_address(host: &str) -> bool {
     literal(host).is_none() && to_ascii(host).is_ok_and(|name| ends_in_number(&name))
 }
@@ -180,8 +184,8 @@ fn ends_in_number(name: &str) -> bool {
     !name.contains(':') && (is_decimal || is_hex)
 }
 
-/// What is wrong with a host that people take from somewhere else, and what to do. A resolver would only
-/// say that it does not know it.
+/// What is wrong with a host that people take from somewhere else, and what to do. A resolver would
+/// only say that it does not know it.
 fn mistaken(host: &str) -> Option<&'static str> {
     if host.starts_with(['/', '@']) || host.starts_with("./") || host.starts_with("unix:") {
         return Some("not a name but a path, connect_unix and listen_unix take it");
@@ -322,7 +326,8 @@ impl Waiter {
 struct Pool {
     state: Mutex<State>,
     work: Condvar,
-    /// That of its children: they have this memory and none of the threads, one of which may hold the lock.
+    /// That of its children: they have this memory and none of the threads, one of which may hold
+    /// the lock.
     next: OnceLock<Box<Pool>>,
 }
 
@@ -392,8 +397,8 @@ impl Pool {
         Ok(id)
     }
 
-    /// Sees to it that there is a thread for one more. A name that needs no name server has one even where all
-    /// others wait for one.
+    /// Sees to it that there is a thread for one more. A name that needs no name server has one
+    /// even where all others wait for one.
     fn admit(&'static self, state: &mut State, question: &Question) -> Result<Lane> {
         let is_local = state.threads >= THREADS && question.is_local();
         let (lane, most) = match is_local {
@@ -401,7 +406,8 @@ impl Pool {
             false => (Lane::Remote, THREADS),
         };
         if state.idle <= state.queue.len() && state.threads < most {
-            // The C library ends the process where a thread that has begun finds no memory for its variables.
+            // The C library ends the process where a thread that has begun finds no memory for its
+            // variables.
             match check(STACK).and_then(|()| Ok(self.spawn()?)) {
                 Ok(()) => state.threads += 1,
                 // Those that run will come to it.

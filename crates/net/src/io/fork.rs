@@ -1,5 +1,5 @@
-//! Forks of this process: counters that each of them raises, and a descriptor's number that a child goes on with.
-//! What is shared with another process is told by them. May use nothing of ours.
+//! Forks of this process: counters that each of them raises, and a descriptor's number that a child
+//! goes on with. What is shared with another process is told by them. May use nothing of ours.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -13,14 +13,15 @@ static GENERATION: AtomicU64 = AtomicU64::new(0);
 static FORKS: AtomicU64 = AtomicU64::new(0);
 static HANDLER: Once = Once::new();
 
-/// How many forks lie between this process and the one that asked first. A load is cheaper than `getpid`.
+/// How many forks lie between this process and the one that asked first. A load is cheaper than
+/// `getpid`.
 pub fn generation() -> u64 {
     watch();
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// How many forks this process and those before it have made, or come from. As long as it stays, no other
-/// process has got what this one has.
+/// How many forks this process and those before it have made, or come from. As long as it stays, no
+/// other process has got what this one has.
 pub fn forks() -> u64 {
     watch();
     FORKS.load(Ordering::Relaxed)
@@ -28,8 +29,8 @@ pub fn forks() -> u64 {
 
 #[allow(unsafe_code)]
 fn watch() {
-    // SAFETY: the handlers stay where they are, since the module is never unloaded. Where there is no memory
-    // for them, children are taken for their parent, as they were without them.
+    // SAFETY: the handlers stay where they are, since the module is never unloaded. Where there is
+    // no memory for them, children are taken for their parent, as they were without them.
     HANDLER.call_once(|| unsafe {
         libc::pthread_atfork(None, Some(in_parent), Some(in_child));
     });
@@ -45,8 +46,8 @@ extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Makes the descriptor of `owner` another one of what `with` is, under the number that it has. This holds for this
-/// process alone: another that shares what it was keeps that.
+/// Makes the descriptor of `owner` another one of what `with` is, under the number that it has.
+/// This holds for this process alone: another that shares what it was keeps that.
 #[allow(unsafe_code)]
 pub fn replace(owner: &mut impl AsRawFd, with: &impl AsRawFd) -> io::Result<()> {
     let fd = owner.as_raw_fd();
@@ -54,7 +55,8 @@ pub fn replace(owner: &mut impl AsRawFd, with: &impl AsRawFd) -> io::Result<()> 
     if kind(fd).is_some_and(|other| Some(other) != kind(with.as_raw_fd())) {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
-    // SAFETY: neither call reads memory of ours, and the descriptor that dup2 closes is the owner's.
+    // SAFETY: neither call reads memory of ours, and the descriptor that dup2 closes is the
+    // owner's.
     let is_done = unsafe {
         libc::dup2(with.as_raw_fd(), fd) >= 0
             && libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) >= 0

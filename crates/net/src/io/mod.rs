@@ -1,5 +1,5 @@
-//! What waiting is made of: the step that never blocks, the wait between two steps, the clock, the only
-//! `poll(2)`, the poller that has many waits behind one descriptor, and what a fork changes.
+//! What waiting is made of: the step that never blocks, the wait between two steps, the clock, the
+//! only `poll(2)`, the poller that has many waits behind one descriptor, and what a fork changes.
 
 pub mod deadline;
 pub mod fork;

@@ -1,12 +1,13 @@
 //! Many waits behind one descriptor, for a loop that watches only that one: it is readable when
 //! some of them may be over. Never blocks. Uses `io::step`, `io::deadline`, `io::fork`, `error`.
 //!
-//! A descriptor is watched from its first wait until it is closed, and what happens to it is reported once
-//! (edge-triggered): a wait costs no system call. What is reported while nobody waits is noted for the
-//! next that does, who looks in vain at worst.
+//! A descriptor is watched from its first wait until it is closed, and what happens to it is
+//! reported once (edge-triggered): a wait costs no system call. What is reported while nobody waits
+//! is noted for the next that does, who looks in vain at worst.
 //!
-//! The kernel reports of a file, whose end may come after its descriptor's number is used again: by a copy, or by
-//! another process that has inherited it. So each registration has a number, which its events bring along.
+//! The kernel reports of a file, whose end may come after its descriptor's number is used again: by
+//! a copy, or by another process that has inherited it. So each registration has a number, which
+//! its events bring along.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -29,7 +30,8 @@ const EVENTS: usize = 1024;
 /// What a turn or a close names a wait by: a running number, never 0, and below it the descriptor.
 /// A double holds it.
 pub type Ticket = u64;
-/// The first number that is no descriptor here; Linux has a thousandth of that unless it is told otherwise.
+/// The first number that is no descriptor here; Linux has a thousandth of that unless it is told
+/// otherwise.
 pub const DESCRIPTORS: u64 = 1 << DESCRIPTOR_BITS;
 const DESCRIPTOR_BITS: u32 = 24;
 const NUMBERS: u64 = 1 << 29;
@@ -39,7 +41,8 @@ pub fn descriptor(ticket: Ticket) -> RawFd {
     (ticket % DESCRIPTORS) as RawFd
 }
 
-/// Which registration of its number a descriptor has, for whoever waits for it again; by default none.
+/// Which registration of its number a descriptor has, for whoever waits for it again; by default
+/// none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Registration(u64);
 
@@ -52,7 +55,8 @@ impl Registration {
         Self(self.0 + 1)
     }
 
-    /// What an event of this registration brings along. A usize of 32 bits has room for the last 8 of the number.
+    /// What an event of this registration brings along. A usize of 32 bits has room for the last 8
+    /// of the number.
     fn token(self, index: usize) -> Token {
         Token((self.0 as usize) << DESCRIPTOR_BITS | index)
     }
@@ -126,7 +130,8 @@ impl Poller {
         })
     }
 
-    /// A child of fork begins anew: what it shares with its parent is the parent's. Who waits looks for himself.
+    /// A child of fork begins anew: what it shares with its parent is the parent's. Who waits looks
+    /// for himself.
     fn adopt(&mut self) -> Result<()> {
         let generation = fork::generation();
         if self.generation == generation {
@@ -141,8 +146,8 @@ impl Poller {
         Ok(())
     }
 
-    /// Begins a wait. `known` is the registration that this very descriptor got with an earlier one, if any, and
-    /// becomes the one that it has.
+    /// Begins a wait. `known` is the registration that this very descriptor got with an earlier
+    /// one, if any, and becomes the one that it has.
     pub fn watch(&mut self, wait: Wait, known: &mut Registration) -> Result<Ticket> {
         self.adopt()?;
         if self.has_failed {
@@ -233,8 +238,8 @@ impl Poller {
         Some(slot)
     }
 
-    /// Ends the waits that are over, ready or out of time: their tickets, in any order. Where that fails,
-    /// everybody is to look for himself, and a wait begins with another turn.
+    /// Ends the waits that are over, ready or out of time: their tickets, in any order. Where that
+    /// fails, everybody is to look for himself, and a wait begins with another turn.
     pub fn turn(&mut self) -> Result<Vec<Ticket>> {
         self.adopt()?;
         self.has_failed = false;

@@ -116,8 +116,8 @@ pub struct Member {
     pub from: Deadline,
 }
 
-/// Waits until one of the members is ready, at most until `deadline`: which of them are. `None` where the
-/// interpreter should run before it goes on.
+/// Waits until one of the members is ready, at most until `deadline`: which of them are. `None`
+/// where the interpreter should run before it goes on.
 pub fn poll_all(members: &[Member], deadline: Deadline) -> Result<Option<Vec<bool>>> {
     let now = Deadline::after(0.0);
     let (due, later): (Vec<&Member>, Vec<&Member>) =

@@ -2,19 +2,11 @@
 //! does not know UTF-8: in strings, any byte over 0x7F will do. Uses `escape`, `run`.
 
 use super::escape::{self, Halt};
+use super::invalid::Invalid;
 use super::run;
 
 /// Deepest nesting accepted: far beyond honest data, and no danger to the stack of a parser.
 pub const MAX_DEPTH: u32 = 128;
-
-/// The buffer cannot begin with a JSON value.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Invalid {
-    /// Offset of the first byte that cannot be.
-    pub at: usize,
-    /// What is wrong, in words.
-    pub what: &'static str,
-}
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Grammar {

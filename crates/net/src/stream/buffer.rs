@@ -1,6 +1,6 @@
 //! Bytes that came in and were not asked for yet, or go out and were not taken yet: filled at the
-//! end, consumed from the front. Grows with what arrives, never on anybody's word, and has no memory
-//! while it is empty. Knows no socket and no Lua. Uses `memory`, `error`.
+//! end, consumed from the front. Grows with what arrives, never on anybody's word, and has no
+//! memory while it is empty. Knows no socket and no Lua. Uses `memory`, `error`.
 
 use std::cell::Cell;
 use std::mem;
@@ -62,9 +62,9 @@ impl Buffer {
         }
     }
 
-    /// Has `read` append to a vector with room for at least `room` bytes. A large buffer that is full does not
-    /// grow before more has come: at the end of a stream that would be a copy of all for nothing. What has
-    /// come then waits for [`Buffer::append_late`].
+    /// Has `read` append to a vector with room for at least `room` bytes. A large buffer that is
+    /// full does not grow before more has come: at the end of a stream that would be a copy of all
+    /// for nothing. What has come then waits for [`Buffer::append_late`].
     pub fn fill<T>(
         &mut self,
         room: usize,
@@ -87,8 +87,8 @@ impl Buffer {
         Ok(result)
     }
 
-    /// Puts what was read while the buffer was full behind its bytes: whether there was anything. It stays
-    /// where it is while there is no memory to do so.
+    /// Puts what was read while the buffer was full behind its bytes: whether there was anything.
+    /// It stays where it is while there is no memory to do so.
     pub fn append_late(&mut self) -> Result<bool> {
         if self.late.is_empty() {
             return Ok(false);

@@ -151,8 +151,8 @@ impl Stream {
         self.end.is_none() && self.transport.has_unseen()
     }
 
-    /// Whether a wait for the descriptor must not come before the next look: there may be something to read
-    /// that it would not see.
+    /// Whether a wait for the descriptor must not come before the next look: there may be something
+    /// to read that it would not see.
     pub fn is_dirty(&mut self) -> bool {
         self.has_input() || self.has_unseen()
     }

@@ -24,8 +24,8 @@ const QUIET: SendFlags = SendFlags::empty();
 /// Bytes taken at once for the TLS above, which asks for each record in two pieces.
 const AHEAD: usize = 64 * 1024;
 
-/// Reads and writes that one operation of the TLS above may make. OpenSSL goes on by itself behind each record
-/// that carries no payload, so that a peer could keep it busy without end.
+/// Reads and writes that one operation of the TLS above may make. OpenSSL goes on by itself behind
+/// each record that carries no payload, so that a peer could keep it busy without end.
 const CALLS: usize = 32;
 
 /// Why the TLS above was told to wait, although the socket did not say so.
@@ -69,7 +69,8 @@ impl Tcp {
         !self.ahead.is_empty()
     }
 
-    /// Ends an operation of the TLS above: why it was told to wait, if the socket is not the reason.
+    /// Ends an operation of the TLS above: why it was told to wait, if the socket is not the
+    /// reason.
     pub fn take_transient(&mut self) -> Option<Transient> {
         self.calls = CALLS;
         self.transient.take()
@@ -85,7 +86,8 @@ impl Tcp {
         Ok(())
     }
 
-    /// A failed call as the TLS above is told: what passes it takes for a wait, all else for the end.
+    /// A failed call as the TLS above is told: what passes it takes for a wait, all else for the
+    /// end.
     fn carried(&mut self, errno: Errno) -> io::Error {
         if is_transient(errno) {
             return self.passing(errno.into());

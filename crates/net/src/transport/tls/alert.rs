@@ -9,7 +9,8 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// Its name (RFC 8446, section 6, and RFC 5246, section 7.2), `unknown` for a number without one.
+    /// Its name (RFC 8446, section 6, and RFC 5246, section 7.2), `unknown` for a number without
+    /// one.
     pub fn name(self) -> &'static str {
         match self.number {
             0 => "close_notify",

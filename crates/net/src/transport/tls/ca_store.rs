@@ -22,8 +22,8 @@ pub fn places() -> Option<(PathBuf, Vec<PathBuf>)> {
     ))
 }
 
-/// Whether what there is of the store can be read. OpenSSL goes on without what it cannot read, and says
-/// nothing.
+/// Whether what there is of the store can be read. OpenSSL goes on without what it cannot read, and
+/// says nothing.
 pub fn is_readable() -> Result<bool> {
     let Some((file, dirs)) = places() else { return Ok(true) };
     // To open a pipe would take from it.

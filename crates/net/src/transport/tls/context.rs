@@ -18,10 +18,11 @@ use openssl::ssl::{
 };
 use openssl::x509::X509;
 
+use super::ca_store;
+use super::errors::{clear_errors, failed, reasons};
 use super::pem::{NONBLOCK, Pem};
 use super::profile::{Profile, Settings, Trust, Version};
 use super::stamp::{self, Stamp};
-use super::{ca_store, clear_errors, failed, reasons};
 use crate::error::{Code, Error, Result, system_text};
 use crate::trace;
 
@@ -85,8 +86,9 @@ pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
     Ok(context)
 }
 
-/// A server's context, made anew each time of a profile whose files are read. Where it trusts somebody,
-/// its clients are asked for a certificate, and unless nothing is verified they must show one.
+/// A server's context, made anew each time of a profile whose files are read. Where it trusts
+/// somebody, its clients are asked for a certificate, and unless nothing is verified they must show
+/// one.
 pub fn server(profile: &Profile, settings: &Settings) -> Result<SslContext> {
     if profile.certificate.is_none() {
         return Err(Error::new(Code::Tls, "a server needs a certificate: cert_file or cert"));
@@ -298,7 +300,8 @@ fn log_keys(builder: &mut SslContextBuilder) -> Result<()> {
     Ok(())
 }
 
-/// A file that no write waits for. A pipe's reader may go at any time, or read nothing; stderr may be one.
+/// A file that no write waits for. A pipe's reader may go at any time, or read nothing; stderr may
+/// be one.
 fn open_log(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     // What is in it opens all that was said: nobody else is to read it.

@@ -1,14 +1,15 @@
-//! What verification saw of the peer's certificate, and why it was refused, in words that say what to do:
-//! the name that was expected and the ones that it has, the date that it expired, the issuer that
-//! nobody knows.
+//! What verification saw of the peer's certificate, and why it was refused, in words that say what
+//! to do: the name that was expected and the ones that it has, the date that it expired, the issuer
+//! that nobody knows.
 
 use std::sync::OnceLock;
 
 use openssl::x509::{X509, X509Ref, X509StoreContextRef, X509VerifyResult};
 
 use super::certificate::{alternative_names, short};
+use super::errors::clear_errors;
 use super::profile::Trust;
-use super::{ca_store, clear_errors, ffi, hints};
+use super::{ca_store, ffi, hints};
 use crate::error::{Error, printable};
 
 /// The verification of one peer.
@@ -47,8 +48,8 @@ impl Verification {
         self.shortage.get()
     }
 
-    /// Writes down what `store` verifies and, unless it is `ok`, what is wrong with it. Of a folder that could not
-    /// be read OpenSSL says what it says of one without the issuer.
+    /// Writes down what `store` verifies and, unless it is `ok`, what is wrong with it. Of a folder
+    /// that could not be read OpenSSL says what it says of one without the issuer.
     pub fn note(&self, ok: bool, store: &X509StoreContextRef, trust: &Trust) {
         self.sent.get_or_init(|| ffi::sent_chain(store));
         if ok {

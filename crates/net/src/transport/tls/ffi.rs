@@ -1,6 +1,6 @@
-//! What OpenSSL tells by its C interface alone: the alerts of a connection, its cipher before the handshake
-//! is over, a chain as it was sent, whether a certificate is malformed. Nothing else calls OpenSSL by
-//! its C names.
+//! What OpenSSL tells by its C interface alone: the alerts of a connection, its cipher before the
+//! handshake is over, a chain as it was sent, whether a certificate is malformed. Nothing else
+//! calls OpenSSL by its C names.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
@@ -113,7 +113,8 @@ pub fn sent_chain(store: &X509StoreContextRef) -> Vec<X509> {
 
 /// Whether an extension of the certificate cannot be read.
 pub fn is_malformed(certificate: &X509Ref) -> bool {
-    // SAFETY: the certificate is alive; what OpenSSL remembers of it in there is behind its own lock.
+    // SAFETY: the certificate is alive; what OpenSSL remembers of it in there is behind its own
+    // lock.
     let flags = unsafe { X509_get_extension_flags(certificate.as_ptr()) };
     flags & EXFLAG_INVALID != 0
 }

@@ -1,5 +1,5 @@
-//! PEM text of a script's, and files of it, which are read as they come: a pipe has a writer to wait for.
-//! Uses `io::step`, `io::wait`, `error`.
+//! PEM text of a script's, and files of it, which are read as they come: a pipe has a writer to
+//! wait for. Uses `io::step`, `io::wait`, `error`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -11,10 +11,9 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::profile::Profile;
 use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::io::deadline::Deadline;
-use crate::io::step::{Step, Wait, Want, ready};
+use crate::io::step::{Step, Wait, Want};
 use crate::io::wait::{Member, poll_all};
 
 /// Bytes of a file at most: a device may have no end.
@@ -59,38 +58,8 @@ impl Pem {
     }
 }
 
-/// A profile whose files are being read.
-pub struct Loader {
-    profile: Profile,
-    reader: Option<Reader>,
-}
-
-impl Loader {
-    pub fn new(profile: Profile) -> Self {
-        Self { profile, reader: None }
-    }
-
-    /// The profile, once all of its files are read.
-    pub fn step(&mut self) -> Result<Step<&Profile>> {
-        let Profile { trust, certificate, key, .. } = &mut self.profile;
-        let trusted = trust.certificates.iter_mut().map(|pem| (pem, "ca"));
-        let own = certificate.iter_mut().map(|pem| (pem, "cert"));
-        let keys = key.iter_mut().map(|pem| (pem, "key"));
-        for (pem, option) in trusted.chain(own).chain(keys) {
-            let Pem::File(path) = pem else { continue };
-            let reader = match &mut self.reader {
-                Some(reader) => reader,
-                empty => empty.insert(Reader::open(path, option)?),
-            };
-            let text = ready!(reader.step(path)?);
-            *pem = Pem::Read(mem::take(path), text);
-            self.reader = None;
-        }
-        Ok(Step::Done(&self.profile))
-    }
-}
-
-struct Reader {
+/// A file that is being read.
+pub struct Reader {
     file: File,
     is_pipe: bool,
     option: &'static str,
@@ -98,7 +67,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn open(path: &Path, option: &'static str) -> Result<Self> {
+    pub fn open(path: &Path, option: &'static str) -> Result<Self> {
         let open = || {
             let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
             let is_pipe = file.metadata()?.file_type().is_fifo();
@@ -108,7 +77,7 @@ impl Reader {
     }
 
     /// The text, once its end has come.
-    fn step(&mut self, path: &Path) -> Result<Step<Vec<u8>>> {
+    pub fn step(&mut self, path: &Path) -> Result<Step<Vec<u8>>> {
         if self.has_no_writer()? {
             return Ok(Step::Wait(self.wait()));
         }
@@ -124,7 +93,8 @@ impl Reader {
         }
     }
 
-    /// Whether this is a pipe that nobody has opened for writing yet. A read would take that for its end.
+    /// Whether this is a pipe that nobody has opened for writing yet. A read would take that for
+    /// its end.
     fn has_no_writer(&self) -> Result<bool> {
         let begun = !self.is_pipe || !self.text.is_empty();
         let now = Deadline::at(0.0);

@@ -82,8 +82,8 @@ impl Profile {
 /// SHA-256 of a public key (SPKI).
 pub type Pin = [u8; 32];
 
-/// A host as certificates have it: an address without brackets and zone, or a name in ASCII without the
-/// dot that may end it.
+/// A host as certificates have it: an address without brackets and zone, or a name in ASCII without
+/// the dot that may end it.
 pub fn server_name(host: &str) -> Result<String> {
     // A zone is this machine's affair.
     let address = host.split_once('%').map_or(host, |(address, _)| address);
@@ -92,7 +92,8 @@ pub fn server_name(host: &str) -> Result<String> {
     }
     let name = resolve::ascii(host)?;
     let name = name.strip_suffix('.').unwrap_or(&name);
-    // For OpenSSL an empty name is any, one that begins with a dot a whole domain, and a wildcard itself.
+    // For OpenSSL an empty name is any, one that begins with a dot a whole domain, and a wildcard
+    // itself.
     let is_label = |label: &str| {
         let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         (1..=63).contains(&label.len()) && label.bytes().all(is_letter)

@@ -1,5 +1,6 @@
-//! From the settings of one side to its part in a handshake: the files are read, the context is made or
-//! found, and the connection begins. Uses `context`, `pem`, `transport::tcp`, `io::step`, `trace`, `error`.
+//! From the settings of one side to its part in a handshake: the files are read, the context is
+//! made or found, and the connection begins. Uses `context`, `pem`, `transport::tcp`, `io::step`,
+//! `trace`, `error`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,12 +10,14 @@ use openssl::ssl::{Ssl, SslContext, SslRef, SslStream, SslVerifyMode};
 use openssl::x509::verify::X509CheckFlags;
 
 use super::context::{self, Key};
+use super::errors::failed;
 use super::failure::Verification;
 use super::ffi::Alerts;
-use super::pem::Loader;
+use super::loader::Loader;
 use super::profile::Settings;
+use super::report::Report;
 use super::session::Session;
-use super::{End, Report, Tls, failed};
+use super::stream::{End, Tls};
 use crate::error::Result;
 use crate::io::step::{Step, ready};
 use crate::trace::Trace;
@@ -109,14 +112,16 @@ impl Config {
         let mut ssl = Ssl::new(&self.context).map_err(failed)?;
         let verification = self.observe(&mut ssl, self.context.verify_mode(), "the client")?;
         ssl.set_accept_state();
-        // Whoever reads or writes first makes the handshake, and must not take what another waits for.
+        // Whoever reads or writes first makes the handshake, and must not take what another waits
+        // for.
         tcp.set_reads_ahead(false);
         let stream = SslStream::new(ssl, tcp).map_err(failed)?;
         let end = End { settings: Arc::clone(&self.settings), verification, offered: None };
         Ok(Tls::new(stream, end, trace))
     }
 
-    /// Has written down what OpenSSL forgets: what the verification of `expected` sees, and the alerts.
+    /// Has written down what OpenSSL forgets: what the verification of `expected` sees, and the
+    /// alerts.
     fn observe(
         &self,
         ssl: &mut Ssl,
@@ -134,8 +139,8 @@ impl Config {
     }
 }
 
-/// Tells a client whom to expect: the name sent, the name or address verified (RFC 9525: the subject's
-/// alternative names, never the CN).
+/// Tells a client whom to expect: the name sent, the name or address verified (RFC 9525: the
+/// subject's alternative names, never the CN).
 fn expect(ssl: &mut Ssl, name: &str) -> std::result::Result<(), ErrorStack> {
     let param = ssl.param_mut();
     param.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS | X509CheckFlags::NEVER_CHECK_SUBJECT);

@@ -1,5 +1,5 @@
-//! Whether a file is still the one that was read, and a folder's files still those that it had. May use
-//! the clock alone.
+//! Whether a file is still the one that was read, and a folder's files still those that it had. May
+//! use the clock alone.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use crate::io::deadline::{Deadline, since_1970};
 
-/// Seconds for which a folder counts as unchanged: to look at all of its files takes as long as a handshake.
+/// Seconds for which a folder counts as unchanged: to look at all of its files takes as long as a
+/// handshake.
 const FRESH: f64 = 1.0;
 
 /// What file systems take for one moment, at most.
@@ -25,8 +26,8 @@ pub struct Stamp {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
-    /// The moment of the look, where a change that follows could still bear the same date: such a state
-    /// equals no other.
+    /// The moment of the look, where a change that follows could still bear the same date: such a
+    /// state equals no other.
     unsettled: Option<Duration>,
 }
 

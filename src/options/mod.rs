@@ -1,9 +1,9 @@
 //! The options of `connect` and its kin: a number of seconds or a table. Every key is checked, an
 //! unknown one is a bad argument: a typo in a TLS option must not pass for a setting.
 
+mod tls;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::TcpKeepalive;
@@ -14,11 +14,14 @@ use net::endpoint::Endpoint;
 use net::error;
 use net::framing::Endian;
 use net::stream::Limits;
-use net::transport::tls::{self, Side};
+use net::transport::tls::{Settings, Side, server_name};
 
 use crate::ffi::argument::{Argument, Type};
 use crate::ffi::call::Result;
 use crate::json;
+
+pub use tls::start as start_tls;
+use tls::{is_known, set, set_of};
 
 /// Seconds that a call may take unless the script says otherwise.
 pub const TIMEOUT: f64 = 5.0;
@@ -32,7 +35,7 @@ pub struct Options {
     pub json: json::Options,
     pub target: Target,
     /// The settings of TLS, where it is wanted.
-    pub tls: Option<Box<tls::Settings>>,
+    pub tls: Option<Box<Settings>>,
 }
 
 impl Options {
@@ -58,7 +61,7 @@ impl Options {
 
     /// The defaults with TLS.
     pub fn with_tls(endpoint: Endpoint) -> error::Result<Self> {
-        let settings = Box::new(tls::Settings::new(tls::server_name(&endpoint.host)?));
+        let settings = Box::new(Settings::new(server_name(&endpoint.host)?));
         Ok(Self { tls: Some(settings), ..Self::new(endpoint) })
     }
 
@@ -95,8 +98,8 @@ impl Options {
             }
             _ => {
                 let tls = match &mut self.tls {
-                    Some(tls) => set_tls(tls, option)?,
-                    None if is_of_tls(option) => {
+                    Some(tls) => set(tls, option)?,
+                    None if is_known(option) => {
                         return Err(option.wrong("one of connect_tls and start_tls"));
                     }
                     None => false,
@@ -115,7 +118,7 @@ pub struct ListenOptions {
     pub backlog: i32,
     pub reuse_addr: bool,
     pub reuse_port: bool,
-    pub tls: Option<tls::Settings>,
+    pub tls: Option<Settings>,
 }
 
 impl ListenOptions {
@@ -134,40 +137,17 @@ impl ListenOptions {
                 "reuse_addr" => self.reuse_addr = option.boolean()?,
                 "reuse_port" => self.reuse_port = option.boolean()?,
                 "tls" => {
-                    let settings = self.tls.insert(tls::Settings::new(String::new()));
-                    option.each_option(|option| set_tls_of(Side::Server, settings, option))?;
+                    let settings = self.tls.insert(Settings::new(String::new()));
+                    option.each_option(|option| set_of(Side::Server, settings, option))?;
                 }
                 // It listens at its host, and these are a client's.
                 "bind" | "server_name" | "session" => return Ok(false),
-                _ if is_of_tls(option) => return Err(option.wrong("it belongs into the table tls")),
+                _ if is_known(option) => return Err(option.wrong("it belongs into the table tls")),
                 _ => return self.accepted.set(option),
             }
             Ok(true)
         })
     }
-}
-
-/// The options of `start_tls` on a connection to `host`, and the side that they are for.
-pub fn start_tls(argument: Argument<'_>, side: Side, host: &str) -> Result<(Side, tls::Settings)> {
-    let mut side = side;
-    if !argument.is_absent() {
-        // It decides which of the others there are.
-        argument.each_option(|option| {
-            if option.name() == "side" {
-                side = option.one_of(&[("client", Side::Client), ("server", Side::Server)])?;
-            }
-            Ok(true)
-        })?;
-    }
-    let name = if side == Side::Client { tls::server_name(host)? } else { String::new() };
-    let mut settings = tls::Settings::new(name);
-    if !argument.is_absent() {
-        argument.each_option(|option| match option.name() {
-            "side" => Ok(true),
-            _ => set_tls_of(side, &mut settings, option),
-        })?;
-    }
-    Ok((side, settings))
 }
 
 /// The options of `json.decode`.
@@ -191,132 +171,6 @@ fn set_json(options: &mut json::Options, option: Argument<'_>) -> Result<bool> {
         _ => return Ok(false),
     }
     Ok(true)
-}
-
-/// Sets an option of TLS that this side has.
-fn set_tls_of(side: Side, settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
-    match option.name() {
-        "server_name" | "session" if side == Side::Server => Ok(false),
-        _ => set_tls(settings, option),
-    }
-}
-
-fn set_tls(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
-    let profile = &mut settings.profile;
-    match option.name() {
-        "verify" => settings.verify = option.boolean()?,
-        "server_name" => {
-            settings.server_name = tls::server_name(option.text()?)
-                .map_err(|_| option.wrong("a host name or an IP address expected"))?;
-        }
-        "ca_file" | "ca" => profile.trust.certificates.push(pem(option)?),
-        "ca_dir" => profile.trust.dir = Some(path(option)?),
-        "cert_file" | "cert" => once(&mut profile.certificate, option)?,
-        "key_file" | "key" => once(&mut profile.key, option)?,
-        "key_password" => profile.key_password = Some(Arc::new(option.owned_bytes()?)),
-        "min_version" => profile.min_version = version(option)?,
-        "max_version" => profile.max_version = Some(version(option)?),
-        "ciphers" => profile.ciphers = Some(words(option)?),
-        "ciphersuites" => profile.ciphersuites = Some(words(option)?),
-        "alpn" => profile.alpn = list(option, protocol)?,
-        "session" => settings.session = Some(option.owned_bytes()?),
-        "pin_sha256" => settings.pins = list(option, pin)?,
-        "close_notify" => {
-            settings.ignore_truncation = option.one_of(&[("require", false), ("ignore", true)])?;
-        }
-        "keylog" => profile.keylog = option.boolean()?,
-        _ => return Ok(false),
-    }
-    Ok(true)
-}
-
-/// Whether TLS has an option of this name, be its value right or wrong.
-fn is_of_tls(option: Argument<'_>) -> bool {
-    !matches!(set_tls(&mut tls::Settings::new(String::new()), option), Ok(false))
-}
-
-/// PEM text, or with `_file` in the option's name the path of a file of it.
-fn pem(option: Argument<'_>) -> Result<tls::Pem> {
-    Ok(match option.name().ends_with("_file") {
-        true => tls::Pem::File(path(option)?),
-        false => tls::Pem::Text(Arc::new(option.owned_bytes()?)),
-    })
-}
-
-/// Sets what may be given as a file or as text, and not as both.
-fn once(pem_of: &mut Option<tls::Pem>, option: Argument<'_>) -> Result<()> {
-    match pem_of.replace(pem(option)?) {
-        Some(_) => Err(option.wrong("given as a file and as text")),
-        None => Ok(()),
-    }
-}
-
-fn version(option: Argument<'_>) -> Result<tls::Version> {
-    use tls::Version::{Tls10, Tls11, Tls12, Tls13};
-    option.one_of(&[("1.0", Tls10), ("1.1", Tls11), ("1.2", Tls12), ("1.3", Tls13)])
-}
-
-/// The longest path, and list in OpenSSL's notation, in bytes.
-const LONGEST: usize = 4096;
-/// Values of an option that may be a list.
-const MANY: usize = 64;
-
-/// A list in OpenSSL's notation.
-fn words(option: Argument<'_>) -> Result<String> {
-    let words = option.text()?;
-    if words.is_empty() || words.len() > LONGEST || words.contains('\0') {
-        return Err(option.wrong("OpenSSL's names of ciphers expected"));
-    }
-    option.owned_text()
-}
-
-/// One value or a table of several.
-fn list<T>(option: Argument<'_>, one: fn(Argument<'_>) -> Result<T>) -> Result<Vec<T>> {
-    if option.value_type() != Type::Table {
-        return Ok(vec![one(option)?]);
-    }
-    let wrong = || option.wrong(format_args!("one value or a list of up to {MANY} expected"));
-    let (mut values, mut count) = (Vec::new(), 0);
-    option.each_element(|element| {
-        if values.len() == MANY {
-            return Err(wrong());
-        }
-        values.push(one(element)?);
-        Ok(())
-    })?;
-    option.each(|_, _| {
-        count += 1;
-        Ok(())
-    })?;
-    // A list that is empty, or not read to its end, would pass for one that asks for less.
-    if values.is_empty() || values.len() != count {
-        return Err(wrong());
-    }
-    Ok(values)
-}
-
-/// A protocol's name for ALPN (RFC 7301, section 3.1).
-fn protocol(option: Argument<'_>) -> Result<Vec<u8>> {
-    match option.bytes()?.len() {
-        1..=255 => option.owned_bytes(),
-        _ => Err(option.wrong("names of 1 to 255 bytes expected")),
-    }
-}
-
-/// A SHA-256, in hexadecimal or base64.
-fn pin(option: Argument<'_>) -> Result<tls::Pin> {
-    let text = option.text()?;
-    tls::parse_pin(text).ok_or_else(|| {
-        option.wrong("the SHA-256 of a public key, in base64 or hexadecimal, expected")
-    })
-}
-
-fn path(option: Argument<'_>) -> Result<PathBuf> {
-    let path = option.text()?;
-    if path.len() > LONGEST || path.contains('\0') {
-        return Err(option.wrong("a path of up to 4096 bytes, without a zero byte, expected"));
-    }
-    Ok(PathBuf::from(option.owned_text()?))
 }
 
 /// A local address, or `{host, port}`.

@@ -1,0 +1,39 @@
+//! The files of a profile, read one after the other. Uses `pem`, `profile`, `io::step`.
+
+use std::mem;
+
+use super::pem::{Pem, Reader};
+use super::profile::Profile;
+use crate::error::Result;
+use crate::io::step::{Step, ready};
+
+/// A profile whose files are being read.
+pub struct Loader {
+    profile: Profile,
+    reader: Option<Reader>,
+}
+
+impl Loader {
+    pub fn new(profile: Profile) -> Self {
+        Self { profile, reader: None }
+    }
+
+    /// The profile, once all of its files are read.
+    pub fn step(&mut self) -> Result<Step<&Profile>> {
+        let Profile { trust, certificate, key, .. } = &mut self.profile;
+        let trusted = trust.certificates.iter_mut().map(|pem| (pem, "ca"));
+        let own = certificate.iter_mut().map(|pem| (pem, "cert"));
+        let keys = key.iter_mut().map(|pem| (pem, "key"));
+        for (pem, option) in trusted.chain(own).chain(keys) {
+            let Pem::File(path) = pem else { continue };
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                empty => empty.insert(Reader::open(path, option)?),
+            };
+            let text = ready!(reader.step(path)?);
+            *pem = Pem::Read(mem::take(path), text);
+            self.reader = None;
+        }
+        Ok(Step::Done(&self.profile))
+    }
+}

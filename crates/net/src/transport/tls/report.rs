@@ -1,0 +1,25 @@
+//! What is known of a connection's TLS, as plain data.
+
+use super::alert::Alert;
+use super::certificate::Certificate;
+
+/// What a handshake came to, or how far it got.
+pub struct Report {
+    /// None before it is agreed upon, as the cipher.
+    pub version: Option<&'static str>,
+    pub cipher: Option<&'static str>,
+    pub alpn: Option<Vec<u8>>,
+    pub resumed: bool,
+    pub server_name: Option<String>,
+    /// Whether there is a certificate, and verification finds nothing wrong with it.
+    pub verified: bool,
+    /// What it finds wrong, also where it was not asked.
+    pub verify_error: Option<String>,
+    /// As the peer has sent it, leaf first.
+    pub chain: Vec<Certificate>,
+    /// The path that verification has built of it, leaf first; none where none was built in this
+    /// handshake.
+    pub verified_chain: Option<Vec<Certificate>>,
+    /// The alert that has ended the connection.
+    pub alert: Option<Alert>,
+}

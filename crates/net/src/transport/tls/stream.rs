@@ -1,0 +1,364 @@
+//! A connection with TLS: its handshake, its records and its end as steps. Uses
+//! `transport::tcp`, `io::step`, `io::fork`, `trace`, `error`.
+
+use std::mem;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use openssl::ssl::{self, ErrorCode, NameType, SslStream, SslVersion};
+use openssl::x509::X509;
+
+use super::certificate::{self, Certificate};
+use super::errors::*;
+use super::failure::Verification;
+use super::ffi::{self, Alerts};
+use super::hints;
+use super::profile::{Profile, Settings, Version};
+use super::report::Report;
+use super::session::Session;
+use crate::error::{Code, Error, Pending, Result};
+use crate::io::fork;
+use crate::io::step::{Step, Wait, Want, ready};
+use crate::trace::{Phase, Trace};
+use crate::transport::Transport;
+use crate::transport::tcp::{Tcp, Transient};
+
+/// Largest plaintext of one record (RFC 8446, section 5.1), and so of one read.
+const RECORD: usize = 16 * 1024;
+
+/// What one end knows besides what OpenSSL does.
+pub struct End {
+    pub settings: Arc<Settings>,
+    pub verification: Arc<Verification>,
+    /// The session that is offered, if any.
+    pub offered: Option<Session>,
+}
+
+pub struct Tls {
+    stream: SslStream<Tcp>,
+    end: End,
+    /// How the handshake ended; none before.
+    outcome: Option<Result<()>>,
+    /// The peer's alert, where a write has come across it: OpenSSL takes what follows for a clean
+    /// end.
+    refusal: Option<Error>,
+    tracing: Tracing,
+    /// The count of forks when this process last shook hands, read or wrote.
+    forks: u64,
+}
+
+/// What is traced of a handshake.
+enum Tracing {
+    Off,
+    NotBegun(Trace),
+    Begun(Phase),
+}
+
+impl Tls {
+    pub fn new(stream: SslStream<Tcp>, end: End, trace: Option<&Trace>) -> Self {
+        let tracing = trace.map_or(Tracing::Off, |trace| Tracing::NotBegun(trace.clone()));
+        let forks = fork::forks();
+        Self { stream, end, outcome: None, refusal: None, tracing, forks }
+    }
+
+    /// Finishes a handshake that is pending. Nothing is read or written before it has ended well.
+    pub fn step_handshake(&mut self) -> Result<Step<()>> {
+        self.forks = fork::forks();
+        if let Some(outcome) = &self.outcome {
+            return outcome.clone().map(Step::Done);
+        }
+        if let Tracing::NotBegun(trace) = &self.tracing {
+            self.tracing = Tracing::Begun(trace.begin("tls"));
+        }
+        clear_errors();
+        let result = self.stream.do_handshake();
+        let outcome = match self.step(result) {
+            Ok(Step::Wait(wait)) => return Ok(Step::Wait(wait.pending(Pending::Handshake))),
+            Ok(Step::Done(())) => self.check_certificate().and_then(|()| self.check_pin()),
+            Err(error) if error.is_transient() => return Err(error),
+            Err(error) => Err(error),
+        };
+        let outcome = outcome.map_err(|error| error.in_phase("tls"));
+        self.stream.get_mut().set_reads_ahead(true);
+        if let Tracing::Begun(phase) = mem::replace(&mut self.tracing, Tracing::Off) {
+            match &outcome {
+                Ok(()) => phase.end(self.summary()),
+                Err(error) => phase.fail(error.reason()),
+            }
+        }
+        self.outcome.insert(outcome).clone().map(Step::Done)
+    }
+
+    /// What the trace says of a handshake that ended well.
+    fn summary(&self) -> String {
+        let Report { version, cipher, alpn, resumed, verified, verify_error, .. } = self.report();
+        let (version, cipher) = (version.unwrap_or("no version"), cipher.unwrap_or("no cipher"));
+        let session = if resumed { "resumed" } else { "new session" };
+        let verified = match (verified, verify_error) {
+            (true, _) => "verified".to_owned(),
+            (false, Some(why)) => format!("not verified: {why}"),
+            (false, None) => "no certificate".to_owned(),
+        };
+        let alpn = alpn.map(|name| format!(", ALPN {}", name.escape_ascii())).unwrap_or_default();
+        format!("{version}, {cipher}, {session}{alpn}, {verified}")
+    }
+
+    pub fn report(&self) -> Report {
+        let ssl = self.stream.ssl();
+        let name = &self.end.settings.server_name;
+        let server_name = match ssl.is_server() {
+            true => ssl.servername(NameType::HOST_NAME).map(str::to_owned),
+            false => Some(name.clone()),
+        };
+        let (verify_error, chain) = (self.verify_error(), self.chain());
+        let cipher = ffi::agreed_cipher(ssl);
+        let verified = ssl.verified_chain();
+        let alerts = Alerts::of(ssl);
+        Report {
+            version: cipher.map(|_| ssl.version_str()),
+            cipher: cipher.and_then(|cipher| cipher.standard_name()),
+            alpn: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),
+            resumed: ssl.session_reused(),
+            server_name,
+            verified: verify_error.is_none() && !chain.is_empty(),
+            verify_error,
+            chain: chain.iter().map(|each| Certificate::of(each)).collect(),
+            verified_chain: verified.map(|path| path.iter().map(Certificate::of).collect()),
+            alert: alerts.and_then(|alerts| alerts.fatal.get().copied()),
+        }
+    }
+
+    /// What resumes this session in a later connection; none before the server has sent it.
+    pub fn session(&self) -> Result<Option<Vec<u8>>> {
+        // The id is that of a ticket, or of a session that the server keeps.
+        let ssl = self.stream.ssl();
+        let Some(session) = ssl.session().filter(|session| !session.id().is_empty()) else {
+            return Ok(None);
+        };
+        let resume = session.to_owned();
+        let session = Session { resume, chain: self.chain(), failure: self.verify_error() };
+        session.to_bytes(&self.end.settings, ssl.ssl_context()).map(Some).map_err(failed)
+    }
+
+    fn verify_error(&self) -> Option<String> {
+        match self.resumed() {
+            Some(session) => session.failure.clone(),
+            None => self.end.verification.failure().map(str::to_owned),
+        }
+    }
+
+    /// The session that this connection goes on with.
+    fn resumed(&self) -> Option<&Session> {
+        self.end.offered.as_ref().filter(|_| self.stream.ssl().session_reused())
+    }
+
+    /// The peer's certificates, leaf first.
+    fn chain(&self) -> Vec<X509> {
+        if let Some(session) = self.resumed() {
+            return session.chain.clone();
+        }
+        if let Some(sent) = self.end.verification.sent() {
+            return sent.to_vec();
+        }
+        // A session that a server resumes has the leaf alone.
+        self.stream.ssl().peer_certificate().into_iter().collect()
+    }
+
+    /// A server must have shown a certificate if it is to be verified: some ciphers do without.
+    fn check_certificate(&self) -> Result<()> {
+        let ssl = self.stream.ssl();
+        let is_shown = ssl.peer_certificate().is_some() || self.resumed().is_some();
+        if self.end.settings.verify && !ssl.is_server() && !is_shown {
+            return Err(Error::new(Code::Certificate, "the server showed no certificate"));
+        }
+        Ok(())
+    }
+
+    /// Pins count besides the chain, and also where the chain does not.
+    fn check_pin(&self) -> Result<()> {
+        let pins = &self.end.settings.pins;
+        if pins.is_empty() {
+            return Ok(());
+        }
+        let key = self.chain().first().and_then(|leaf| certificate::pin(leaf).ok());
+        if key.is_some_and(|key| pins.contains(&key)) {
+            return Ok(());
+        }
+        let detail = match key {
+            Some(key) => {
+                let key = openssl::base64::encode_block(&key);
+                format!("pin mismatch: the public key's SHA-256 is {key}")
+            }
+            None => "pin mismatch: there is no certificate".to_owned(),
+        };
+        Err(Error::new(Code::Certificate, detail))
+    }
+
+    /// Says close_notify, as far as that goes without waiting. After a fork another process may go
+    /// on with this connection, unless it was used here since.
+    fn send_close_notify(&mut self) {
+        if matches!(self.outcome, Some(Ok(()))) && self.forks == fork::forks() {
+            clear_errors();
+            let _ = self.stream.shutdown();
+            clear_errors();
+        }
+    }
+
+    /// What an outcome of OpenSSL means: done, a wait in the direction that it asks for (which need
+    /// not be the operation's own), or an error.
+    fn step<T>(&mut self, result: std::result::Result<T, ssl::Error>) -> Result<Step<T>> {
+        let transient = self.stream.get_mut().take_transient();
+        let error = match result {
+            Ok(value) => return Ok(Step::Done(value)),
+            Err(error) => error,
+        };
+        let wait = |want| match transient {
+            Some(Transient::Failed(error)) => Err(error),
+            Some(Transient::Yield) => Ok(Step::Wait(Wait::yield_now(&self.fd()))),
+            None => Ok(Step::Wait(Wait::new(&self.fd(), want))),
+        };
+        match error.code() {
+            ErrorCode::WANT_READ => wait(Want::Read),
+            ErrorCode::WANT_WRITE => wait(Want::Write),
+            // Over TLS 1.3 a server refuses a client's certificate after the handshake.
+            _ if self.outcome.is_some() => Err(self.advised(error)),
+            _ => Err(self.handshake_error(error)),
+        }
+    }
+
+    #[cold]
+    fn handshake_error(&self, error: ssl::Error) -> Error {
+        if let Some(shortage) = self.end.verification.shortage() {
+            return shortage.clone();
+        }
+        if reason_codes(&error).any(|reason| reason == CERTIFICATE_VERIFY_FAILED) {
+            let why = self.end.verification.failure().unwrap_or("verification failed");
+            return Error::new(Code::Certificate, why);
+        }
+        if is_end(&error) {
+            return Error::closed("end of stream in the TLS handshake");
+        }
+        let is_plain = reason_codes(&error)
+            .any(|reason| matches!(reason, WRONG_VERSION_NUMBER | HTTP_REQUEST));
+        let Profile { min_version, ciphers, .. } = &self.end.settings.profile;
+        let old = *min_version < Version::Tls12 && ciphers.is_none();
+        let error = if is_plain || old { record_error(error) } else { self.advised(error) };
+        let detail = error.detail();
+        Error::new(
+            error.code(),
+            match error.code() {
+                Code::Tls if is_plain => format!("the peer does not speak TLS ({detail})"),
+                Code::Tls if old => format!(
+                    "handshake failed: {detail} (OpenSSL wants ciphers = \
+                     \"DEFAULT:@SECLEVEL=0\" besides for a version below 1.2)"
+                ),
+                Code::Tls => format!("handshake failed: {detail}"),
+                _ => format!("{detail} in the TLS handshake"),
+            },
+        )
+    }
+
+    /// A failure, with the option that it may be about.
+    #[cold]
+    fn advised(&self, error: ssl::Error) -> Error {
+        let hint = self.hint(&error);
+        let error = record_error(error);
+        match hint {
+            Some(hint) => Error::new(error.code(), format!("{} ({hint})", error.detail())),
+            None => error,
+        }
+    }
+
+    fn hint(&self, error: &ssl::Error) -> Option<&'static str> {
+        let (ssl, settings) = (self.stream.ssl(), &self.end.settings);
+        let is_later = self.outcome.is_some() && ssl.version2() == Some(SslVersion::TLS1_3);
+        if Alerts::of(ssl).is_some_and(|alerts| alerts.refused_renegotiation.get().is_some()) {
+            return Some(match ssl.is_server() {
+                true => hints::CLIENT_RENEGOTIATES,
+                false => hints::SERVER_RENEGOTIATES,
+            });
+        }
+        reason_codes(error).find_map(|reason| match ssl.is_server() {
+            true => hints::to_server(reason),
+            false if is_later => hints::to_client_later(reason, settings),
+            false => hints::to_client(reason, settings),
+        })
+    }
+
+    /// What a write came to. One that fails because the peer has gone says why, where the peer
+    /// does.
+    fn step_written<T>(&mut self, result: std::result::Result<T, ssl::Error>) -> Result<Step<T>> {
+        match self.step(result) {
+            Err(error) if error.code() == Code::Closed => Err(self.read_refusal().unwrap_or(error)),
+            other => other,
+        }
+    }
+
+    /// The peer's alert, if that is the next thing to be read.
+    #[cold]
+    fn read_refusal(&mut self) -> Option<Error> {
+        clear_errors();
+        let result = self.stream.ssl_peek(&mut [0]);
+        self.refusal = self.step(result).err().filter(|error| error.code() == Code::Tls);
+        self.refusal.clone()
+    }
+}
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        self.send_close_notify();
+    }
+}
+
+impl Transport for Tls {
+    #[allow(unsafe_code)]
+    fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
+        ready!(self.step_handshake()?);
+        if let Some(error) = &self.refusal {
+            return Err(error.clone());
+        }
+        let spare = into.spare_capacity_mut();
+        let room = spare.len().min(RECORD);
+        clear_errors();
+        let result = match self.stream.ssl_read_uninit(&mut spare[..room]) {
+            Err(error) if error.code() == ErrorCode::ZERO_RETURN => Ok(0),
+            Err(error) if is_end(&error) && self.end.settings.ignore_truncation => Ok(0),
+            other => other,
+        };
+        if let Ok(count) = result {
+            // SAFETY: OpenSSL has written so many bytes behind those that were there.
+            unsafe { into.set_len(into.len() + count) };
+        }
+        self.step(result)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>> {
+        ready!(self.step_handshake()?);
+        clear_errors();
+        let result = self.stream.ssl_write(bytes);
+        self.step_written(result)
+    }
+
+    fn shutdown(&mut self) -> Result<Step<()>> {
+        ready!(self.step_handshake()?);
+        clear_errors();
+        let result = self.stream.shutdown();
+        Ok(self.step_written(result)?.map(drop))
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.get_ref().fd()
+    }
+
+    fn pending(&self) -> usize {
+        self.stream.ssl().pending()
+    }
+
+    fn has_unseen(&self) -> bool {
+        self.stream.get_ref().has_ahead()
+    }
+
+    fn as_tls(&mut self) -> Option<&mut Tls> {
+        Some(self)
+    }
+}

@@ -1,0 +1,159 @@
+//! The options of TLS. Uses `ffi`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use net::transport::tls::{self, Side};
+
+use crate::ffi::argument::{Argument, Type};
+use crate::ffi::call::Result;
+
+/// The options of `start_tls` on a connection to `host`, and the side that they are for.
+pub fn start(argument: Argument<'_>, side: Side, host: &str) -> Result<(Side, tls::Settings)> {
+    let mut side = side;
+    if !argument.is_absent() {
+        // It decides which of the others there are.
+        argument.each_option(|option| {
+            if option.name() == "side" {
+                side = option.one_of(&[("client", Side::Client), ("server", Side::Server)])?;
+            }
+            Ok(true)
+        })?;
+    }
+    let name = if side == Side::Client { tls::server_name(host)? } else { String::new() };
+    let mut settings = tls::Settings::new(name);
+    if !argument.is_absent() {
+        argument.each_option(|option| match option.name() {
+            "side" => Ok(true),
+            _ => set_of(side, &mut settings, option),
+        })?;
+    }
+    Ok((side, settings))
+}
+
+/// Sets an option that this side has. False: it has no such name.
+pub fn set_of(side: Side, settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
+    match option.name() {
+        "server_name" | "session" if side == Side::Server => Ok(false),
+        _ => set(settings, option),
+    }
+}
+
+/// Sets one option. False: there is none of that name.
+pub fn set(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
+    let profile = &mut settings.profile;
+    match option.name() {
+        "verify" => settings.verify = option.boolean()?,
+        "server_name" => {
+            settings.server_name = tls::server_name(option.text()?)
+                .map_err(|_| option.wrong("a host name or an IP address expected"))?;
+        }
+        "ca_file" | "ca" => profile.trust.certificates.push(pem(option)?),
+        "ca_dir" => profile.trust.dir = Some(path(option)?),
+        "cert_file" | "cert" => once(&mut profile.certificate, option)?,
+        "key_file" | "key" => once(&mut profile.key, option)?,
+        "key_password" => profile.key_password = Some(Arc::new(option.owned_bytes()?)),
+        "min_version" => profile.min_version = version(option)?,
+        "max_version" => profile.max_version = Some(version(option)?),
+        "ciphers" => profile.ciphers = Some(words(option)?),
+        "ciphersuites" => profile.ciphersuites = Some(words(option)?),
+        "alpn" => profile.alpn = list(option, protocol)?,
+        "session" => settings.session = Some(option.owned_bytes()?),
+        "pin_sha256" => settings.pins = list(option, pin)?,
+        "close_notify" => {
+            settings.ignore_truncation = option.one_of(&[("require", false), ("ignore", true)])?;
+        }
+        "keylog" => profile.keylog = option.boolean()?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Whether there is an option of this name, be its value right or wrong.
+pub fn is_known(option: Argument<'_>) -> bool {
+    !matches!(set(&mut tls::Settings::new(String::new()), option), Ok(false))
+}
+
+/// PEM text, or with `_file` in the option's name the path of a file of it.
+fn pem(option: Argument<'_>) -> Result<tls::Pem> {
+    Ok(match option.name().ends_with("_file") {
+        true => tls::Pem::File(path(option)?),
+        false => tls::Pem::Text(Arc::new(option.owned_bytes()?)),
+    })
+}
+
+/// Sets what may be given as a file or as text, and not as both.
+fn once(pem_of: &mut Option<tls::Pem>, option: Argument<'_>) -> Result<()> {
+    match pem_of.replace(pem(option)?) {
+        Some(_) => Err(option.wrong("given as a file and as text")),
+        None => Ok(()),
+    }
+}
+
+fn version(option: Argument<'_>) -> Result<tls::Version> {
+    use tls::Version::{Tls10, Tls11, Tls12, Tls13};
+    option.one_of(&[("1.0", Tls10), ("1.1", Tls11), ("1.2", Tls12), ("1.3", Tls13)])
+}
+
+/// The longest path, and list in OpenSSL's notation, in bytes.
+const LONGEST: usize = 4096;
+/// Values of an option that may be a list.
+const MANY: usize = 64;
+
+/// A list in OpenSSL's notation.
+fn words(option: Argument<'_>) -> Result<String> {
+    let words = option.text()?;
+    if words.is_empty() || words.len() > LONGEST || words.contains('\0') {
+        return Err(option.wrong("OpenSSL's names of ciphers expected"));
+    }
+    option.owned_text()
+}
+
+/// One value or a table of several.
+fn list<T>(option: Argument<'_>, one: fn(Argument<'_>) -> Result<T>) -> Result<Vec<T>> {
+    if option.value_type() != Type::Table {
+        return Ok(vec![one(option)?]);
+    }
+    let wrong = || option.wrong(format_args!("one value or a list of up to {MANY} expected"));
+    let (mut values, mut count) = (Vec::new(), 0);
+    option.each_element(|element| {
+        if values.len() == MANY {
+            return Err(wrong());
+        }
+        values.push(one(element)?);
+        Ok(())
+    })?;
+    option.each(|_, _| {
+        count += 1;
+        Ok(())
+    })?;
+    // A list that is empty, or not read to its end, would pass for one that asks for less.
+    if values.is_empty() || values.len() != count {
+        return Err(wrong());
+    }
+    Ok(values)
+}
+
+/// A protocol's name for ALPN (RFC 7301, section 3.1).
+fn protocol(option: Argument<'_>) -> Result<Vec<u8>> {
+    match option.bytes()?.len() {
+        1..=255 => option.owned_bytes(),
+        _ => Err(option.wrong("names of 1 to 255 bytes expected")),
+    }
+}
+
+/// A SHA-256, in hexadecimal or base64.
+fn pin(option: Argument<'_>) -> Result<tls::Pin> {
+    let text = option.text()?;
+    tls::parse_pin(text).ok_or_else(|| {
+        option.wrong("the SHA-256 of a public key, in base64 or hexadecimal, expected")
+    })
+}
+
+fn path(option: Argument<'_>) -> Result<PathBuf> {
+    let path = option.text()?;
+    if path.len() > LONGEST || path.contains('\0') {
+        return Err(option.wrong("a path of up to 4096 bytes, without a zero byte, expected"));
+    }
+    Ok(PathBuf::from(option.owned_text()?))
+}
