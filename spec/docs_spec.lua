@@ -281,7 +281,9 @@ describe("the pages", function()
   local types = helper.contents "types/tcp.lua"
   local reference = ""
   for _, page in ipairs(pages) do
-    if page:find "^docs/" and not page:find "%.pt%-br%." then reference = reference .. helper.contents(page) end
+    -- What only developers read describes nothing to scripts.
+    local is_manual = page:find "^docs/" and not page:find "%.pt%-br%." and page ~= "docs/architecture.md"
+    if is_manual then reference = reference .. helper.contents(page) end
   end
 
   local headings, rows = "\n", "\n"
@@ -355,16 +357,96 @@ describe("the pages", function()
   end)
 end)
 
-describe("CONTRIBUTING.md", function()
-  it("has the picture of the crate's documentation", function()
-    local picture = helper.contents("src/lib.rs"):match "//! ```text\n(.-)//! ```"
-    local lines = {}
-    for line in picture:gmatch "//!([^\n]*)\n" do lines[#lines + 1] = (line:gsub("^  ", " ")) end
-    local ours = helper.contents("CONTRIBUTING.md"):match "\n```text\n(.-)```"
-    for line in ours:gmatch "[^\n]+" do
-      assert.equal(line:gsub("%s+", " "), (table.remove(lines, 1) or ""):gsub("%s+", " "))
+-- The developers' pages ---------------------------------------------------------------------------
+
+-- All that is there to be named, with what the manual calls a connection; and the files, each of
+-- which has a row.
+local source, source_files = "conn " .. helper.contents "types/tcp.lua", {}
+for path in io.popen("find src crates/net/src -name '*.rs' -o -name '*.lua' | sort"):lines() do
+  source_files[#source_files + 1] = path
+  source = source .. helper.contents(path):gsub(path:find "%.rs$" and "//[^\n]*" or "%-%-[^\n]*", "")
+end
+
+-- The first word of this code that the source does not have, but for its comments.
+local function unknown_word(code)
+  for name in code:gmatch "%u%w*::(%l[%w_]*)" do
+    if not source:find("fn " .. name .. "%f[^%w_]") then return name end
+  end
+  for word in code:gmatch "[%a_][%w_]*" do
+    if not source:find("%f[%w_]" .. word .. "%f[^%w_]") then return word end
+  end
+end
+
+-- The words in backquotes that are wrong: a path without a file, a target that the Makefile does not
+-- have, a name that is in no source.
+local function wrong_names(text)
+  local wrong = {}
+  for code in ("\n" .. text):gsub("\n```.-\n```", ""):gmatch "`([^`\n]+)`" do
+    local is_right
+    local target = code:match "^make ([%w-]+)"
+    if target then
+      is_right = helper.contents("Makefile"):find("\n" .. target .. ":", 1, true)
+    elseif code:find "^[%w_.-]+/[%w_./-]*$" or code:find "^[%w_-]+%.rs$" or code == "Makefile" then
+      local file = io.open(code)
+      is_right = file and file:close()
+    else
+      is_right = not unknown_word(code)
     end
-    assert.equal(0, #lines)
+    if not is_right then wrong[#wrong + 1] = code end
+  end
+  return wrong
+end
+
+local function picture_of(page)
+  return (helper.contents(page):match "\n```text\n(.-)\n```":gsub("[ \t]+", " "))
+end
+
+describe("the picture", function()
+  local lines = {}
+  for line in helper.contents("src/lib.rs"):match "//! ```text\n(.-)//! ```":gmatch "//!([^\n]*)\n" do
+    lines[#lines + 1] = (line:gsub("[ \t]+", " "):gsub("^ %f[%S]", ""))
+  end
+
+  for _, page in ipairs { "CONTRIBUTING.md", "docs/architecture.md" } do
+    it("of " .. page .. " is that of the crate's documentation", function()
+      local at = 0
+      for line in picture_of(page):gmatch "[^\n]+" do
+        at = at + 1
+        assert.equal((lines[at] or ""):gsub("^ ", ""), (line:gsub("^ ", "")))
+      end
+      assert.equal(#lines, at)
+    end)
+  end
+end)
+
+describe("docs/architecture.md", function()
+  local text = helper.contents "docs/architecture.md"
+
+  it("names only what is there", function()
+    assert.same({}, wrong_names(text))
+  end)
+
+  it("has a row for each file of the source", function()
+    for _, path in ipairs(source_files) do
+      assert(text:find("\n| `" .. path .. "` | ", 1, true), path)
+    end
+    assert(#source_files > 60)
+  end)
+
+  it("is not believed", function()
+    assert.same({ "src/ffi/gone.rs", "gone.rs", "make gone", "Stream::step_gone" },
+      wrong_names "`src/ffi/give.rs` `src/ffi/gone.rs` `gone.rs` `make gone` `make oom` `Stream::step_gone` `src/`")
+  end)
+end)
+
+describe("the example in CONTRIBUTING.md", function()
+  it("is made of what is there", function()
+    local count = 0
+    for code in helper.contents("CONTRIBUTING.md"):gmatch "\n```rust\n(.-)\n```" do
+      assert.is_nil(unknown_word((code:gsub("//[^\n]*", ""))))
+      count = count + 1
+    end
+    assert.equal(2, count)
   end)
 end)
 
@@ -462,7 +544,11 @@ describe("the tables of", function()
     return count - 1
   end
 
-  for _, page in ipairs(pages) do
+  local all = { "CHANGELOG.md", "CONTRIBUTING.md" }
+  for _, page in ipairs(pages) do all[#all + 1] = page end
+  for page in io.popen("ls docs/decisions/*.md"):lines() do all[#all + 1] = page end
+
+  for _, page in ipairs(all) do
     it(page .. " have a cell for each column", function()
       local columns
       for line in helper.contents(page):gmatch "([^\n]*)\n" do
@@ -490,6 +576,7 @@ describe("the links", function()
 
   local all = { "CHANGELOG.md", "CONTRIBUTING.md" }
   for _, page in ipairs(pages) do all[#all + 1] = page end
+  for page in io.popen("ls docs/decisions/*.md"):lines() do all[#all + 1] = page end
 
   for _, page in ipairs(all) do
     it("of " .. page .. " lead somewhere", function()
@@ -505,4 +592,54 @@ describe("the links", function()
       end
     end)
   end
+
+  -- The filter that pandoc has, for this page.
+  local function filter_of(page)
+    local env = { pandoc = {}, PANDOC_STATE = { input_files = { page } } }
+    setmetatable(env, { __index = _G })
+    local chunk
+    if setfenv then
+      chunk = setfenv(assert(loadfile "docs/html/page.lua"), env)
+    else
+      chunk = assert(loadfile("docs/html/page.lua", "t", env))
+    end
+    chunk()
+    return env
+  end
+
+  -- `docs/html/build` runs, with a script in pandoc's place that says which page it renders.
+  it("of what is rendered lead to what is rendered", function()
+    local place = os.tmpname()
+    os.remove(place)
+    local script = ([[
+      set -e; mkdir %s
+      cat >%s/pandoc <<'end'
+#!/bin/sh
+for word; do
+  if [ "$before" = --output ]; then : >"$word"; fi
+  case $word in *.md) echo "page $word" ;; esac
+  before=$word
+done
+end
+      chmod +x %s/pandoc; PATH=%s:$PATH docs/html/build %s/html; ls %s/html; rm -r %s]]):gsub("%%s", place)
+    local pipe = io.popen(script)
+    local said = pipe:read "*a"
+    pipe:close()
+    local count = 0
+    for page in said:gmatch "page (%S+)" do
+      local filter = filter_of(page)
+      for link in helper.contents(page):gmatch "%]%(([^)%s]+%.md#?[^)%s]*)%)" do
+        if not link:find "^https?://" then
+          local name = filter.Link({ target = link }).target:match "^[^#]*"
+          assert(said:find("\n" .. name .. "\n", 1, true), page .. ": " .. link .. " would be " .. name)
+          count = count + 1
+        end
+      end
+    end
+    assert(count > 60, count)
+    local filter = filter_of "docs/decisions/README.md"
+    assert.equal("index.html", filter.Link({ target = "../../README.md" }).target)
+    assert.equal("decisions.html#a", filter.Link({ target = "README.md#a" }).target)
+    assert.equal("errors.html#codes", filter_of("docs/tls.md").Link({ target = "errors.md#codes" }).target)
+  end)
 end)
