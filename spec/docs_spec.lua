@@ -377,8 +377,8 @@ local function unknown_word(code)
   end
 end
 
--- The words in backquotes that are wrong: a path without a file, a target that the Makefile does not
--- have, a name that is in no source.
+-- The words in backquotes that are wrong: a path without a file, a target that the Makefile does
+-- not have, a name that is in no source.
 local function wrong_names(text)
   local wrong = {}
   for code in ("\n" .. text):gsub("\n```.-\n```", ""):gmatch "`([^`\n]+)`" do
