@@ -12,7 +12,7 @@ use net::framing::text::Item;
 use net::io::poller::Registration;
 use net::io::step::Wait;
 use net::io::wait::Place;
-use net::stream::Stream;
+use net::stream::{Stream, Traffic};
 use net::transport::tcp::Tcp;
 use net::transport::tls::{Report, Side};
 
@@ -24,6 +24,8 @@ use crate::json;
 pub struct Connection {
     /// None once the script has closed it.
     open: Option<Box<Stream>>,
+    /// What is known of it from then on.
+    closed: Facts,
     pub addresses: Addresses,
     pub timings: Timings,
     /// The part that `start_tls` takes unless it is told otherwise.
@@ -36,6 +38,13 @@ pub struct Connection {
     host: Rc<Host>,
     /// What the poller knows its descriptor by.
     known: Registration,
+}
+
+/// What there is to know of a stream: its payload so far, and of its TLS.
+#[derive(Clone, Default)]
+pub struct Facts {
+    pub traffic: Traffic,
+    pub report: Option<Box<Report>>,
 }
 
 /// How a script wants its connection.
@@ -54,6 +63,7 @@ impl Connection {
         let Established { stream, addresses, timings, side } = connected;
         Self {
             open: Some(stream),
+            closed: Facts::default(),
             addresses,
             timings,
             side,
@@ -90,12 +100,25 @@ impl Connection {
 
     /// Closes at once; what is queued is lost. Any number of times.
     pub fn close(&mut self) {
+        self.closed = self.facts();
         self.open = None;
+    }
+
+    /// What there is to know of the stream, also when it is closed.
+    pub fn facts(&mut self) -> Facts {
+        match &mut self.open {
+            Some(stream) => Facts {
+                traffic: stream.traffic(),
+                report: stream.transport().as_tls().map(|tls| Box::new(tls.report())),
+            },
+            None => self.closed.clone(),
+        }
     }
 
     /// The bare socket, for TLS to begin anew on it; this connection is closed without it.
     pub fn take_tcp(&mut self) -> error::Result<Tcp> {
         self.stream()?.check_bare()?;
+        self.closed = self.facts();
         let tcp = self.open.take().and_then(|stream| stream.into_tcp());
         tcp.ok_or_else(|| Error::new(Code::Tls, "there is no socket to begin TLS on"))
     }

@@ -4,16 +4,15 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use net::error::Error;
-use net::transport::tls::{Certificate, Report};
+use net::transport::tls::{Certificate, Chain, Report};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Facts};
 use crate::ffi::call::{Call, Result};
 use crate::ffi::reply::{Reply, Value};
 use crate::listener::Listener;
 
 pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let traffic = this.stream()?.traffic();
-    let report = this.stream()?.transport().as_tls().map(|tls| tls.report());
+    let Facts { traffic, report } = this.facts();
     let (phases, addresses) = (this.timings, this.addresses);
     Ok(Value::record([
         ("host", this.settings.endpoint.host.clone().into()),
@@ -30,7 +29,7 @@ pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
         ),
         ("bytes_read", (traffic.read as i64).into()),
         ("bytes_written", (traffic.written as i64).into()),
-        ("tls", report.as_ref().map_or(Value::Nil, tls)),
+        ("tls", report.as_deref().map(tls).into()),
     ])
     .into())
 }
@@ -65,7 +64,6 @@ pub fn details(error: &Error, report: &Report) -> Value {
 
 /// What a handshake came to, also one that failed.
 pub fn tls(report: &Report) -> Value {
-    let chain = &report.chain;
     Value::record([
         ("version", report.version.into()),
         ("cipher", report.cipher.into()),
@@ -74,14 +72,14 @@ pub fn tls(report: &Report) -> Value {
         ("server_name", report.server_name.clone().into()),
         ("verified", report.verified.into()),
         ("verify_error", report.verify_error.clone().into()),
-        ("certificate", chain.first().map_or(Value::Nil, certificate)),
-        ("chain", certificates(chain)),
-        ("verified_chain", report.verified_chain.as_deref().map_or(Value::Nil, certificates)),
+        ("certificate", report.chain.certificates().next().as_ref().map(certificate).into()),
+        ("chain", certificates(&report.chain)),
+        ("verified_chain", report.verified_chain.as_ref().map(certificates).into()),
     ])
 }
 
-fn certificates(chain: &[Certificate]) -> Value {
-    Value::List(chain.iter().map(certificate).collect())
+fn certificates(chain: &Chain) -> Value {
+    Value::list(chain.certificates().map(|each| certificate(&each)))
 }
 
 fn certificate(facts: &Certificate) -> Value {

@@ -22,6 +22,6 @@ pub use alert::Alert;
 pub use certificate::{Certificate, parse_pin};
 pub use pem::Pem;
 pub use profile::{Pin, Profile, Settings, Trust, Version, server_name};
-pub use report::Report;
+pub use report::{Chain, Report};
 pub use setup::{Config, Handshake, Setup, Side};
 pub use stream::Tls;

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use openssl::ssl::{self, ErrorCode, NameType, SslStream, SslVersion};
 use openssl::x509::X509;
 
-use super::certificate::{self, Certificate};
+use super::certificate;
 use super::errors::*;
 use super::failure::Verification;
 use super::ffi::{self, Alerts};
 use super::hints;
 use super::profile::{Profile, Settings, Version};
-use super::report::Report;
+use super::report::{Chain, Report};
 use super::session::Session;
 use crate::error::{Code, Error, Pending, Result};
 use crate::io::fork;
@@ -122,8 +122,9 @@ impl Tls {
             server_name,
             verified: verify_error.is_none() && !chain.is_empty(),
             verify_error,
-            chain: chain.iter().map(|each| Certificate::of(each)).collect(),
-            verified_chain: verified.map(|path| path.iter().map(Certificate::of).collect()),
+            chain: Chain(chain),
+            verified_chain: verified
+                .map(|path| Chain(path.iter().map(ToOwned::to_owned).collect())),
             alert: alerts.and_then(|alerts| alerts.fatal.get().copied()),
         }
     }
