@@ -19,6 +19,19 @@ local waiting, tickets, descriptors = native.waiting, native.tickets, native.des
 
 local loops = {}
 
+-- The values of a table. Old LuaJITs compile a loop over `pairs` to one that may not end where the
+-- collector changes the table meanwhile.
+local function list(values)
+  local all = {}
+  for _, value in pairs(values) do
+    all[#all + 1] = value
+  end
+  return all
+end
+if type(jit) == "table" then
+  jit.off(list)
+end
+
 -- PUC Lua 5.1 cannot yield across pcall.
 local has_yielding_pcall = coroutine.wrap(function()
   return pcall(yield, true)
@@ -103,10 +116,7 @@ local function polled(loop)
   -- Has all look for themselves: who has to wait again hears what is wrong with the poller, if it
   -- still is.
   local function wake()
-    local all = {}
-    for _, this in pairs(waiting) do
-      all[#all + 1] = this
-    end
+    local all = list(waiting)
     for i = 1, #all do
       local its = kept[all[i]] or owned[all[i]]
       if its and still_waits(all[i]) then

@@ -11,11 +11,12 @@
 --                                          the descriptor can be read, or written if `writes`
 
 local native = ...
-local error, next, pairs, type = error, next, pairs, type
+local error, pairs, type = error, pairs, type
 
--- The loop in use, if any, and what finds it; see loops.lua. Coroutines may still wait in those
--- that were in use: by name, the script's own as "own"; none before the first.
-local loop, choose, loops
+-- The loop in use, if any, and what finds it; see loops.lua. Coroutines may still wait in those that
+-- were in use, so all are told of a descriptor that is closed; of the script's own only the last is.
+local loop, choose
+local in_use = {}
 
 -- Waits as an operation asked for: in a coroutine of the loop by yielding to it, else here. Gives
 -- why it must not wait, if it must not.
@@ -81,9 +82,9 @@ local function announce(operations, self)
   local ok, open = operations.is_open(nil, self)
   if ok and open then
     local _, number = operations.fd(nil, self)
-    for _, each in pairs(loops) do
-      if each.close then
-        each.close(number)
+    for i = 1, #in_use do
+      if in_use[i].close then
+        in_use[i].close(number)
       end
     end
   end
@@ -93,7 +94,7 @@ end
 -- `closing` the operations that it is of. No tail call: the caller's line would be lost.
 local function public(operation, has_two, closing)
   return function(...)
-    if closing and loops then
+    if closing and in_use[1] then
       announce(closing, (...))
     end
     local ok, a, b, c, d, e = operation(nil, ...)
@@ -305,14 +306,14 @@ local function module(title, functions, success)
       end
     end
     loop = chosen
-    if loops then
-      loops.own = nil
-      loops = next(loops) and loops
+    local kept = {}
+    for i = 1, #in_use do
+      if in_use[i].is_polled and in_use[i] ~= chosen then
+        kept[#kept + 1] = in_use[i]
+      end
     end
-    if chosen then
-      loops = loops or {}
-      loops[type(which) == "string" and which or "own"] = chosen
-    end
+    kept[#kept + 1] = chosen
+    in_use = kept
     local ok, how, message = native.park(nil, loop ~= nil, loop ~= nil and loop.is_polled or false)
     if not ok then
       raise(how, message, 2)
