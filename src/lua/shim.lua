@@ -13,8 +13,9 @@
 local native = ...
 local error, pairs, type = error, pairs, type
 
--- The loop in use, if any, and what finds it; see loops.lua. Coroutines may still wait in those that
--- were in use, so all are told of a descriptor that is closed; of the script's own only the last is.
+-- The loop in use, if any, and what finds it; see loops.lua. Coroutines may still wait in those
+-- that were in use, so all are told of a descriptor that is closed; of the script's own only the
+-- last is.
 local loop, choose
 local in_use = {}
 

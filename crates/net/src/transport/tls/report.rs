@@ -27,7 +27,8 @@ pub struct Report {
     pub alert: Option<Alert>,
 }
 
-/// Certificates, leaf first. What they say is looked up when somebody asks: a connection that is closed keeps them.
+/// Certificates, leaf first. What they say is looked up when somebody asks: a connection that is
+/// closed keeps them.
 #[derive(Clone)]
 pub struct Chain(pub(super) Vec<X509>);
 
