@@ -2,8 +2,9 @@
 
 Inside, only the loopback interface is there, with 127.0.0.0/8 and ::1. HOSTS is one word,
 `address=name,address=name...`: it is all that names resolve to; the resolver that /etc/resolv.conf
-names there answers nothing, ever, but for the IPv4 address of what stands as `address~name`. IPv4 addresses
-outside 127.0.0.0/8 become addresses of our own.
+names there answers nothing, ever, but for the IPv4 address of what stands as `address~name`, and
+unless somebody does so at the socket whose descriptor is in the environment as NAME_SERVER. IPv4
+addresses outside 127.0.0.0/8 become addresses of our own.
 """
 
 import ctypes
@@ -80,6 +81,7 @@ def main():
     silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     silent.bind(("127.0.0.53", 53))
     silent.set_inheritable(True)
+    os.environ["NAME_SERVER"] = str(silent.fileno())
     served = {name: address for address, kind, name in entries if kind == "~"}
     if served: serve(silent, served)
     replace("/etc/resolv.conf", "nameserver 127.0.0.53\noptions timeout:5 attempts:2\n")

@@ -9,7 +9,7 @@
 -- or nil and why there is none. Who waits asks again and again: a wait may end early.
 
 local native = ...
-local error, ceil, max, min = error, math.ceil, math.max, math.min
+local error, ceil, min = error, math.ceil, math.min
 local running, status = coroutine.running, coroutine.status
 local yield, resume = coroutine.yield, coroutine.resume
 local traceback = debug and debug.traceback or function(_, message) return message end
@@ -288,7 +288,7 @@ end
 function loops.luv(uv)
   local loop = { inside = in_coroutine, pause = yield }
   local fd = polled(loop)
-  local poll, timer
+  local poll, timer, idle
   local is_armed, failure = false, nil
 
   local function turn()
@@ -302,23 +302,32 @@ function loops.luv(uv)
     end
   end
 
+  -- At once, but after what else is due: a timer of 0 ms that starts itself again keeps libuv from all
+  -- else, and one of 1 ms is slow.
+  local function turn_now()
+    idle:stop()
+    turn()
+  end
+
   -- Whoever closes all handles of libuv's loop closes these, too.
   local function are_open()
-    return poll and not poll:is_closing() and not timer:is_closing()
+    return poll and not (poll:is_closing() or timer:is_closing() or idle:is_closing())
   end
 
   function loop.arm(seconds)
     if not are_open() then
-      poll, timer = assert(uv.new_poll(fd)), uv.new_timer()
+      poll, timer, idle = assert(uv.new_poll(fd)), uv.new_timer(), uv.new_idle()
       is_armed = false
     end
     if not is_armed then
       is_armed = true
       poll:start("r", turn)
     end
-    if seconds then
-      -- A turn may come early. A timer of 0 ms that starts itself again keeps libuv from all else.
-      timer:start(max(1, ceil(min(seconds, 1e6) * 1000)), 0, turn)
+    if seconds == 0 then
+      idle:start(turn_now)
+    elseif seconds then
+      -- A turn may come early.
+      timer:start(ceil(min(seconds, 1e6) * 1000), 0, turn)
     end
   end
 
@@ -327,6 +336,7 @@ function loops.luv(uv)
     if are_open() then
       poll:stop()
       timer:stop()
+      idle:stop()
     end
   end
 

@@ -384,12 +384,13 @@ fn prepare(socket: &Socket, target: &Target) -> Result<()> {
 /// A port may be shared by connects to several addresses, and with connections that have ended.
 /// Where none is given, the connect chooses it, and only one to the same peer is in its way.
 fn bind(socket: &Socket, local: SocketAddr) -> io::Result<()> {
+    // Where the option cannot be had, bind does without it, and says what is wrong if anything is.
     match local.port() {
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        0 => setsockopt(socket, sockopt::IpBindAddressNoPort, &true)?,
+        0 => drop(setsockopt(socket, sockopt::IpBindAddressNoPort, &true)),
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         0 => {}
-        _ => socket.set_reuse_address(true)?,
+        _ => drop(socket.set_reuse_address(true)),
     }
     socket.bind(&local.into())
 }
