@@ -6,6 +6,8 @@
 
 pub mod argument;
 pub mod call;
+#[cfg(not(any(feature = "lua51", feature = "luajit")))]
+pub mod direct;
 mod give;
 pub mod lines;
 pub mod object;

@@ -25,7 +25,7 @@ use crate::listener::Listener;
 // Upvalues, behind `RUN`.
 const HOST: c_int = 2;
 const OPERATION: c_int = 3;
-const SAFE: c_int = 4;
+pub(super) const SAFE: c_int = 4;
 
 /// A C function that is the operation. `safe`: its failures are returned and not thrown.
 pub fn function(
@@ -44,7 +44,7 @@ pub fn function(
     }
 }
 
-unsafe extern "C-unwind" fn trampoline(state: *mut lua_State) -> c_int {
+pub(super) unsafe extern "C-unwind" fn trampoline(state: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this, with the upvalues that `function` gave it. What is raised is raised when nothing is
     // owned any more.
     unsafe {
@@ -92,10 +92,13 @@ unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
                 reply::push_last(state);
                 lua_insert(state, SELF);
                 call.last += 1;
-                match lua_type(state, SELF) {
+                let ended = match lua_type(state, SELF) {
                     LUA_TUSERDATA => on_connection(&mut call, false, sides, body),
                     _ => give(&call, Err(no_connection().with_context(call.name, "")), None),
-                }
+                };
+                // The call may be made again with the arguments that it had.
+                lua_remove(state, SELF);
+                ended
             }
             Body::Listener(body) => on_listener(&mut call, body),
         }

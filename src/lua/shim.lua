@@ -110,10 +110,36 @@ local function public(operation, has_two, closing)
   end
 end
 
+-- What a call comes to that was not done at once: the operation, what it answered, its arguments. Called by the C
+-- function that is the public face from Lua 5.2 on (ffi/direct.rs).
+local function settle(operation, ok, a, b, c, d, e, ...)
+  if ok == nil then
+    ok, a, b, c, d = resume(operation, a, b, c, d, e, ...)
+  end
+  if ok then
+    return a
+  elseif a ~= "return" then
+    raise(a, b, 3)
+  end
+  return nil, b, c, d
+end
+
+-- The public face of an operation with one result, which need not be announced.
+local function direct(operation)
+  if native.direct then
+    return native.direct(operation, settle)
+  end
+  return public(operation)
+end
+
 local function publish(operations)
   local published = {}
   for name, operation in pairs(operations) do
-    published[name] = public(operation, false, name == "close" and operations)
+    if name == "close" then
+      published[name] = public(operation, false, operations)
+    else
+      published[name] = direct(operation)
+    end
   end
   return published
 end
@@ -138,7 +164,10 @@ local function iterator(name, operation)
     check_self(name, self)
     local max = ...
     return function()
-      local ok, a, b = call(operation, self, max)
+      local ok, a, b, c, d, e = operation(nil, self, max)
+      if ok == nil then
+        ok, a, b = resume(operation, a, b, c, d, e, self, max)
+      end
       if not ok then
         raise(a, b, 2)
       end
@@ -290,7 +319,7 @@ local function module(title, functions, success)
   tcp._NAME, tcp._VERSION = title, native.version
   tcp.json = {
     null = native.null,
-    array = public(json.array),
+    array = direct(json.array),
     decode = codec(json.decode),
     encode = codec(json.encode),
   }
