@@ -66,11 +66,11 @@ pub(super) unsafe extern "C-unwind" fn trampoline(state: *mut lua_State) -> c_in
 /// Makes the call, and pushes what it came to.
 unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
     // SAFETY: the upvalues are as `function` made them; the host lives as long as they do.
-    let (host, operation, safe) = unsafe {
+    let (host, operation) = unsafe {
         let host = lua_touserdata(state, lua_upvalueindex(HOST)).cast::<Slot<Rc<Host>>>();
         let operation = lua_touserdata(state, lua_upvalueindex(OPERATION));
         let host = (*host).try_borrow().ok().and_then(|host| host.clone());
-        (host, &*operation.cast::<Operation>(), lua_toboolean(state, lua_upvalueindex(SAFE)) != 0)
+        (host, &*operation.cast::<Operation>())
     };
     let Some(host) = host else {
         // SAFETY: `operate`'s.
@@ -78,6 +78,10 @@ unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
     };
     let deadline = deadline(state, &host);
     let first = if let Body::Function(_) = operation.body { SELF } else { SELF + 1 };
+    // Methods follow the module that made the object, functions their own.
+    let is_method = matches!(operation.body, Body::Connection(..) | Body::Listener(_));
+    // SAFETY: as above.
+    let safe = !is_method && unsafe { lua_toboolean(state, lua_upvalueindex(SAFE)) != 0 };
     let mut call =
         Call { state, name: operation.name, first, last: count, deadline, safe, host: &host };
     // SAFETY: `operate`'s.
@@ -112,11 +116,14 @@ unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
 fn deadline(state: *mut lua_State, host: &Host) -> Option<Deadline> {
     // SAFETY: the token is in its slot.
     unsafe {
-        if lua_type(state, TOKEN) == LUA_TNUMBER {
-            return Some(Deadline::at(float_at(state, TOKEN)));
+        match lua_type(state, TOKEN) {
+            LUA_TNIL => None,
+            LUA_TNUMBER => Some(Deadline::at(float_at(state, TOKEN))),
+            _ => {
+                let pending = host.kinds.tokens.at(state, TOKEN)?.try_borrow().ok()?;
+                pending.as_ref().map(|pending| pending.deadline())
+            }
         }
-        let pending = host.kinds.tokens.at(state, TOKEN)?.try_borrow().ok()?;
-        pending.as_ref().map(|pending| pending.deadline())
     }
 }
 
@@ -131,7 +138,6 @@ unsafe fn on_connection(call: &mut Call<'_>, is_method: bool, sides: Sides, body
             return give(call, Err(in_use().with_context(call.name, "")), None);
         };
         let Some(this) = object.as_mut() else { return give_finalized(call) };
-        // Methods follow the module that made the connection, functions their own.
         if is_method {
             call.safe = this.settings.safe;
         }

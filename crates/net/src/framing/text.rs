@@ -111,7 +111,12 @@ impl Search {
 
     /// Where the delimiter begins. No byte is searched twice.
     fn search(&mut self, filled: &[u8], delimiter: &[u8]) -> Option<usize> {
-        if self.delimiter != delimiter {
+        // A line's end is one byte: not worth a call of memcmp.
+        let is_known = match (self.delimiter.as_slice(), delimiter) {
+            ([known], [byte]) => known == byte,
+            (known, _) => known == delimiter,
+        };
+        if !is_known {
             self.delimiter.clear();
             self.delimiter.extend_from_slice(delimiter);
             self.seen = 0;
