@@ -145,16 +145,28 @@ impl<'a> Call<'a> {
 
     /// Drives a step until it is done, at most for `timeout` seconds from when the call was first made. The step
     /// is tried before the clock is read.
+    #[inline(always)]
     pub fn drive<T>(
         &self,
         timeout: f64,
         place: Place,
         mut step: impl FnMut() -> net::error::Result<Step<T>>,
     ) -> Result<T> {
-        let wait = match step()? {
-            Step::Done(value) => return Ok(value),
-            Step::Wait(wait) => wait,
-        };
+        match step()? {
+            Step::Done(value) => Ok(value),
+            Step::Wait(wait) => self.drive_on(wait, timeout, place, step),
+        }
+    }
+
+    /// The same after a first try, which must wait.
+    #[inline(never)]
+    fn drive_on<T>(
+        &self,
+        wait: Wait,
+        timeout: f64,
+        place: Place,
+        step: impl FnMut() -> net::error::Result<Step<T>>,
+    ) -> Result<T> {
         let deadline = self.deadline(timeout);
         match go_on(wait, deadline, place, step)? {
             Driven::Done(value) => Ok(value),

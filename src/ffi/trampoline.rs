@@ -142,14 +142,11 @@ unsafe fn on_connection(call: &mut Call<'_>, is_method: bool, sides: Sides, body
             call.safe = this.settings.safe;
         }
         lines::take_back(state, SELF, this);
-        let result = this.own(call, sides, body);
-        let result = result.map_err(|stop| match stop {
-            Stop::Failed(_) => {
-                let stop = stop.with_context(call.name, &this.label());
-                stop.reported(|| this.report())
-            }
-            other => other,
-        });
+        let mut result = this.own(call, sides, body);
+        if let Err(Stop::Failed(error)) = result {
+            let stop = Stop::Failed(error).with_context(call.name, &this.label());
+            result = Err(stop.reported(|| this.report()));
+        }
         give(call, result, Some(this))
     }
 }

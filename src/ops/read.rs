@@ -181,9 +181,14 @@ fn bytes(
     request: Request<'_>,
     at_end: AtEnd,
 ) -> Result<Reply> {
-    find(call, this, request)?.map_or_else(at_end, |item| Ok(Reply::Item(item)))
+    match find(call, this, request)? {
+        Some(item) => Ok(Reply::Item(item)),
+        None => at_end(),
+    }
 }
 
+/// Inlined: what is returned in memory, and moved there, makes the processor wait.
+#[inline(always)]
 fn find(call: &Call<'_>, this: &mut Connection, request: Request<'_>) -> Result<Option<Item>> {
     let (timeout, place) = (this.settings.timeout, this.place(call));
     let stream = this.stream()?;

@@ -74,10 +74,8 @@ impl Search {
             Request::Packet { max, endian } => packet(filled, max, endian)?,
             Request::Until { delimiter, max } => self.until(filled, delimiter, max)?,
         };
-        Ok(match found {
-            Found::NotYet(_) if end && filled.is_empty() => Found::End,
-            found => found,
-        })
+        let is_missing = end && filled.is_empty() && matches!(found, Found::NotYet(_));
+        Ok(if is_missing { Found::End } else { found })
     }
 
     /// The item is consumed: what was known of the front of the buffer is no longer true.
