@@ -96,6 +96,8 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
         table.raw_set("direct", direct::function(lua)?)?;
         table.raw_set("lines", lines::function(lua, kinds.connections)?)?;
     }
+    #[cfg(feature = "luajit")]
+    table.raw_set("cuts", native.table(&ops::read::CUTS, false)?)?;
     let connection =
         ops::settings::METHODS.iter().chain(&ops::read::METHODS).chain(&ops::write::METHODS);
     table.raw_set("connection", native.table(connection, false)?)?;

@@ -12,6 +12,7 @@
 
 local native = ...
 local error, next, pairs, type = error, next, pairs, type
+local min = math.min
 
 -- The loop in use, if any, and what finds it; see loops.lua. Coroutines may still wait in those that were
 -- in use: by name, the script's own as "own"; none before the first.
@@ -176,42 +177,48 @@ local function iterator(name, operation)
   end
 end
 
--- An iterator over the lines of blocks, which `refill` gives until it gives nil. Of the block `lent[2]`, which the
--- native side puts there, `lent[1]` bytes are handed out, false where the block is no longer true. Later Luas have
--- this in C (ffi/lines.rs). A loop that LuaJIT compiles has the iterator within, as long as that comes to no loop of
--- its own.
-local function lines(refill, lent)
-  local byte, find, sub = string.byte, string.find, string.sub
-  -- The line behind so many bytes; nil where no newline ends it.
-  local function cut(taken)
-    local block = lent[2]
-    local newline = find(block, "\n", taken + 1, true)
-    if newline then
-      local to = newline - 1
-      if to > taken and byte(block, to) == 13 then
-        to = to - 1
-      end
-      local line = sub(block, taken + 1, to)
-      -- Memory may have been collected for it, and a finalizer may have read this connection.
-      if lent[1] == taken and lent[2] == block then
-        lent[1] = newline
-        return line
-      end
+-- The line behind so many bytes of the block `lent[2]`, which the native side puts there; nil where no newline ends it.
+-- Of the block `lent[1]` bytes are handed out, false where it is no longer true.
+local byte, find, sub = string.byte, string.find, string.sub
+local function cut(lent, taken)
+  local block = lent[2]
+  local newline = find(block, "\n", taken + 1, true)
+  if newline then
+    local to = newline - 1
+    if to > taken and byte(block, to) == 13 then
+      to = to - 1
+    end
+    local line = sub(block, taken + 1, to)
+    -- Memory may have been collected for it, and a finalizer may have read this connection.
+    if lent[1] == taken and lent[2] == block then
+      lent[1] = newline
+      return line
     end
   end
+end
+
+-- The first line of a block that has just come, which may be one that has no end; nil where it is no longer true.
+local function first_line(lent, block)
+  local line = cut(lent, 0)
+  if not line and lent[1] == 0 and lent[2] == block then
+    lent[1] = #block
+    return block
+  end
+  return line
+end
+
+-- An iterator over the lines of blocks, which `refill` gives until it gives nil. Later Luas have this in C
+-- (ffi/lines.rs). A loop that LuaJIT compiles has the iterator within, as long as that comes to no loop of its own.
+local function lines(refill, lent)
   return function()
     local taken = lent[1]
-    local line = taken and cut(taken)
+    local line = taken and cut(lent, taken)
     while not line do
       local block = refill()
       if block == nil then
         return nil
       end
-      line = cut(0)
-      if not line and lent[1] == 0 and lent[2] == block then
-        lent[1] = #block
-        return block
-      end
+      line = first_line(lent, block)
     end
     return line
   end
@@ -233,6 +240,59 @@ function methods.lines(self, max)
     return lines(refill, lent)
   end
   return native.lines(refill, self)
+end
+
+-- `read_line` that cuts lines from blocks, too: LuaJIT compiles it. A block is one line at first. The next is larger if
+-- all of the last was read, without another call between: so what is copied stays in proportion to what is read.
+local function cutting(operation, plain)
+  local LEAST, LARGEST = 256, 65536
+  local lents = setmetatable({}, { __mode = "k" })
+
+  -- What the operation answers, with the next line in place of a block. A hook may use the connection at each step of
+  -- this, so that no block stays true: then it is one line without a block.
+  local function read(self)
+    local lent = lents[self] or { false, "", 0 }
+    lent[3] = lent[1] and min(4 * lent[3] + LEAST, LARGEST) or 0
+    lent[2] = ""
+    local ok, a, b, c, d = call(operation, self, lent[3], lent)
+    if not ok then
+      return ok, a, b, c, d
+    end
+    lents[self] = lent
+    local line = first_line(lent, a)
+    if line then
+      return ok, line
+    end
+    return call(plain, self)
+  end
+
+  return function(self, max)
+    local lent = lents[self]
+    local taken = max == nil and lent and lent[1]
+    local line = taken and cut(lent, taken)
+    if line then
+      return line
+    end
+    local ok, a, b, c, d, e
+    if max == nil then
+      ok, a, b, c, d = read(self)
+    else
+      ok, a, b, c, d, e = plain(nil, self, max)
+      if ok == nil then
+        ok, a, b, c, d = resume(plain, a, b, c, d, e, self, max)
+      end
+    end
+    if ok then
+      return a
+    elseif a ~= "return" then
+      raise(a, b, 2)
+    end
+    return nil, b, c, d
+  end
+end
+
+if native.cuts then
+  methods.read_line = cutting(native.cuts.read_line, operations.read_line)
 end
 
 for _, name in pairs { "json_packets", "json_values", "packets" } do

@@ -93,6 +93,21 @@ fn read_line(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     bytes(call, this, Request::Line { max }, closed)
 }
 
+/// What LuaJIT reads lines with: a block as for `lines`, in so many bytes unless its first line is longer.
+#[cfg(feature = "luajit")]
+pub static CUTS: [Operation; 1] = [reads("read_line", line_block)];
+
+#[cfg(feature = "luajit")]
+fn line_block(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let size = call.argument(1).integer(0, usize::MAX)?;
+    call.argument(2).check_table()?;
+    let max = this.stream()?.limits().max_buffer;
+    match find(call, this, Request::Line { max })? {
+        Some(item) => Ok(Reply::Lines(item, size.min(max))),
+        None => closed(),
+    }
+}
+
 /// A block of whole lines, which stay in the buffer. The iterator cuts it, and counts what it hands out.
 fn lines(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let max = most(call.argument(1), this)?;
