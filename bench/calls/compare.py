@@ -29,13 +29,14 @@ DOCUMENTS = "bench/json"
 ITEMS = {b"l": b"abcdef\n", b"L": b"x" * 59 + b"\n", b"j": b'{"id":17}\n', b"p": b'\0\0\0\x09{"id":17}'}
 REQUEST = 8
 
-# Rows whose times by those of another, in the same process, say what a shape of call costs.
+# Rows whose times by those of another, in the same process, say what a shape of call costs. On LuaJIT read_line() is
+# compiled, so that others have nothing to do with it.
 PAIRS = [
-    ("read_line(100)", "read_line()"),
-    ("read_until('\\n')", "read_line()"),
-    ("read(7)", "read_line()"),
-    ("pending()", "read_line()"),
-    ("is_open()", "read_line()"),
+    ("read_line(100)", "read_packet()"),
+    ("read_until('\\n')", "read_packet()"),
+    ("read(7)", "read_packet()"),
+    ("pending()", "read_packet()"),
+    ("is_open()", "read_packet()"),
     ("connect(.., {timeout = 5}), close()", "connect(.., 5), close()"),
     ("json.decode small, bad", "json.decode small"),
     ("json.decode 22 KB, bad", "json.decode 22 KB"),
