@@ -243,25 +243,42 @@ function methods.lines(self, max)
 end
 
 -- `read_line` that cuts lines from blocks, too: LuaJIT compiles it. A block is one line at first. The next is larger if
--- all of the last was read, without another call between: so what is copied stays in proportion to what is read.
+-- all of the last was read, without another call between: so what is copied stays in proportion to what is read. Where
+-- another call came between, the next lines are read without a block, up to fifteen the more often that happens.
 local function cutting(operation, plain)
-  local LEAST, LARGEST = 256, 65536
+  local LEAST, LARGEST, MOST_SPARED = 256, 65536, 15
   local lents = setmetatable({}, { __mode = "k" })
+
+  -- Whether the next line is worth a block, and of what size.
+  local function plan(lent)
+    if lent[1] then
+      lent.size, lent.spared = min(4 * lent.size + LEAST, LARGEST), 0
+    elseif lent.is_tried then
+      lent.size, lent.spared = 0, min(2 * lent.spared + 1, MOST_SPARED)
+      lent.left = lent.spared
+    end
+    lent.is_tried = lent.left == 0
+    if not lent.is_tried then
+      lent.left = lent.left - 1
+    end
+    return lent.is_tried
+  end
 
   -- What the operation answers, with the next line in place of a block. A hook may use the connection at each step of
   -- this, so that no block stays true: then it is one line without a block.
   local function read(self)
-    local lent = lents[self] or { false, "", 0 }
-    lent[3] = lent[1] and min(4 * lent[3] + LEAST, LARGEST) or 0
-    lent[2] = ""
-    local ok, a, b, c, d = call(operation, self, lent[3], lent)
-    if not ok then
-      return ok, a, b, c, d
-    end
-    lents[self] = lent
-    local line = first_line(lent, a)
-    if line then
-      return ok, line
+    local lent = lents[self] or { false, "", size = 0, spared = 0, left = 0, is_tried = false }
+    if plan(lent) then
+      lent[2] = ""
+      local ok, a, b, c, d = call(operation, self, lent.size, lent)
+      if not ok then
+        return ok, a, b, c, d
+      end
+      lents[self] = lent
+      local line = first_line(lent, a)
+      if line then
+        return ok, line
+      end
     end
     return call(plain, self)
   end
