@@ -5,7 +5,7 @@
 //!              |            raises at the caller's line, yields to a loop, calls again after EINTR
 //!        lua/shim.lua, lua/loops.lua      (luaopen.rs, modules.rs: what `require` gives)
 //!              |
-//!        ffi/trampoline.rs   the one C function behind all: operation, push, commit
+//!        ffi/trampoline.rs   the one C function behind all: operation, push, commit; from 5.2 on in front (direct.rs)
 //!              |                 \
 //!        ops/*.rs             ffi/argument.rs, ffi/reply.rs: arguments in, data out      json/  (tape, replay, walk)
 //!        each operation once
