@@ -19,7 +19,7 @@ unexport CC CFLAGS
 PROFILE ?= release
 LIBRARY = target/$(FLAVOR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build module install deps demo quick test modules spec lint check bench bench-json bench-profile bench-loops bench-tls docs deb reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
+.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-tls docs deb reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
 
 build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
@@ -64,6 +64,10 @@ bench: ## all beside LuaSocket, LuaSec and lua-cjson, cqueues, luv and C; BENCH=
 	@scripts/deps bench
 	@for lua in lua5.4 luajit; do '$(MAKE)' --no-print-directory module LUA=$$lua || exit; done
 	@bench/run.py $(BENCH)
+
+bench-calls: module ## what each method costs by each shape of call; OLD=folder-with-tcp.so beside another build
+	@scripts/deps bench
+	@bench/calls/compare.py '$(LUA)' .build/$(FLAVOR) $(if $(OLD),--old '$(OLD)') $(BENCH)
 
 bench-json: module ## decode and encode against lua-cjson: ratios, paired in one run
 	@LUA_CPATH='.build/$(FLAVOR)/?.so;;' '$(LUA)' bench/json/compare.lua

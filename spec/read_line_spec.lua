@@ -57,6 +57,29 @@ for _, over in ipairs(helper.kinds) do
       end
     end)
 
+    it("leaves to other reads what is behind it, however many lines were read before", function()
+      local conn = connect [[
+        for i in range(300): c.send(b"".join(b"line %d\n" % j for j in range(i)) + b"0123456789abcdef")
+        c.send(b"end")
+      ]]
+      local reads = {
+        function() return conn:read(16) end,
+        function() return conn:read_until "f" .. "f" end,
+        function()
+          conn:pending()
+          return conn:read(10) .. conn:recv(1) .. conn:read(5)
+        end,
+      }
+      for i = 0, 299 do
+        for j = 0, i - 1 do
+          local line = conn:read_line(j % 50 == 49 and 100 or nil)
+          if line ~= "line " .. j then assert.equal("line " .. j, line) end
+        end
+        assert.equal("0123456789abcdef", reads[i % 3 + 1]())
+      end
+      assert.equal("end", conn:read_line())
+    end)
+
     it("goes on after a timeout, having lost nothing", function()
       local conn, peer = connect([[
         for part in (b"half ", b"a line\r", b"\nnext\n"):

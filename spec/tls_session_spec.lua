@@ -598,8 +598,11 @@ describe("what is dear is kept:", function()
   } do
     it("the system's store is read as soon as there are descriptors for it: " .. case[1]:match "%S+$", function()
       local said = with_store("ulimit -n 80 && " .. case[1], [[
-        local files = {}
-        repeat files[#files + 1] = io.open "/dev/null" until #files > 0 and not io.open "/dev/null"
+        local files, file = {}, io.open "/dev/null"
+        while file do
+          files[#files + 1] = file
+          file = io.open "/dev/null"
+        end
         local function try(free)
           for _ = 1, free do table.remove(files):close() end
           local conn, message, code = tcp.connect_tls("127.0.0.1", PORT, 3)

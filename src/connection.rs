@@ -17,7 +17,7 @@ use net::transport::tcp::Tcp;
 use net::transport::tls::{Report, Side};
 
 use crate::event_loop::{Host, Owners, Sides, Suspended};
-use crate::ffi::call::{Call, Method, Result, Stop};
+use crate::ffi::call::{Call, Method, Result, Stop, Token};
 use crate::ffi::reply::Reply;
 use crate::json;
 
@@ -135,16 +135,19 @@ impl Connection {
         if call.is_first() {
             self.owners.check(call, sides)?;
         }
-        let result = body(call, self);
+        let mut result = body(call, self);
         self.owners.set(sides, None);
-        match result {
-            Err(Stop::Again(token, Some(wait))) => {
-                let suspended = self.suspend(wait)?;
-                self.owners.set(sides, Some(suspended.claim));
-                Err(Stop::Suspended(token, suspended))
-            }
-            other => other,
+        if let Err(Stop::Again(token, Some(wait))) = result {
+            result = self.leave(sides, token, wait);
         }
+        result
+    }
+
+    /// A call is to go on after a wait elsewhere.
+    fn leave(&mut self, sides: Sides, token: Token, wait: Wait) -> Result<Reply> {
+        let suspended = self.suspend(wait)?;
+        self.owners.set(sides, Some(suspended.claim));
+        Err(Stop::Suspended(token, suspended))
     }
 
     /// Where a call waits for its descriptor: one that has waited is told of what came, and to wait

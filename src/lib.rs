@@ -6,6 +6,7 @@
 //!        lua/shim.lua, lua/loops.lua      (luaopen.rs, modules.rs: what `require` gives)
 //!              |
 //!        ffi/trampoline.rs   the one C function behind all: operation, push, commit
+//!              |                       (from 5.2 on scripts call it by ffi/direct.rs)
 //!              |                 \
 //!        ops/*.rs             ffi/argument.rs, ffi/reply.rs: arguments in, data out
 //!        each operation once  json/: tape, replay, walk

@@ -8,10 +8,10 @@ use mlua::{AnyUserData, Function, Lua, Table, Value};
 use crate::alloc;
 use crate::event_loop::{self, Host};
 use crate::ffi::call::Operation;
-#[cfg(not(any(feature = "lua51", feature = "luajit")))]
-use crate::ffi::lines;
 use crate::ffi::object::Kind;
 use crate::ffi::trampoline::function;
+#[cfg(not(any(feature = "lua51", feature = "luajit")))]
+use crate::ffi::{direct, lines};
 use crate::ffi::{loader, reply, run_function, sink, waiting};
 use crate::{json, listener, ops};
 
@@ -97,7 +97,12 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     table.raw_set("tickets", tickets)?;
     table.raw_set("descriptors", net::io::poller::DESCRIPTORS)?;
     #[cfg(not(any(feature = "lua51", feature = "luajit")))]
-    table.raw_set("lines", lines::function(lua, kinds.connections)?)?;
+    {
+        table.raw_set("direct", direct::function(lua)?)?;
+        table.raw_set("lines", lines::function(lua, kinds.connections)?)?;
+    }
+    #[cfg(feature = "luajit")]
+    table.raw_set("cuts", native.table(&ops::read::CUTS, false)?)?;
     let connection =
         ops::settings::METHODS.iter().chain(&ops::read::METHODS).chain(&ops::write::METHODS);
     table.raw_set("connection", native.table(connection, false)?)?;

@@ -167,6 +167,17 @@ impl<'a> Argument<'a> {
 
     /// A whole number between `low` and `high`.
     pub fn integer(&self, low: usize, high: usize) -> Result<usize> {
+        // SAFETY: the index is one of the call's.
+        let whole = unsafe { whole_at(self.state, self.index) };
+        match whole.and_then(|whole| usize::try_from(whole).ok()) {
+            Some(whole) if (low..=high).contains(&whole) => Ok(whole),
+            _ => self.odd_integer(low, high),
+        }
+    }
+
+    /// The same where it is none, or none as Lua keeps them.
+    #[cold]
+    fn odd_integer(&self, low: usize, high: usize) -> Result<usize> {
         let number = self.number()?;
         if number.fract() != 0.0 {
             return Err(self.wrong("number has no integer representation"));
@@ -181,6 +192,7 @@ impl<'a> Argument<'a> {
     }
 
     /// A whole number from `low` on; `default` where there is none.
+    #[inline]
     pub fn integer_or(&self, default: usize, low: usize) -> Result<usize> {
         if self.is_absent() { Ok(default) } else { self.integer(low, usize::MAX) }
     }

@@ -6,17 +6,18 @@ use std::rc::Rc;
 
 use net::connect::resolve::is_unusual_address;
 use net::endpoint::Endpoint;
-use net::error::{Code, Error};
 use net::io::deadline::Deadline;
 use net::io::step::{Step, Wait};
 use net::io::wait::{Driven, Place, go_on};
-use net::transport::tls::Report;
+
+pub use super::stop::{Result, Stop, Token};
 
 use super::argument::Argument;
 use super::reply::Reply;
+use super::stop::{finalized, in_use};
 use super::*;
 use crate::connection::Connection;
-use crate::event_loop::{Claim, Host, Sides, Suspended};
+use crate::event_loop::{Claim, Host, Sides};
 use crate::json;
 use crate::listener::Listener;
 use crate::pending::Pending;
@@ -43,71 +44,6 @@ pub enum Body {
 }
 
 pub type Method = fn(&mut Call<'_>, &mut Connection) -> Result<Reply>;
-
-/// Why an operation has no reply.
-pub enum Stop {
-    Failed(Error),
-    /// The same in a TLS handshake: with what is known of the peer.
-    Reported(Error, Box<Report>),
-    /// The script's own mistake, thrown by both modules.
-    Argument(String),
-    /// There is no memory.
-    Memory,
-    /// What Lua raised is on top of the stack.
-    Raised,
-    /// It is to be called again with this token, after a wait or at once.
-    Again(Token, Option<Wait>),
-    /// The same, where the wait is left to a loop.
-    Suspended(Token, Suspended),
-}
-
-/// What an operation goes on with when it is called again.
-pub enum Token {
-    Deadline(Deadline),
-    Pending(Box<Pending>),
-}
-
-pub type Result<T> = std::result::Result<T, Stop>;
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        if error.is_out_of_memory() { Self::Memory } else { Self::Failed(error) }
-    }
-}
-
-impl From<json::Failure> for Stop {
-    #[cold]
-    fn from(failure: json::Failure) -> Self {
-        match failure {
-            json::Failure::Invalid(text) => Self::Failed(Error::new(Code::Json, text)),
-            json::Failure::Memory => Self::Memory,
-        }
-    }
-}
-
-impl Stop {
-    /// The same failure, naming what was done to whom where that is not known yet.
-    pub fn with_context(self, operation: &'static str, peer: &str) -> Self {
-        match self {
-            Self::Failed(error) => Self::Failed(error.during(operation, peer)),
-            Self::Reported(error, report) => Self::Reported(error.during(operation, peer), report),
-            other => other,
-        }
-    }
-
-    /// The same failure, with what `report` has to say if it is one of TLS.
-    pub fn reported(self, report: impl FnOnce() -> Option<Report>) -> Self {
-        match self {
-            Self::Failed(error) if matches!(error.code(), Code::Certificate | Code::Tls) => {
-                match report() {
-                    Some(report) => Self::Reported(error, Box::new(report)),
-                    None => Self::Failed(error),
-                }
-            }
-            other => other,
-        }
-    }
-}
 
 pub struct Call<'a> {
     pub(super) state: *mut lua_State,
@@ -149,16 +85,28 @@ impl<'a> Call<'a> {
 
     /// Drives a step until it is done, at most for `timeout` seconds from when the call was first
     /// made. The step is tried before the clock is read.
+    #[inline(always)]
     pub fn drive<T>(
         &self,
         timeout: f64,
         place: Place,
         mut step: impl FnMut() -> net::error::Result<Step<T>>,
     ) -> Result<T> {
-        let wait = match step()? {
-            Step::Done(value) => return Ok(value),
-            Step::Wait(wait) => wait,
-        };
+        match step()? {
+            Step::Done(value) => Ok(value),
+            Step::Wait(wait) => self.drive_on(wait, timeout, place, step),
+        }
+    }
+
+    /// The same after a first try, which must wait.
+    #[inline(never)]
+    fn drive_on<T>(
+        &self,
+        wait: Wait,
+        timeout: f64,
+        place: Place,
+        step: impl FnMut() -> net::error::Result<Step<T>>,
+    ) -> Result<T> {
         let deadline = self.deadline(timeout);
         match go_on(wait, deadline, place, step)? {
             Driven::Done(value) => Ok(value),
@@ -278,13 +226,4 @@ impl<'a> Call<'a> {
         // SAFETY: the token stays in its slot.
         unsafe { self.host.kinds.tokens.at(self.state, TOKEN) }?.take()
     }
-}
-
-/// A call further down the stack has borrowed it: a hook or a finalizer runs in its midst.
-pub(super) fn in_use() -> Stop {
-    Error::new(Code::Busy, "another call is using this connection").into()
-}
-
-pub(super) fn finalized() -> Stop {
-    Error::closed("the collector has closed this object").into()
 }

@@ -39,12 +39,66 @@ pub unsafe fn give_up(state: *mut lua_State, message: &str) -> Ended {
     if is_given { Ended::Given(3) } else { Ended::Raised }
 }
 
-/// Pushes what the shim is told of a call's result, and commits a reply once it is pushed.
+/// Pushes what the shim is told of a call's result, and commits a reply once it is pushed. It is
+/// matched where it is: to move it first takes longer than to push a line.
 pub unsafe fn give(call: &Call<'_>, result: Result<Reply>, this: Option<&mut Connection>) -> Ended {
-    // SAFETY: the caller's.
+    let state = call.state;
+    // SAFETY: the caller's. What needs no memory of Lua's needs no protected call either; Lua has
+    // room for what a C function returns.
     unsafe {
+        if result.is_ok() {
+            lua_pushboolean(state, 1);
+        }
         match result {
-            Ok(reply) => give_reply(call, reply, this),
+            Ok(Reply::Nothing) => {
+                if call.safe {
+                    lua_pushboolean(state, 1)
+                } else {
+                    lua_pushnil(state)
+                }
+                Ended::Given(2)
+            }
+            Ok(Reply::Value(value)) if value.is_plain() => {
+                value.push(state);
+                Ended::Given(2)
+            }
+            Ok(Reply::Value(value)) => pushed(state, 1, |state| value.push(state)),
+            Ok(Reply::Pair(first, second)) => pushed(state, 2, |state| {
+                first.push(state);
+                second.push(state);
+            }),
+            Ok(Reply::Item(item)) => {
+                let this = owner(this);
+                let bytes = this.found(&item);
+                let ended = pushed(state, 1, |state| push_bytes(state, bytes));
+                committed(ended, this, item.size)
+            }
+            Ok(Reply::Json(document, item)) => {
+                let this = owner(this);
+                let bytes = this.found(&item);
+                let ended = pushed(state, 1, |state| document.push(state, bytes));
+                committed(ended, this, item.size)
+            }
+            Ok(Reply::Lines(item, most)) => give_lines(call, &item, most, owner(this)),
+            Ok(Reply::Argument(index)) => {
+                lua_pushvalue(state, index);
+                Ended::Given(2)
+            }
+            Ok(Reply::Elements(lists)) => give_elements(state, &lists),
+            Ok(Reply::Decoded(document)) => give_decoded(call, &document),
+            Ok(Reply::Encoded) => give_encoded(call),
+            Ok(Reply::Connection(connection, is_last)) => {
+                give_connection(call, connection, is_last)
+            }
+            Ok(Reply::Listener(listener)) => {
+                let mut slot = None;
+                let kind = call.host.kinds.listeners;
+                let ended = pushed(state, 1, |state| slot = Some(kind.push_empty(state)));
+                if let (Ended::Given(_), Some(slot)) = (&ended, slot) {
+                    slot.replace(Some(*listener));
+                }
+                ended
+            }
             Err(Stop::Raised) => Ended::Raised,
             Err(Stop::Again(token, None)) => give_again(call, token, None),
             Err(Stop::Again(token, Some(wait))) => match call
@@ -60,65 +114,9 @@ pub unsafe fn give(call: &Call<'_>, result: Result<Reply>, this: Option<&mut Con
     }
 }
 
-unsafe fn give_reply(call: &Call<'_>, reply: Reply, this: Option<&mut Connection>) -> Ended {
-    let state = call.state;
-    // SAFETY: the caller's. What needs no memory of Lua's needs no protected call either; Lua has
-    // room for what a C function returns.
-    unsafe {
-        lua_pushboolean(state, 1);
-        match (reply, this) {
-            (Reply::Nothing, _) => {
-                if call.safe {
-                    lua_pushboolean(state, 1)
-                } else {
-                    lua_pushnil(state)
-                }
-                Ended::Given(2)
-            }
-            (Reply::Value(value), _) if value.is_plain() => {
-                value.push(state);
-                Ended::Given(2)
-            }
-            (Reply::Value(value), _) => pushed(state, 1, |state| value.push(state)),
-            (Reply::Pair(first, second), _) => pushed(state, 2, |state| {
-                first.push(state);
-                second.push(state);
-            }),
-            (Reply::Item(item), Some(this)) => {
-                let bytes = this.found(&item);
-                let ended = pushed(state, 1, |state| push_bytes(state, bytes));
-                committed(ended, this, item.size)
-            }
-            (Reply::Json(document, item), Some(this)) => {
-                let bytes = this.found(&item);
-                let ended = pushed(state, 1, |state| document.push(state, bytes));
-                committed(ended, this, item.size)
-            }
-            (Reply::Lines(item, most), Some(this)) => give_lines(call, &item, most, this),
-            (Reply::Argument(index), _) => {
-                lua_pushvalue(state, index);
-                Ended::Given(2)
-            }
-            (Reply::Elements(lists), _) => give_elements(state, &lists),
-            (Reply::Decoded(document), _) => give_decoded(call, &document),
-            (Reply::Encoded, _) => give_encoded(call),
-            (Reply::Connection(connection, is_last), _) => {
-                give_connection(call, connection, is_last)
-            }
-            (Reply::Listener(listener), _) => {
-                let mut slot = None;
-                let kind = call.host.kinds.listeners;
-                let ended = pushed(state, 1, |state| slot = Some(kind.push_empty(state)));
-                if let (Ended::Given(_), Some(slot)) = (&ended, slot) {
-                    slot.replace(Some(*listener));
-                }
-                ended
-            }
-            (Reply::Item(_) | Reply::Json(..) | Reply::Lines(..), None) => {
-                unreachable!("only a connection has items")
-            }
-        }
-    }
+/// Whose input a reply is from.
+fn owner(this: Option<&mut Connection>) -> &mut Connection {
+    this.unwrap_or_else(|| unreachable!("only a connection has items"))
 }
 
 /// Pushes so many values behind the one that says that all is well. `push` owns nothing and does

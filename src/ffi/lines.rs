@@ -80,16 +80,14 @@ mod version {
 
     use mlua::{Function, Lua, ffi};
 
-    use super::super::object::Kind;
+    use super::super::object::{Kind, Slot};
     use super::super::*;
     use crate::connection::{Connection, LineBlock};
 
-    // Upvalues: the function that gives the next block, the connection, the block, and the
-    // connection's kind.
+    // Upvalues: the function that gives the next block, the connection, and the block.
     const REFILL: c_int = 1;
     const CONNECTION: c_int = 2;
     const BLOCK: c_int = 3;
-    const KIND: c_int = 4;
 
     /// Pushes a block: none where Lua raises.
     ///
@@ -128,12 +126,15 @@ mod version {
     }
 
     unsafe extern "C-unwind" fn lines(state: *mut lua_State) -> c_int {
-        // SAFETY: Lua calls this, and nothing is owned where Lua may raise.
+        // SAFETY: Lua calls this, with the kind for upvalue, and nothing is owned where Lua may
+        // raise.
         unsafe {
             lua_settop(state, CONNECTION);
+            if Kind::<Connection>::from_upvalue(state, 1).at(state, CONNECTION).is_none() {
+                return 0; // the shim has looked
+            }
             push_bytes(state, b"");
-            lua_pushvalue(state, lua_upvalueindex(1));
-            lua_pushcclosure(state, next, KIND);
+            lua_pushcclosure(state, next, BLOCK);
             1
         }
     }
@@ -210,11 +211,13 @@ mod version {
 
     /// Does something with what the connection has lent; false where it has lent nothing.
     unsafe fn on_block(state: *mut lua_State, act: impl FnOnce(&mut LineBlock) -> bool) -> bool {
-        // SAFETY: as in `next`; the connection stays in its upvalue.
+        // SAFETY: as in `next`; `lines` has seen that the upvalue is a connection, which stays
+        // there.
         unsafe {
-            let kind = Kind::<Connection>::from_upvalue(state, KIND);
-            let Some(slot) = kind.at(state, lua_upvalueindex(CONNECTION)) else { return false };
-            let Ok(mut connection) = slot.try_borrow_mut() else { return false };
+            let slot = lua_touserdata(state, lua_upvalueindex(CONNECTION));
+            let Ok(mut connection) = (*slot.cast::<Slot<Connection>>()).try_borrow_mut() else {
+                return false;
+            };
             connection.as_mut().and_then(|connection| connection.lent.as_mut()).is_some_and(act)
         }
     }

@@ -8,11 +8,14 @@
 mod again;
 pub mod argument;
 pub mod call;
+#[cfg(not(any(feature = "lua51", feature = "luajit")))]
+pub mod direct;
 mod give;
 pub mod lines;
 pub mod object;
 pub mod reply;
 pub mod sink;
+mod stop;
 pub mod trampoline;
 pub mod waiting;
 

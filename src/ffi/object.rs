@@ -99,13 +99,15 @@ impl<T: 'static> Kind<T> {
     pub unsafe fn at<'a>(self, state: *mut lua_State, index: c_int) -> Option<&'a Slot<T>> {
         // SAFETY: the caller's. A userdata with this metatable and size is of `push_empty`.
         unsafe {
-            if lua_type(state, index) != LUA_TUSERDATA || lua_getmetatable(state, index) == 0 {
+            // A light userdata has no length.
+            let block = lua_touserdata(state, index);
+            if block.is_null() || lua_getmetatable(state, index) == 0 {
                 return None;
             }
             let is_ours = lua_topointer(state, -1) == self.metatable;
             lua_pop(state, 1);
             let is_ours = is_ours && raw_len(state, index) == size_of::<Slot<T>>();
-            is_ours.then(|| &*lua_touserdata(state, index).cast::<Slot<T>>())
+            is_ours.then(|| &*block.cast::<Slot<T>>())
         }
     }
 

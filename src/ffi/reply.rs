@@ -14,6 +14,9 @@ use crate::json::Document;
 use crate::listener::Listener;
 use crate::ops::info;
 
+// The tag is as wide as what is behind it: with a narrower one the compiler copies from its next
+// byte on, which the processor waits for.
+#[repr(usize)]
 pub enum Reply {
     /// Success without a value: nil, in `tcp.safe` true.
     Nothing,

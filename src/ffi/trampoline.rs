@@ -14,10 +14,11 @@ use mlua::{AnyUserData, Function, LightUserData, Lua};
 use net::error::Error;
 use net::io::deadline::Deadline;
 
-use super::call::{Body, Call, Method, Operation, Result, SELF, Stop, TOKEN, finalized, in_use};
+use super::call::{Body, Call, Method, Operation, Result, SELF, Stop, TOKEN};
 use super::give::{Ended, give, give_up};
 use super::object::Slot;
 use super::reply::{self, Reply};
+use super::stop::{finalized, in_use};
 use super::*;
 use crate::alloc;
 use crate::event_loop::{Host, Sides};
@@ -26,7 +27,7 @@ use crate::listener::Listener;
 // Upvalues, behind `RUN`.
 const HOST: c_int = 2;
 const OPERATION: c_int = 3;
-const SAFE: c_int = 4;
+pub(super) const SAFE: c_int = 4;
 
 /// A C function that is the operation. `safe`: its failures are returned and not thrown.
 pub fn function(
@@ -45,7 +46,7 @@ pub fn function(
     }
 }
 
-unsafe extern "C-unwind" fn trampoline(state: *mut lua_State) -> c_int {
+pub(super) unsafe extern "C-unwind" fn trampoline(state: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this, with the upvalues that `function` gave it. What is raised is raised
     // when nothing is owned any more.
     unsafe {
@@ -67,11 +68,11 @@ unsafe extern "C-unwind" fn trampoline(state: *mut lua_State) -> c_int {
 /// Makes the call, and pushes what it came to.
 unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
     // SAFETY: the upvalues are as `function` made them; the host lives as long as they do.
-    let (host, operation, safe) = unsafe {
+    let (host, operation) = unsafe {
         let host = lua_touserdata(state, lua_upvalueindex(HOST)).cast::<Slot<Rc<Host>>>();
         let operation = lua_touserdata(state, lua_upvalueindex(OPERATION));
         let host = (*host).try_borrow().ok().and_then(|host| host.clone());
-        (host, &*operation.cast::<Operation>(), lua_toboolean(state, lua_upvalueindex(SAFE)) != 0)
+        (host, &*operation.cast::<Operation>())
     };
     let Some(host) = host else {
         // SAFETY: `operate`'s.
@@ -81,6 +82,10 @@ unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
     // A call that gives memory back is let in.
     let is_admitted = operation.name == "close" || alloc::refill();
     let first = if let Body::Function(_) = operation.body { SELF } else { SELF + 1 };
+    // Methods follow the module that made the object, functions their own.
+    let is_method = matches!(operation.body, Body::Connection(..) | Body::Listener(_));
+    // SAFETY: as above.
+    let safe = !is_method && unsafe { lua_toboolean(state, lua_upvalueindex(SAFE)) != 0 };
     let mut call =
         Call { state, name: operation.name, first, last: count, deadline, safe, host: &host };
     // SAFETY: `operate`'s.
@@ -96,10 +101,13 @@ unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
                 reply::push_last(state);
                 lua_insert(state, SELF);
                 call.last += 1;
-                match lua_type(state, SELF) {
+                let ended = match lua_type(state, SELF) {
                     LUA_TUSERDATA => on_connection(&mut call, false, sides, body),
                     _ => give(&call, Err(no_connection().with_context(call.name, "")), None),
-                }
+                };
+                // The call may be made again with the arguments that it had.
+                lua_remove(state, SELF);
+                ended
             }
             Body::Listener(body) => on_listener(&mut call, body),
         }
@@ -113,11 +121,14 @@ unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
 fn deadline(state: *mut lua_State, host: &Host) -> Option<Deadline> {
     // SAFETY: the token is in its slot.
     unsafe {
-        if lua_type(state, TOKEN) == LUA_TNUMBER {
-            return Some(Deadline::at(float_at(state, TOKEN)));
+        match lua_type(state, TOKEN) {
+            LUA_TNIL => None,
+            LUA_TNUMBER => Some(Deadline::at(float_at(state, TOKEN))),
+            _ => {
+                let pending = host.kinds.tokens.at(state, TOKEN)?.try_borrow().ok()?;
+                pending.as_ref().map(|pending| pending.deadline())
+            }
         }
-        let pending = host.kinds.tokens.at(state, TOKEN)?.try_borrow().ok()?;
-        pending.as_ref().map(|pending| pending.deadline())
     }
 }
 
@@ -132,19 +143,15 @@ unsafe fn on_connection(call: &mut Call<'_>, is_method: bool, sides: Sides, body
             return give(call, Err(in_use().with_context(call.name, "")), None);
         };
         let Some(this) = object.as_mut() else { return give_finalized(call) };
-        // Methods follow the module that made the connection, functions their own.
         if is_method {
             call.safe = this.settings.safe;
         }
         lines::take_back(state, SELF, this);
-        let result = this.own(call, sides, body);
-        let result = result.map_err(|stop| match stop {
-            Stop::Failed(_) => {
-                let stop = stop.with_context(call.name, &this.label());
-                stop.reported(|| this.report())
-            }
-            other => other,
-        });
+        let mut result = this.own(call, sides, body);
+        if let Err(Stop::Failed(error)) = result {
+            let stop = Stop::Failed(error).with_context(call.name, &this.label());
+            result = Err(stop.reported(|| this.report()));
+        }
         give(call, result, Some(this))
     }
 }

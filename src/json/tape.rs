@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::collections::TryReserveError;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 
 /// A tape larger than this (1 MiB of entries) is not kept for the next text.
@@ -79,26 +80,28 @@ impl Tape {
 }
 
 thread_local! {
-    static SPARE: Cell<Tape> = Cell::default();
+    static SPARE: Cell<Option<Box<Tape>>> = Cell::default();
 }
 
 /// The thread's spare tape on loan. A decode within a decode (a finalizer may well) gets a new one.
-pub struct Lent(Tape);
+/// A box, since every reply of an operation is as large as the largest.
+pub struct Lent(ManuallyDrop<Box<Tape>>);
 
 impl Lent {
     pub fn take() -> Lent {
-        let mut tape = SPARE.try_with(Cell::take).unwrap_or_default();
+        let mut tape = SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default();
         tape.clear();
-        Lent(tape)
+        Lent(ManuallyDrop::new(tape))
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if self.0.entries.capacity() <= KEPT_ENTRIES && self.0.arena.capacity() <= KEPT_ARENA {
-            let tape = std::mem::take(&mut self.0);
+        // SAFETY: the loan ends here.
+        let tape = unsafe { ManuallyDrop::take(&mut self.0) };
+        if tape.entries.capacity() <= KEPT_ENTRIES && tape.arena.capacity() <= KEPT_ARENA {
             // Fails only on a thread that is ending, which needs no spare.
-            let _ = SPARE.try_with(|spare| spare.set(tape));
+            let _ = SPARE.try_with(|spare| spare.set(Some(tape)));
         }
     }
 }

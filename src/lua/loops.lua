@@ -302,8 +302,8 @@ function loops.luv(uv)
     end
   end
 
-  -- At once, but after what else is due: a timer of 0 ms that starts itself again keeps libuv from all
-  -- else, and one of 1 ms is slow.
+  -- At once, but after what else is due: a timer of 0 ms that starts itself again keeps libuv from
+  -- all else, and one of 1 ms is slow.
   local function turn_now()
     idle:stop()
     turn()

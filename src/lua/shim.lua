@@ -12,6 +12,7 @@
 
 local native = ...
 local error, pairs, type = error, pairs, type
+local min = math.min
 
 -- The loop in use, if any, and what finds it; see loops.lua. Coroutines may still wait in those
 -- that were in use, so all are told of a descriptor that is closed; of the script's own only the
@@ -113,10 +114,36 @@ local function public(operation, has_two, closing)
   end
 end
 
+-- What a call comes to that was not done at once: the operation, what it answered, its arguments.
+-- Called by the C function that is the public face from Lua 5.2 on (ffi/direct.rs).
+local function settle(operation, ok, a, b, c, d, e, ...)
+  if ok == nil then
+    ok, a, b, c, d = resume(operation, a, b, c, d, e, ...)
+  end
+  if ok then
+    return a
+  elseif a ~= "return" then
+    raise(a, b, 3)
+  end
+  return nil, b, c, d
+end
+
+-- The public face of an operation with one result, which need not be announced.
+local function direct(operation)
+  if native.direct then
+    return native.direct(operation, settle)
+  end
+  return public(operation)
+end
+
 local function publish(operations)
   local published = {}
   for name, operation in pairs(operations) do
-    published[name] = public(operation, false, name == "close" and operations)
+    if name == "close" then
+      published[name] = public(operation, false, operations)
+    else
+      published[name] = direct(operation)
+    end
   end
   return published
 end
@@ -141,7 +168,10 @@ local function iterator(name, operation)
     check_self(name, self)
     local max = ...
     return function()
-      local ok, a, b = call(operation, self, max)
+      local ok, a, b, c, d, e = operation(nil, self, max)
+      if ok == nil then
+        ok, a, b = resume(operation, a, b, c, d, e, self, max)
+      end
       if not ok then
         raise(a, b, 2)
       end
@@ -150,42 +180,51 @@ local function iterator(name, operation)
   end
 end
 
--- An iterator over the lines of blocks, which `refill` gives until it gives nil. Of the block
--- `lent[2]`, which the native side puts there, `lent[1]` bytes are handed out, false where the
--- block is no longer true. Later Luas have this in C (ffi/lines.rs). A loop that LuaJIT compiles
--- has the iterator within, as long as that comes to no loop of its own.
-local function lines(refill, lent)
-  local byte, find, sub = string.byte, string.find, string.sub
-  -- The line behind so many bytes; nil where no newline ends it.
-  local function cut(taken)
-    local block = lent[2]
-    local newline = find(block, "\n", taken + 1, true)
-    if newline then
-      local to = newline - 1
-      if to > taken and byte(block, to) == 13 then
-        to = to - 1
-      end
-      local line = sub(block, taken + 1, to)
-      -- Memory may have been collected for it, and a finalizer may have read this connection.
-      if lent[1] == taken and lent[2] == block then
-        lent[1] = newline
-        return line
-      end
+-- The line behind so many bytes of the block `lent[2]`, which the native side puts there; nil where
+-- no newline ends it. Of the block `lent[1]` bytes are handed out, false where it is no longer
+-- true.
+local byte, find, sub = string.byte, string.find, string.sub
+local function cut(lent, taken)
+  local block = lent[2]
+  local newline = find(block, "\n", taken + 1, true)
+  if newline then
+    local to = newline - 1
+    if to > taken and byte(block, to) == 13 then
+      to = to - 1
+    end
+    local line = sub(block, taken + 1, to)
+    -- Memory may have been collected for it, and a finalizer may have read this connection.
+    if lent[1] == taken and lent[2] == block then
+      lent[1] = newline
+      return line
     end
   end
+end
+
+-- The first line of a block that has just come, which may be one that has no end; nil where it is
+-- no longer true.
+local function first_line(lent, block)
+  local line = cut(lent, 0)
+  if not line and lent[1] == 0 and lent[2] == block then
+    lent[1] = #block
+    return block
+  end
+  return line
+end
+
+-- An iterator over the lines of blocks, which `refill` gives until it gives nil. Later Luas have
+-- this in C (ffi/lines.rs). A loop that LuaJIT compiles has the iterator within, as long as that
+-- comes to no loop of its own.
+local function lines(refill, lent)
   return function()
     local taken = lent[1]
-    local line = taken and cut(taken)
+    local line = taken and cut(lent, taken)
     while not line do
       local block = refill()
       if block == nil then
         return nil
       end
-      line = cut(0)
-      if not line and lent[1] == 0 and lent[2] == block then
-        lent[1] = #block
-        return block
-      end
+      line = first_line(lent, block)
     end
     return line
   end
@@ -207,6 +246,78 @@ function methods.lines(self, max)
     return lines(refill, lent)
   end
   return native.lines(refill, self)
+end
+
+-- `read_line` that cuts lines from blocks, too: LuaJIT compiles it. A block is one line at first.
+-- The next is larger if all of the last was read, without another call between: so what is copied
+-- stays in proportion to what is read. Where another call came between, the next lines are read
+-- without a block, up to fifteen the more often that happens.
+local function cutting(operation, plain)
+  local LEAST, LARGEST, MOST_SPARED = 256, 65536, 15
+  local lents = setmetatable({}, { __mode = "k" })
+
+  -- Whether the next line is worth a block, and of what size.
+  local function plan(lent)
+    if lent[1] then
+      lent.size, lent.spared = min(4 * lent.size + LEAST, LARGEST), 0
+    elseif lent.is_tried then
+      lent.size, lent.spared = 0, min(2 * lent.spared + 1, MOST_SPARED)
+      lent.left = lent.spared
+    end
+    lent.is_tried = lent.left == 0
+    if not lent.is_tried then
+      lent.left = lent.left - 1
+    end
+    return lent.is_tried
+  end
+
+  -- What the operation answers, with the next line in place of a block. A hook may use the
+  -- connection at each step of this, so that no block stays true: then it is one line without a
+  -- block.
+  local function read(self)
+    local lent = lents[self] or { false, "", size = 0, spared = 0, left = 0, is_tried = false }
+    if plan(lent) then
+      lent[2] = ""
+      local ok, a, b, c, d = call(operation, self, lent.size, lent)
+      if not ok then
+        return ok, a, b, c, d
+      end
+      lents[self] = lent
+      local line = first_line(lent, a)
+      if line then
+        return ok, line
+      end
+    end
+    return call(plain, self)
+  end
+
+  return function(self, max)
+    local lent = lents[self]
+    local taken = max == nil and lent and lent[1]
+    local line = taken and cut(lent, taken)
+    if line then
+      return line
+    end
+    local ok, a, b, c, d, e
+    if max == nil then
+      ok, a, b, c, d = read(self)
+    else
+      ok, a, b, c, d, e = plain(nil, self, max)
+      if ok == nil then
+        ok, a, b, c, d = resume(plain, a, b, c, d, e, self, max)
+      end
+    end
+    if ok then
+      return a
+    elseif a ~= "return" then
+      raise(a, b, 2)
+    end
+    return nil, b, c, d
+  end
+end
+
+if native.cuts then
+  methods.read_line = cutting(native.cuts.read_line, operations.read_line)
 end
 
 for _, name in pairs { "json_packets", "json_values", "packets" } do
@@ -293,7 +404,7 @@ local function module(title, functions, success)
   tcp._NAME, tcp._VERSION = title, native.version
   tcp.json = {
     null = native.null,
-    array = public(json.array),
+    array = direct(json.array),
     decode = codec(json.decode),
     encode = codec(json.encode),
   }

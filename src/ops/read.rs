@@ -95,6 +95,22 @@ fn read_line(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     bytes(call, this, Request::Line { max }, closed)
 }
 
+/// What LuaJIT reads lines with: a block as for `lines`, in so many bytes unless its first line is
+/// longer.
+#[cfg(feature = "luajit")]
+pub static CUTS: [Operation; 1] = [reads("read_line", line_block)];
+
+#[cfg(feature = "luajit")]
+fn line_block(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let size = call.argument(1).integer(0, usize::MAX)?;
+    call.argument(2).check_table()?;
+    let max = this.stream()?.limits().max_buffer;
+    match find(call, this, Request::Line { max })? {
+        Some(item) => Ok(Reply::Lines(item, size.min(max))),
+        None => closed(),
+    }
+}
+
 /// A block of whole lines, which stay in the buffer. The iterator cuts it, and counts what it hands
 /// out.
 fn lines(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
@@ -185,9 +201,14 @@ fn bytes(
     request: Request<'_>,
     at_end: AtEnd,
 ) -> Result<Reply> {
-    find(call, this, request)?.map_or_else(at_end, |item| Ok(Reply::Item(item)))
+    match find(call, this, request)? {
+        Some(item) => Ok(Reply::Item(item)),
+        None => at_end(),
+    }
 }
 
+/// Inlined: what is returned in memory, and moved there, makes the processor wait.
+#[inline(always)]
 fn find(call: &Call<'_>, this: &mut Connection, request: Request<'_>) -> Result<Option<Item>> {
     let (timeout, place) = (this.settings.timeout, this.place(call));
     let stream = this.stream()?;

@@ -75,10 +75,8 @@ impl Search {
             Request::Packet { max, endian } => packet(filled, max, endian)?,
             Request::Until { delimiter, max } => self.until(filled, delimiter, max)?,
         };
-        Ok(match found {
-            Found::NotYet(_) if end && filled.is_empty() => Found::End,
-            found => found,
-        })
+        let is_missing = end && filled.is_empty() && matches!(found, Found::NotYet(_));
+        Ok(if is_missing { Found::End } else { found })
     }
 
     /// The item is consumed: what was known of the front of the buffer is no longer true.
@@ -112,7 +110,12 @@ impl Search {
 
     /// Where the delimiter begins. No byte is searched twice.
     fn search(&mut self, filled: &[u8], delimiter: &[u8]) -> Result<Option<usize>> {
-        if self.delimiter != delimiter {
+        // A line's end is one byte: not worth a call of memcmp.
+        let is_known = match (self.delimiter.as_slice(), delimiter) {
+            ([known], [byte]) => known == byte,
+            (known, _) => known == delimiter,
+        };
+        if !is_known {
             self.delimiter.clear();
             append(&mut self.delimiter, delimiter)?;
             self.seen = 0;
