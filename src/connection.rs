@@ -101,6 +101,13 @@ impl Connection {
     /// Closes at once; what is queued is lost. Any number of times.
     pub fn close(&mut self) {
         self.closed = self.facts();
+        // A client decides how large its certificates are, and nobody knows when they are
+        // collected.
+        if self.side == Side::Server
+            && let Some(report) = &mut self.closed.report
+        {
+            report.drop_certificates();
+        }
         self.open = None;
     }
 

@@ -183,10 +183,8 @@ impl<'a> Argument<'a> {
             return Err(self.wrong("number has no integer representation"));
         }
         if !(low as f64..=high as f64).contains(&number) {
-            return Err(match high {
-                usize::MAX => self.wrong(format_args!("{low} or more expected, got {number}")),
-                _ => self.wrong(format_args!("{low} to {high} expected, got {number}")),
-            });
+            let most = if high == usize::MAX { " or more".into() } else { format!(" to {high}") };
+            return Err(self.wrong(format_args!("{low}{most} expected, got {number}")));
         }
         Ok(number as usize)
     }

@@ -27,6 +27,12 @@ pub struct Report {
     pub alert: Option<Alert>,
 }
 
+impl Report {
+    pub fn drop_certificates(&mut self) {
+        (self.chain, self.verified_chain) = (Chain(Vec::new()), None);
+    }
+}
+
 /// Certificates, leaf first. What they say is looked up when somebody asks: a connection that is
 /// closed keeps them.
 #[derive(Clone)]
