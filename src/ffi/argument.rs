@@ -212,10 +212,8 @@ impl<'a> Argument<'a> {
 
     /// A time in seconds, 0 among them; `default` where there is none.
     pub fn patience_or(&self, default: f64) -> Result<f64> {
-        match self.is_absent() || self.number()? != 0.0 {
-            true => self.seconds_or(default),
-            false => Ok(0.0),
-        }
+        let is_zero = !self.is_absent() && self.number()? == 0.0;
+        if is_zero { Ok(0.0) } else { self.seconds_or(default) }
     }
 
     /// One of a few words.
