@@ -5,6 +5,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
@@ -43,8 +44,8 @@ unsafe extern "C" {
 pub struct Alerts {
     /// The one that has ended the connection.
     pub fatal: OnceLock<Alert>,
-    /// The peer has asked for a renegotiation, and was refused.
-    pub refused_renegotiation: OnceLock<()>,
+    /// The peer has asked for a renegotiation, was refused, and has not gone on since.
+    refused_renegotiation: AtomicBool,
 }
 
 impl Alerts {
@@ -60,11 +61,20 @@ impl Alerts {
         ssl.ex_data(index().ok()?)
     }
 
+    pub fn has_refused_renegotiation(&self) -> bool {
+        self.refused_renegotiation.load(Ordering::Relaxed)
+    }
+
+    /// Payload has come: the peer does without what it was refused.
+    pub fn note_payload(&self) {
+        self.refused_renegotiation.store(false, Ordering::Relaxed);
+    }
+
     fn note(&self, alert: Alert, is_fatal: bool) {
         if is_fatal {
             let _ = self.fatal.set(alert);
         } else if alert == (Alert { number: NO_RENEGOTIATION, is_peers: false }) {
-            let _ = self.refused_renegotiation.set(());
+            self.refused_renegotiation.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -272,7 +272,7 @@ impl Tls {
     fn hint(&self, error: &ssl::Error) -> Option<&'static str> {
         let (ssl, settings) = (self.stream.ssl(), &self.end.settings);
         let is_later = self.outcome.is_some() && ssl.version2() == Some(SslVersion::TLS1_3);
-        if Alerts::of(ssl).is_some_and(|alerts| alerts.refused_renegotiation.get().is_some()) {
+        if Alerts::of(ssl).is_some_and(Alerts::has_refused_renegotiation) {
             return Some(match ssl.is_server() {
                 true => hints::CLIENT_RENEGOTIATES,
                 false => hints::SERVER_RENEGOTIATES,
@@ -331,6 +331,11 @@ impl Transport for Tls {
         }
         self.step(result)
     }
+            if count > 0
+                && let Some(alerts) = Alerts::of(self.stream.ssl())
+            {
+                alerts.note_payload();
+            }
 
     fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>> {
         ready!(self.step_handshake()?);
