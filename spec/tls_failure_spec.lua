@@ -244,6 +244,19 @@ describe("a failure of code tls", function()
     helper.fails_safely("tls", "certificate required", conn:send "x")
   end)
 
+  it("is what a write fails with, where a read has failed before", function()
+    local conn = helper.connect_tls("", {}, { version = "1.3", client_ca = "root" }, safe)
+    helper.fails_safely("tls", "certificate required", conn:read_str())
+    local _, details = helper.fails_safely("tls", "certificate required", conn:send "x")
+    assert.same({ "certificate_required", 116, "peer" }, { details.alert, details.alert_number, details.from })
+    for _, version in ipairs { "1.2", "1.3" } do
+      conn = helper.connect_tls([[ c.raw.sendall(b"\x17\3\3\0\x40" + bytes(64)); c.hold() ]], {},
+        { version = version }, safe)
+      helper.fails_safely("tls", "bad record mac$", conn:read_str())
+      helper.fails_safely("tls", "bad record mac$", conn:send "x")
+    end
+  end)
+
   it("loses nothing that came before the alert", function()
     local conn, peer = helper.connect_tls([[ c.send(b"hello\n"); c.wait(); c.reset() ]], {}, nil, safe)
     peer:go()
