@@ -168,19 +168,8 @@ fn version(version: Version) -> SslVersion {
 }
 
 fn trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<()> {
-    if trust.is_system() {
-        return builder.set_default_verify_paths().map_err(failed);
-    }
-    for pem in &trust.certificates {
-        for certificate in certificates(pem, "ca")? {
-            builder.cert_store_mut().add_cert(certificate).map_err(failed)?;
-        }
-    }
     if let Some(path) = &trust.dir {
-        fs::read_dir(path).map_err(|error| {
-            let (path, why) = (path.display(), system_text(&error));
-            Error::new(Code::Io, format!("cannot read ca_dir '{path}': {why}"))
-        })?;
+        fs::read_dir(path).map_err(|error| unreadable(path, &system_text(&error)))?;
         if !ca_store::is_hashed(path) {
             let path = path.display();
             let detail = format!(
@@ -188,9 +177,31 @@ fn trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<()> {
             );
             return Err(Error::new(Code::Tls, detail));
         }
-        builder.load_verify_locations(None, Some(path)).map_err(failed)?;
     }
-    Ok(())
+    let store = if trust.is_system() { ca_store::places() } else { None };
+    let folders = store.map_or_else(|| trust.dir.iter().cloned().collect(), |(_, dirs)| dirs);
+    for folder in &folders {
+        // OpenSSL would wait for its writer, in the midst of a handshake.
+        if let Some(name) = ca_store::pipe_in(folder) {
+            return Err(unreadable(folder, &format!("{} is a pipe", name.display())));
+        }
+    }
+    if trust.is_system() && trust.pipe.is_none() {
+        return builder.set_default_verify_paths().map_err(failed);
+    }
+    for pem in trust.certificates.iter().chain(&trust.pipe) {
+        for certificate in certificates(pem, "ca")? {
+            builder.cert_store_mut().add_cert(certificate).map_err(failed)?;
+        }
+    }
+    folders
+        .iter()
+        .try_for_each(|folder| builder.load_verify_locations(None, Some(folder)).map_err(failed))
+}
+
+#[cold]
+fn unreadable(folder: &Path, why: &str) -> Error {
+    Error::new(Code::Io, format!("cannot read ca_dir '{}': {why}", folder.display()))
 }
 
 /// Gives the context its own certificate, where it has one.

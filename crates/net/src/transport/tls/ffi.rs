@@ -1,6 +1,6 @@
 //! What OpenSSL tells by its C interface alone: the alerts of a connection, its cipher before the
-//! handshake is over, a chain as it was sent, whether a certificate is malformed. Nothing else
-//! calls OpenSSL by its C names.
+//! handshake is over, a chain as it was sent, whether a certificate is malformed, whether the
+//! environment counts. Nothing else calls OpenSSL by its C names.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
@@ -34,6 +34,7 @@ type OnMessage =
 
 // SAFETY: as OpenSSL's headers declare them, from 1.1.1 on.
 unsafe extern "C" {
+    fn OPENSSL_issetugid() -> c_int;
     fn SSL_get_pending_cipher(ssl: *const SSL) -> *const SSL_CIPHER;
     fn SSL_set_msg_callback(ssl: *mut SSL, on_message: OnMessage);
     fn X509_STORE_CTX_get0_untrusted(store: *const X509_STORE_CTX) -> *mut stack_st_X509;
@@ -127,6 +128,12 @@ pub fn is_malformed(certificate: &X509Ref) -> bool {
     // lock.
     let flags = unsafe { X509_get_extension_flags(certificate.as_ptr()) };
     flags & EXFLAG_INVALID != 0
+}
+
+/// Whether this process has more rights than who began it, so that the environment does not count.
+pub fn is_privileged() -> bool {
+    // SAFETY: it takes nothing, and only looks.
+    unsafe { OPENSSL_issetugid() != 0 }
 }
 
 /// The cipher that is agreed upon, also before it is in use.
