@@ -156,6 +156,15 @@ describe("a certificate", function()
     end)
   end
 
+  it("with a key of an unknown kind is not taken for one with a weak key", function()
+    local der = patched("\6\7%*\134H\206=\2\1", "\6\7*\134H\206=\2\127")
+    for _, verify in ipairs { true, false } do
+      helper.fails_safely("certificate",
+        "unreadable key %('localhost'%), of a kind that this OpenSSL does not know$",
+        safe.connect_tls("localhost", raw_server(der).port, trusting { verify = verify, timeout = 0.5 }))
+    end
+  end)
+
   it("with an address for a name says so", function()
     local peer = helper.listen("", { tls = "dns_for_ip" })
     helper.fails("certificate", "host name mismatch: expected 127.0.0.1, the certificate is for 127.0.0.1 "
