@@ -156,6 +156,15 @@ describe("a certificate", function()
     end)
   end
 
+  it("with a key of an unknown kind is not taken for one with a weak key", function()
+    local der = patched("\6\7%*\134H\206=\2\1", "\6\7*\134H\206=\2\127")
+    for _, verify in ipairs { true, false } do
+      helper.fails_safely("certificate",
+        "unreadable key %('localhost'%), of a kind that this OpenSSL does not know$",
+        safe.connect_tls("localhost", raw_server(der).port, trusting { verify = verify, timeout = 0.5 }))
+    end
+  end)
+
   it("with an address for a name says so", function()
     local peer = helper.listen("", { tls = "dns_for_ip" })
     helper.fails("certificate", "host name mismatch: expected 127.0.0.1, the certificate is for 127.0.0.1 "
@@ -242,6 +251,19 @@ describe("a failure of code tls", function()
     -- And it stays so: this is not the end of the stream.
     helper.fails_safely("tls", "certificate required", conn:read_str())
     helper.fails_safely("tls", "certificate required", conn:send "x")
+  end)
+
+  it("is what a write fails with, where a read has failed before", function()
+    local conn = helper.connect_tls("", {}, { version = "1.3", client_ca = "root" }, safe)
+    helper.fails_safely("tls", "certificate required", conn:read_str())
+    local _, details = helper.fails_safely("tls", "certificate required", conn:send "x")
+    assert.same({ "certificate_required", 116, "peer" }, { details.alert, details.alert_number, details.from })
+    for _, version in ipairs { "1.2", "1.3" } do
+      conn = helper.connect_tls([[ c.raw.sendall(b"\x17\3\3\0\x40" + bytes(64)); c.hold() ]], {},
+        { version = version }, safe)
+      helper.fails_safely("tls", "bad record mac$", conn:read_str())
+      helper.fails_safely("tls", "bad record mac$", conn:send "x")
+    end
   end)
 
   it("loses nothing that came before the alert", function()

@@ -131,6 +131,14 @@ describe("a peer that floods with", function()
     assert(late < MARGIN, ("%.3f s late"):format(late))
   end)
 
+  it("one hello request is not blamed for an end that comes after more payload", function()
+    local conn = helper.keep(safe.connect_tls("localhost", flooding "hello_request".port,
+      { ca_file = helper.pem "root", timeout = 10 }))
+    assert.equal("ready", conn:read_line())
+    assert.equal("more", conn:read_line())
+    helper.fails_safely("closed", "end of stream without TLS close_notify$", conn:read_line())
+  end)
+
   for _, kind in ipairs { "key_updates", "key_requests" } do
     it("messages after the handshake make no call of a server outlast its timeout: " .. kind, function()
       local listener = helper.keep(safe.listen("127.0.0.1", 0, { timeout = 10,

@@ -408,6 +408,35 @@ describe("a file that is a pipe", function()
     assert.equal(0, status)
   end)
 
+  it("may be the system's store", function()
+    local peer = helper.listen([[ c.send(b"hello") ]], { tls = "good" })
+    local function run(path, timeout)
+      return helper.run(([[
+        local began = os.time()
+        local conn, message, code = require("tcp.safe").connect_tls("localhost", %d, %s)
+        io.write(conn and conn:read_str() or code .. message:match ":[^:]*$", " ", tostring(os.time() - began < 3))
+      ]]):format(peer.port, timeout), "SSL_CERT_DIR= SSL_CERT_FILE=" .. path)
+    end
+    assert.equal("hello true", run(pipe("sleep 0.2; cat " .. root), 3))
+    assert.equal("io: cannot read ca_file in time true", run(pipe(), 0.2))
+  end)
+
+  it("in a folder of trusted certificates is refused", function()
+    local dir = os.tmpname()
+    local hash = helper.output("ls " .. helper.certificates .. "/hashed"):match "%S+"
+    helper.output(("rm %s; mkdir %s; mkfifo %s/%s"):format(dir, dir, dir, hash))
+    local message = ("cannot read ca_dir '%s': %s is a pipe"):format(dir, hash):gsub("%p", "%%%0")
+    local port = helper.listen("", { tls = "good" }).port
+    helper.fails("io", message .. "$", function()
+      tcp.connect_tls("localhost", port, { ca_dir = dir, timeout = 1 })
+    end)
+    local said = helper.run(([[
+      io.write((select(2, require("tcp.safe").connect_tls("localhost", %d, 1))))
+    ]]):format(port), "SSL_CERT_DIR=" .. dir)
+    assert.matches(message .. "$", said)
+    helper.output("rm -r " .. dir)
+  end)
+
   it("without a certificate is like any other", function()
     local path = pipe "true"
     helper.fails("tls", "no PEM certificate in ca_file", function()

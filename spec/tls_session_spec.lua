@@ -119,6 +119,22 @@ for _, version in ipairs { "1.2", "1.3" } do
       assert.equal("resumed true", said)
     end)
 
+    it("is resumed in other processes, where several CAs are named", function()
+      local peer = versioned "good"
+      local options = ("{ ca_file = %q, ca = %q }"):format(root, helper.contents(helper.pem "stranger"))
+      local _, session = connect(peer, { ca = helper.contents(helper.pem "stranger") })
+      local bytes = session:gsub(".", function(c) return ("\\%03d"):format(c:byte()) end)
+      -- Each process has an order of its own for the keys of a table.
+      for _ = 1, 8 do
+        local said = helper.run(([[
+          local options = %s
+          options.session = "%s"
+          io.write(require("tcp").connect_tls("localhost", %d, options):recv())
+        ]]):format(options, bytes, peer.port))
+        assert.equal("resumed", said)
+      end
+    end)
+
     it("is not offered unless the script says so", function()
       local peer = versioned "good"
       connect(peer)
@@ -756,6 +772,20 @@ describe("keylog", function()
     assert.equal("600\n", pipe:read "*a")
     pipe:close()
     os.remove(path)
+  end)
+
+  it("writes into the new file, where another process has put the old one away", function()
+    local peer = helper.listen([[ c.recv_exactly(8); c.send(b"answer") ]], { tls = "good", version = "1.2" })
+    local call = client:format(peer.port, root, "true"):gsub("local conn", "conn")
+    local text, said, path = logged(call .. call .. [[
+      os.rename(os.getenv "SSLKEYLOGFILE", os.getenv "SSLKEYLOGFILE" .. ".old")
+    ]] .. call)
+    assert.equal("answeransweranswer", said)
+    local _, old = helper.contents(path .. ".old"):gsub("CLIENT_RANDOM", "")
+    local _, new = (text or ""):gsub("CLIENT_RANDOM", "")
+    assert.same({ 2, 1 }, { old, new })
+    os.remove(path)
+    os.remove(path .. ".old")
   end)
 
   it("writes nothing unless the script says so", function()

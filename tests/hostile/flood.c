@@ -4,7 +4,8 @@
    "ready\n" first, so that the other end knows that the flood has come.
 
    KIND: tickets (TLS 1.3 session tickets), key_updates, key_requests (updates that ask for one in return),
-   hello_requests (TLS 1.2), plain_requests (the same in plain text, in the middle of the handshake). */
+   hello_requests (TLS 1.2), plain_requests (the same in plain text, in the middle of the handshake),
+   hello_request (one, more payload, and a cut). */
 
 #include <arpa/inet.h>
 #include <openssl/err.h>
@@ -45,7 +46,7 @@ static void add(SSL *ssl) {
   if (is("tickets")) check(SSL_new_session_ticket(ssl), "ticket");
   if (is("key_updates")) check(SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED), "key update");
   if (is("key_requests")) check(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), "key update");
-  if (is("hello_requests")) check(SSL_renegotiate(ssl), "hello request");
+  if (strstr(kind, "hello_request")) check(SSL_renegotiate(ssl), "hello request");
   check(SSL_do_handshake(ssl) == 1, "message");
 }
 
@@ -57,12 +58,22 @@ static void flood(SSL *ssl, int fd) {
   time_t late = time(NULL) + SECONDS;
   SSL_set0_wbio(ssl, memory);
   check(SSL_write(ssl, "ready\n", 6) == 6, "write");
+  if (is("hello_request")) {
+    add(ssl);
+    check(SSL_write(ssl, "more\n", 5) == 5, "write");
+    least = 0;
+  }
   while (time(NULL) < late) {
     char *bytes;
     size_t size;
     while ((size_t)BIO_pending(memory) < least) add(ssl);
     size = BIO_get_mem_data(memory, &bytes);
     send_all(fd, bytes, size);
+    if (is("hello_request")) {
+      shutdown(fd, SHUT_WR);
+      while (recv(fd, (char[64]){0}, 64, 0) > 0) {} /* a reset would say something else */
+      return;
+    }
     (void)BIO_reset(memory);
     least = 32 << 10;
   }
@@ -96,7 +107,7 @@ int main(int count, char **words) {
   kind = words[1];
   signal(SIGCHLD, SIG_IGN); /* no zombies */
   context = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
-  if (is("hello_requests")) SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
+  if (strstr(kind, "hello_request")) SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
   if (!is_server) {
     address.sin_port = htons(atoi(words[2]));
     check(!connect(fd, (struct sockaddr *)&address, size), "connect");

@@ -296,8 +296,7 @@ impl Request {
     }
 
     fn wait(&self) -> Wait {
-        let is_queued = lock(&self.pool.state).is_queued(&self.question);
-        let before = if is_queued { THREADS } else { 0 };
+        let before = lock(&self.pool.state).before(&self.question);
         Wait::new(&self.waiter.done, Want::Read).pending(Pending::Resolution { before })
     }
 
@@ -483,8 +482,12 @@ impl State {
         waiters.iter().flat_map(BTreeMap::values).filter_map(Weak::upgrade).collect()
     }
 
-    fn is_queued(&self, question: &Question) -> bool {
-        self.asked.get(question).is_some_and(|asked| asked.turn.is_some())
+    /// How many others keep this one from being begun. One that a thread is about to take waits for
+    /// none.
+    fn before(&self, question: &Question) -> usize {
+        let turn = self.asked.get(question).and_then(|asked| asked.turn);
+        let is_kept = matches!(turn, Some((Lane::Remote, _))) && self.remote >= THREADS;
+        if is_kept { self.remote } else { 0 }
     }
 
     /// One that waits no longer. What nobody waits for is not begun.
@@ -637,7 +640,7 @@ mod tests {
         let question = question("silent.example", None);
         let ids = [&first, &second].map(|waiter| pool.ask(&question, waiter).expect("asked"));
         let mut state = lock(&pool.state);
-        assert!(state.is_queued(&question) && state.queue.len() == 1);
+        assert!(state.before(&question) == THREADS && state.queue.len() == 1);
         state.withdraw(&question, ids[0]);
         assert_eq!(state.queue.len(), 1);
         state.withdraw(&question, ids[1]);
@@ -670,7 +673,7 @@ mod tests {
         let mut byte = [0];
         io::Read::read_exact(&mut &waiters[1].done, &mut byte).expect("told");
         assert!(waiters[1].answer.get().is_some_and(Result::is_ok));
-        assert!(lock(&pool.state).is_queued(&question("silent.example", None)));
+        assert_eq!(lock(&pool.state).before(&question("silent.example", None)), THREADS);
     }
 
     #[test]

@@ -3,19 +3,23 @@
 //! script's.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::ffi;
 use crate::error::{Error, Result};
 
 /// The file and the folders of the store, if OpenSSL tells where it looks.
 pub fn places() -> Option<(PathBuf, Vec<PathBuf>)> {
     let built = openssl::version::dir().split('"').nth(1).map(Path::new);
-    let file = env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let dirs = env::var_os("SSL_CERT_DIR").map(|dirs| env::split_paths(&dirs).collect());
+    let named = |name| env::var_os(name).filter(|_| !ffi::is_privileged());
+    let file = named("SSL_CERT_FILE").map(PathBuf::from);
+    let dirs = named("SSL_CERT_DIR")
+        .map(|dirs| env::split_paths(&dirs).filter(|dir| !dir.as_os_str().is_empty()).collect());
     Some((
         file.or_else(|| Some(built?.join("cert.pem")))?,
         dirs.or_else(|| Some(vec![built?.join("certs")]))?,
@@ -55,16 +59,35 @@ pub fn is_empty(file: &Path, dirs: &[PathBuf]) -> bool {
 }
 
 fn has_certificates(file: &Path) -> bool {
-    let text = fs::read(file).unwrap_or_default();
+    // A pipe or a device may have no end.
+    let text = file.is_file().then(|| fs::read(file).ok()).flatten().unwrap_or_default();
     memchr::memmem::find(&text, b"CERTIFICATE-----").is_some()
 }
 
-/// Whether a folder has a file that OpenSSL would find: eight digits of a hash, a dot, a number.
+/// Whether a folder has a file that OpenSSL would find.
 pub fn is_hashed(dir: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(dir) else { return false };
-    entries.flatten().any(|entry| {
+    hashed(dir).next().is_some()
+}
+
+/// The store's file, where it is a pipe: OpenSSL would wait for its writer, however long.
+pub fn pipe() -> Option<PathBuf> {
+    places().map(|(file, _)| file).filter(|file| is_pipe(file))
+}
+
+/// The name of a pipe among the files that OpenSSL would find in a folder.
+pub fn pipe_in(dir: &Path) -> Option<PathBuf> {
+    hashed(dir).find(|entry| is_pipe(&entry.path())).map(|entry| entry.file_name().into())
+}
+
+/// What is named by eight digits of a hash, a dot and a number.
+fn hashed(dir: &Path) -> impl Iterator<Item = DirEntry> {
+    fs::read_dir(dir).into_iter().flatten().flatten().filter(|entry| {
         let name = entry.file_name();
         let name = name.as_encoded_bytes();
         name.get(8) == Some(&b'.') && name[..8].iter().all(u8::is_ascii_hexdigit)
     })
+}
+
+fn is_pipe(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }

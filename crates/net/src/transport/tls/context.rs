@@ -1,6 +1,7 @@
 //! OpenSSL contexts, made of profiles. A client's are kept for the next connection with the same
 //! profile: loading trusted certificates costs more than a handshake.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -36,6 +37,8 @@ pub struct Key {
     files: Vec<Option<Stamp>>,
     folders: Vec<Option<u64>>,
     environment: [Option<OsString>; 3],
+    /// Whoever rotates the key log finds the keys in the new file.
+    log: Option<(u64, u64)>,
 }
 
 impl Key {
@@ -50,7 +53,8 @@ impl Key {
             profile: profile.clone(),
             files: files.map(stamp::file).collect(),
             folders: folders.map(|dir: &PathBuf| stamp::folder(dir)).collect(),
-            environment: ["SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"].map(std::env::var_os),
+            environment: ["SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"].map(env::var_os),
+            log: log_path(profile).and_then(|path| stamp::identity(&path)),
         }
     }
 }
@@ -66,9 +70,10 @@ pub fn kept(key: &Key) -> Option<SslContext> {
 }
 
 /// A new client's context, of a profile whose files are read. It is kept, unless something that it
-/// trusts could not be read.
+/// trusts could not be read, or its key log was not there yet: the next may be another one.
 pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
     let is_whole = !profile.trust.is_system() || ca_store::is_readable()?;
+    let is_new_log = key.log.is_none() && log_path(profile).is_some();
     let mut builder = build(profile, SslMethod::tls_client())?;
     if !profile.alpn.is_empty() {
         builder.set_alpn_protos(&profile.alpn_wire()).map_err(failed)?;
@@ -76,7 +81,7 @@ pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
     // The sessions are the script's; OpenSSL keeps none.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
     let context = builder.build();
-    if is_whole {
+    if is_whole && !is_new_log {
         let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
         if clients.len() == KEPT {
             clients.remove(0);
@@ -152,8 +157,8 @@ fn build(profile: &Profile, method: SslMethod) -> Result<SslContextBuilder> {
     }
     trust(&mut builder, &profile.trust)?;
     identify(&mut builder, profile)?;
-    if profile.keylog {
-        log_keys(&mut builder)?;
+    if let Some(path) = log_path(profile) {
+        log_keys(&mut builder, &path)?;
     }
     Ok(builder)
 }
@@ -168,19 +173,8 @@ fn version(version: Version) -> SslVersion {
 }
 
 fn trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<()> {
-    if trust.is_system() {
-        return builder.set_default_verify_paths().map_err(failed);
-    }
-    for pem in &trust.certificates {
-        for certificate in certificates(pem, "ca")? {
-            builder.cert_store_mut().add_cert(certificate).map_err(failed)?;
-        }
-    }
     if let Some(path) = &trust.dir {
-        fs::read_dir(path).map_err(|error| {
-            let (path, why) = (path.display(), system_text(&error));
-            Error::new(Code::Io, format!("cannot read ca_dir '{path}': {why}"))
-        })?;
+        fs::read_dir(path).map_err(|error| unreadable(path, &system_text(&error)))?;
         if !ca_store::is_hashed(path) {
             let path = path.display();
             let detail = format!(
@@ -188,9 +182,31 @@ fn trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<()> {
             );
             return Err(Error::new(Code::Tls, detail));
         }
-        builder.load_verify_locations(None, Some(path)).map_err(failed)?;
     }
-    Ok(())
+    let store = if trust.is_system() { ca_store::places() } else { None };
+    let folders = store.map_or_else(|| trust.dir.iter().cloned().collect(), |(_, dirs)| dirs);
+    for folder in &folders {
+        // OpenSSL would wait for its writer, in the midst of a handshake.
+        if let Some(name) = ca_store::pipe_in(folder) {
+            return Err(unreadable(folder, &format!("{} is a pipe", name.display())));
+        }
+    }
+    if trust.is_system() && trust.pipe.is_none() {
+        return builder.set_default_verify_paths().map_err(failed);
+    }
+    for pem in trust.certificates.iter().chain(&trust.pipe) {
+        for certificate in certificates(pem, "ca")? {
+            builder.cert_store_mut().add_cert(certificate).map_err(failed)?;
+        }
+    }
+    folders
+        .iter()
+        .try_for_each(|folder| builder.load_verify_locations(None, Some(folder)).map_err(failed))
+}
+
+#[cold]
+fn unreadable(folder: &Path, why: &str) -> Error {
+    Error::new(Code::Io, format!("cannot read ca_dir '{}': {why}", folder.display()))
 }
 
 /// Gives the context its own certificate, where it has one.
@@ -286,13 +302,16 @@ fn refused(option: &str, stack: &ErrorStack) -> Error {
     Error::new(Code::Tls, format!("{option}: {}", reasons(stack)))
 }
 
-/// Appends the keys of each connection to the file that the environment names, for Wireshark.
-fn log_keys(builder: &mut SslContextBuilder) -> Result<()> {
-    let Some(path) = std::env::var_os("SSLKEYLOGFILE").filter(|path| !path.is_empty()) else {
-        return Ok(());
-    };
-    let file = open_log(Path::new(&path)).map_err(|error| {
-        let (path, why) = (Path::new(&path).display(), system_text(&error));
+/// The file that the environment names, where keys are to be logged.
+fn log_path(profile: &Profile) -> Option<PathBuf> {
+    let path = env::var_os("SSLKEYLOGFILE").filter(|path| profile.keylog && !path.is_empty());
+    path.map(PathBuf::from)
+}
+
+/// Appends the keys of each connection to that file, for Wireshark.
+fn log_keys(builder: &mut SslContextBuilder, path: &Path) -> Result<()> {
+    let file = open_log(path).map_err(|error| {
+        let (path, why) = (path.display(), system_text(&error));
         Error::new(Code::Io, format!("cannot write SSLKEYLOGFILE '{path}': {why}"))
     })?;
     // A log that cannot be written is no reason to fail.

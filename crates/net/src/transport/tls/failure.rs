@@ -87,6 +87,10 @@ impl Verification {
                 self.expected,
                 names(certificate, &self.expected)
             ),
+            // A key that cannot be read passes for a weak one, and no option helps.
+            66 | 67 if certificate.public_key().is_err() => {
+                format!("unreadable key ({subject}), of a kind that this OpenSSL does not know")
+            }
             66..=68 => format!("{plain} ({subject}), {}", hints::WEAK),
             _ => format!("{plain} ({subject})"),
         }

@@ -1,10 +1,11 @@
 //! What OpenSSL tells by its C interface alone: the alerts of a connection, its cipher before the
-//! handshake is over, a chain as it was sent, whether a certificate is malformed. Nothing else
-//! calls OpenSSL by its C names.
+//! handshake is over, a chain as it was sent, whether a certificate is malformed, whether the
+//! environment counts. Nothing else calls OpenSSL by its C names.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
@@ -33,6 +34,7 @@ type OnMessage =
 
 // SAFETY: as OpenSSL's headers declare them, from 1.1.1 on.
 unsafe extern "C" {
+    fn OPENSSL_issetugid() -> c_int;
     fn SSL_get_pending_cipher(ssl: *const SSL) -> *const SSL_CIPHER;
     fn SSL_set_msg_callback(ssl: *mut SSL, on_message: OnMessage);
     fn X509_STORE_CTX_get0_untrusted(store: *const X509_STORE_CTX) -> *mut stack_st_X509;
@@ -43,8 +45,8 @@ unsafe extern "C" {
 pub struct Alerts {
     /// The one that has ended the connection.
     pub fatal: OnceLock<Alert>,
-    /// The peer has asked for a renegotiation, and was refused.
-    pub refused_renegotiation: OnceLock<()>,
+    /// The peer has asked for a renegotiation, was refused, and has not gone on since.
+    refused_renegotiation: AtomicBool,
 }
 
 impl Alerts {
@@ -60,11 +62,20 @@ impl Alerts {
         ssl.ex_data(index().ok()?)
     }
 
+    pub fn has_refused_renegotiation(&self) -> bool {
+        self.refused_renegotiation.load(Ordering::Relaxed)
+    }
+
+    /// Payload has come: the peer does without what it was refused.
+    pub fn note_payload(&self) {
+        self.refused_renegotiation.store(false, Ordering::Relaxed);
+    }
+
     fn note(&self, alert: Alert, is_fatal: bool) {
         if is_fatal {
             let _ = self.fatal.set(alert);
         } else if alert == (Alert { number: NO_RENEGOTIATION, is_peers: false }) {
-            let _ = self.refused_renegotiation.set(());
+            self.refused_renegotiation.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -117,6 +128,12 @@ pub fn is_malformed(certificate: &X509Ref) -> bool {
     // lock.
     let flags = unsafe { X509_get_extension_flags(certificate.as_ptr()) };
     flags & EXFLAG_INVALID != 0
+}
+
+/// Whether this process has more rights than who began it, so that the environment does not count.
+pub fn is_privileged() -> bool {
+    // SAFETY: it takes nothing, and only looks.
+    unsafe { OPENSSL_issetugid() != 0 }
 }
 
 /// The cipher that is agreed upon, also before it is in use.

@@ -1,7 +1,8 @@
-//! The files of a profile, read one after the other. Uses `pem`, `profile`, `io::step`.
+//! The files of a profile, read one after the other. Uses `pem`, `profile`, `ca_store`, `io::step`.
 
 use std::mem;
 
+use super::ca_store;
 use super::pem::{Pem, Reader};
 use super::profile::Profile;
 use crate::error::Result;
@@ -14,14 +15,17 @@ pub struct Loader {
 }
 
 impl Loader {
-    pub fn new(profile: Profile) -> Self {
+    pub fn new(mut profile: Profile) -> Self {
+        if profile.trust.is_system() {
+            profile.trust.pipe = ca_store::pipe().map(Pem::File);
+        }
         Self { profile, reader: None }
     }
 
     /// The profile, once all of its files are read.
     pub fn step(&mut self) -> Result<Step<&Profile>> {
         let Profile { trust, certificate, key, .. } = &mut self.profile;
-        let trusted = trust.certificates.iter_mut().map(|pem| (pem, "ca"));
+        let trusted = trust.certificates.iter_mut().chain(&mut trust.pipe).map(|pem| (pem, "ca"));
         let own = certificate.iter_mut().map(|pem| (pem, "cert"));
         let keys = key.iter_mut().map(|pem| (pem, "key"));
         for (pem, option) in trusted.chain(own).chain(keys) {

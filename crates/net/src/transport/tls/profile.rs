@@ -22,6 +22,8 @@ pub struct Trust {
     pub certificates: Vec<Pem>,
     /// A folder of PEM certificates, named by hash as `openssl rehash` does.
     pub dir: Option<PathBuf>,
+    /// The file of the system's store, where it is a pipe.
+    pub pipe: Option<Pem>,
 }
 
 impl Trust {

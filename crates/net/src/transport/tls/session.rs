@@ -12,6 +12,7 @@ use openssl::stack::Stack;
 use openssl::x509::{X509, X509StoreContext};
 
 use super::certificate::pin;
+use super::pem::Pem;
 use super::profile::{Profile, Settings};
 use crate::memory::copy;
 
@@ -151,8 +152,14 @@ fn digest(settings: &Settings, context: &SslContextRef) -> Result<[u8; 32], Erro
     add(trust.dir.as_ref().map_or(&[], |dir| dir.as_os_str().as_encoded_bytes()));
     // The certificate itself: another one may stand in the same file by then.
     add(&context.certificate().map_or(Ok(Vec::new()), |certificate| certificate.to_der())?);
-    for pem in &trust.certificates {
-        add(pem.path().map_or(pem.text(), |path| path.as_os_str().as_encoded_bytes()));
-    }
+    // They come in the order of a table's keys, which is another one in each process.
+    let mut trusted: Vec<_> = trust.certificates.iter().map(named).collect();
+    trusted.sort_unstable();
+    trusted.into_iter().for_each(add);
     Ok(digest.finish())
+}
+
+/// What tells one PEM from another.
+fn named(pem: &Pem) -> &[u8] {
+    pem.path().map_or(pem.text(), |path| path.as_os_str().as_encoded_bytes())
 }

@@ -46,6 +46,11 @@ pub fn file(path: &Path) -> Option<Stamp> {
     })
 }
 
+/// The file itself, through links, whatever is in it.
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
 /// A folder, until when it counts as unchanged, and what it had.
 type Looked = (PathBuf, Deadline, Option<u64>);
 

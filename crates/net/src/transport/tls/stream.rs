@@ -39,8 +39,8 @@ pub struct Tls {
     end: End,
     /// How the handshake ended; none before.
     outcome: Option<Result<()>>,
-    /// The peer's alert, where a write has come across it: OpenSSL takes what follows for a clean
-    /// end.
+    /// What has ended the connection, such as the peer's alert: OpenSSL takes what follows for a
+    /// clean end.
     refusal: Option<Error>,
     tracing: Tracing,
     /// The count of forks when this process last shook hands, read or wrote.
@@ -273,7 +273,7 @@ impl Tls {
     fn hint(&self, error: &ssl::Error) -> Option<&'static str> {
         let (ssl, settings) = (self.stream.ssl(), &self.end.settings);
         let is_later = self.outcome.is_some() && ssl.version2() == Some(SslVersion::TLS1_3);
-        if Alerts::of(ssl).is_some_and(|alerts| alerts.refused_renegotiation.get().is_some()) {
+        if Alerts::of(ssl).is_some_and(Alerts::has_refused_renegotiation) {
             return Some(match ssl.is_server() {
                 true => hints::CLIENT_RENEGOTIATES,
                 false => hints::SERVER_RENEGOTIATES,
@@ -298,6 +298,9 @@ impl Tls {
     /// The peer's alert, if that is the next thing to be read.
     #[cold]
     fn read_refusal(&mut self) -> Option<Error> {
+        if self.refusal.is_some() {
+            return self.refusal.clone();
+        }
         clear_errors();
         let result = self.stream.ssl_peek(&mut [0]);
         self.refusal = self.step(result).err().filter(|error| error.code() == Code::Tls);
@@ -329,8 +332,16 @@ impl Transport for Tls {
         if let Ok(count) = result {
             // SAFETY: OpenSSL has written so many bytes behind those that were there.
             unsafe { into.set_len(into.len() + count) };
+            if count > 0
+                && let Some(alerts) = Alerts::of(self.stream.ssl())
+            {
+                alerts.note_payload();
+            }
         }
-        self.step(result)
+        let step = self.step(result);
+        // A write that comes later fails for the same reason.
+        self.refusal = step.as_ref().err().filter(|error| error.code() == Code::Tls).cloned();
+        step
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>> {
