@@ -179,6 +179,37 @@ describe("a hook or a finalizer that uses the module while an operation runs", f
     ]]
   end)
 
+  -- Calls `act` in the first call, or at the first return, of a C function that a C function calls:
+  -- that is in the midst of an operation.
+  local amidst = [[
+    local function amidst(mask, act)
+      debug.sethook(function()
+        local called, caller = debug.getinfo(2, "Sf"), debug.getinfo(3, "S")
+        if called.what == "C" and caller and caller.what == "C" then
+          debug.sethook()
+          act(called.func)
+        end
+      end, mask)
+    end
+    local tcp = require "tcp"
+    local listener = tcp.listen("127.0.0.1", 0)
+    local conn = tcp.connect("127.0.0.1", listener:port(), 1)
+    local peer = listener:accept(1)
+  ]]
+
+  it("that changes a table of options while it is read makes the call fail", function()
+    survives(amidst .. [[
+      local options = { key_password = 123, ciphersuites = 7, session = 55, alpn = 7 }
+      amidst("c", function()
+        for key in pairs(options) do options[key] = nil end
+        for i = 1, 200 do options["other" .. i] = i end
+      end)
+      local ok, message = pcall(function() tcp.connect_tls("127.0.0.1", 1, options) end)
+      debug.sethook()
+      assert(not ok and message:find "^[^:]+:%d+: bad argument #3 to 'connect_tls' %(changed", message)
+    ]])
+  end)
+
   -- Calls a function, and raises in a hook after so many instructions, once.
   local function hooked(count, act)
     debug.sethook(function()
