@@ -210,6 +210,25 @@ describe("a hook or a finalizer that uses the module while an operation runs", f
     ]])
   end)
 
+  it("that calls what the operation was going to call has nothing to call", function()
+    survives(amidst .. [[
+      for _, call in ipairs {
+        function() return #tcp.poll({ listener }, { conn, peer }, 0) end,
+        function() return tcp.connect("127.0.0.1", listener:port(), 1):info().peer.port end,
+        function() return #tcp.resolve "127.0.0.1" end,
+      } do
+        local expected = call()
+        amidst("c", function(called)
+          for _, given in ipairs { 1, "x", {}, conn, print } do called(given) end
+          coroutine.wrap(function() called(1) end)()
+          collectgarbage()
+        end)
+        assert(call() == expected)
+        debug.sethook()
+      end
+    ]])
+  end)
+
   -- Calls a function, and raises in a hook after so many instructions, once.
   local function hooked(count, act)
     debug.sethook(function()
