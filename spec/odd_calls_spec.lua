@@ -229,6 +229,20 @@ describe("a hook or a finalizer that uses the module while an operation runs", f
     ]])
   end)
 
+  it("that raises at an operation's end makes lines() repeat none", function()
+    survives(amidst .. [[
+      peer:send "a\nb\nc\n"
+      peer:close()
+      local got, nextline = {}, conn:lines()
+      amidst("r", function() error "hooked" end)
+      local ok, line = pcall(nextline)
+      debug.sethook()
+      got[1] = ok and line or nil
+      for line in nextline do got[#got + 1] = line end
+      assert(table.concat(got, " ") == "a b c", table.concat(got, " "))
+    ]])
+  end)
+
   -- Calls a function, and raises in a hook after so many instructions, once.
   local function hooked(count, act)
     debug.sethook(function()
