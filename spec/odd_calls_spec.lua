@@ -243,6 +243,16 @@ describe("a hook or a finalizer that uses the module while an operation runs", f
     ]])
   end)
 
+  it("that raises at the end of a connect leaves the last connection", function()
+    survives(amidst .. [[
+      amidst("r", function() error "hooked" end)
+      local failed = not pcall(tcp.connect, "127.0.0.1", listener:port(), 1)
+      debug.sethook()
+      tcp.send "x"
+      assert(not failed or peer:read(1) == "x")
+    ]])
+  end)
+
   -- Calls a function, and raises in a hook after so many instructions, once.
   local function hooked(count, act)
     debug.sethook(function()
