@@ -253,6 +253,27 @@ describe("a hook or a finalizer that uses the module while an operation runs", f
     ]])
   end)
 
+  it("that raises where a call begins to wait leaves no wait in the loop", function()
+    if not helper.loop "luv" then return pending "luv is not here" end
+    survives(amidst .. [[
+      local uv, safe = require "luv", require "tcp.safe"
+      tcp.use "luv"
+      coroutine.wrap(function()
+        conn:set_timeout(math.huge)
+        amidst("c", function() error "hooked" end)
+        assert(not pcall(conn.start_tls, conn, { verify = false }))
+        debug.sethook()
+        local other = safe.connect("127.0.0.1", listener:port(), 1)
+        other:set_timeout(0.05)
+        assert(select(3, other:read(1)) == "timeout")
+      end)()
+      local late = uv.new_timer()
+      late:start(3000, 0, function() os.exit(1) end)
+      late:unref()
+      uv.run()
+    ]])
+  end)
+
   -- Calls a function, and raises in a hook after so many instructions, once.
   local function hooked(count, act)
     debug.sethook(function()

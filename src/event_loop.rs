@@ -112,6 +112,13 @@ impl Host {
         }
     }
 
+    /// A wait of the poller's is over, and nobody waits.
+    pub fn abandon(&self, claim: Claim) {
+        if let Ok(mut poller) = self.poller.try_borrow_mut() {
+            poller.as_mut().and_then(|poller| poller.unwatch(claim.unsigned_abs()));
+        }
+    }
+
     fn with_poller<T>(
         &self,
         act: impl FnOnce(&mut Poller) -> error::Result<T>,
