@@ -551,6 +551,21 @@ describe("tcp.debug", function()
     assert.same({}, told())
   end)
 
+  it("lets its function choose the loop", function()
+    local conn, waits = helper.connect(echo), 0
+    tcp.debug(function()
+      tcp.debug(false)
+      tcp.use { wait = function() waits = waits + 1 end }
+    end)
+    tcp.listen("127.0.0.1", 0):close()
+    coroutine.wrap(function()
+      conn:send("hello")
+      conn:read(5)
+    end)()
+    tcp.use(nil)
+    assert.is_true(waits > 0)
+  end)
+
   for _, loop in ipairs(loops) do
     it("lets its function block in a loop's coroutine: " .. loop.name, function()
       if not loop.found then return pending(loop.reason) end

@@ -179,6 +179,101 @@ describe("a hook or a finalizer that uses the module while an operation runs", f
     ]]
   end)
 
+  -- Calls `act` in the first call, or at the first return, of a C function that a C function calls:
+  -- that is in the midst of an operation.
+  local amidst = [[
+    local function amidst(mask, act)
+      debug.sethook(function()
+        local called, caller = debug.getinfo(2, "Sf"), debug.getinfo(3, "S")
+        if called.what == "C" and caller and caller.what == "C" then
+          debug.sethook()
+          act(called.func)
+        end
+      end, mask)
+    end
+    local tcp = require "tcp"
+    local listener = tcp.listen("127.0.0.1", 0)
+    local conn = tcp.connect("127.0.0.1", listener:port(), 1)
+    local peer = listener:accept(1)
+  ]]
+
+  it("that changes a table of options while it is read makes the call fail", function()
+    survives(amidst .. [[
+      local options = { key_password = 123, ciphersuites = 7, session = 55, alpn = 7 }
+      amidst("c", function()
+        for key in pairs(options) do options[key] = nil end
+        for i = 1, 200 do options["other" .. i] = i end
+      end)
+      local ok, message = pcall(function() tcp.connect_tls("127.0.0.1", 1, options) end)
+      debug.sethook()
+      assert(not ok and message:find "^[^:]+:%d+: bad argument #3 to 'connect_tls' %(changed", message)
+    ]])
+  end)
+
+  it("that calls what the operation was going to call has nothing to call", function()
+    survives(amidst .. [[
+      for _, call in ipairs {
+        function() return #tcp.poll({ listener }, { conn, peer }, 0) end,
+        function() return tcp.connect("127.0.0.1", listener:port(), 1):info().peer.port end,
+        function() return #tcp.resolve "127.0.0.1" end,
+      } do
+        local expected = call()
+        amidst("c", function(called)
+          for _, given in ipairs { 1, "x", {}, conn, print } do called(given) end
+          coroutine.wrap(function() called(1) end)()
+          collectgarbage()
+        end)
+        assert(call() == expected)
+        debug.sethook()
+      end
+    ]])
+  end)
+
+  it("that raises at an operation's end makes lines() repeat none", function()
+    survives(amidst .. [[
+      peer:send "a\nb\nc\n"
+      peer:close()
+      local got, nextline = {}, conn:lines()
+      amidst("r", function() error "hooked" end)
+      local ok, line = pcall(nextline)
+      debug.sethook()
+      got[1] = ok and line or nil
+      for line in nextline do got[#got + 1] = line end
+      assert(table.concat(got, " ") == "a b c", table.concat(got, " "))
+    ]])
+  end)
+
+  it("that raises at the end of a connect leaves the last connection", function()
+    survives(amidst .. [[
+      amidst("r", function() error "hooked" end)
+      local failed = not pcall(tcp.connect, "127.0.0.1", listener:port(), 1)
+      debug.sethook()
+      tcp.send "x"
+      assert(not failed or peer:read(1) == "x")
+    ]])
+  end)
+
+  it("that raises where a call begins to wait leaves no wait in the loop", function()
+    if not helper.loop "luv" then return pending "luv is not here" end
+    survives(amidst .. [[
+      local uv, safe = require "luv", require "tcp.safe"
+      tcp.use "luv"
+      coroutine.wrap(function()
+        conn:set_timeout(math.huge)
+        amidst("c", function() error "hooked" end)
+        assert(not pcall(conn.start_tls, conn, { verify = false }))
+        debug.sethook()
+        local other = safe.connect("127.0.0.1", listener:port(), 1)
+        other:set_timeout(0.05)
+        assert(select(3, other:read(1)) == "timeout")
+      end)()
+      local late = uv.new_timer()
+      late:start(3000, 0, function() os.exit(1) end)
+      late:unref()
+      uv.run()
+    ]])
+  end)
+
   -- Calls a function, and raises in a hook after so many instructions, once.
   local function hooked(count, act)
     debug.sethook(function()

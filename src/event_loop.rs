@@ -28,6 +28,8 @@ pub struct Host {
     pub kinds: Kinds,
     pub tracer: Tracer,
     place: Cell<Place>,
+    /// Whether a call waits in place for now, whatever loop is in use.
+    is_in_place: Cell<bool>,
     /// The claim of the last wait that was not the poller's.
     last_claim: Cell<Claim>,
     /// For a loop that watches it for all waits.
@@ -69,6 +71,7 @@ impl Host {
             },
             tracer: Tracer::from_environment(),
             place: Cell::new(Place::Here),
+            is_in_place: Cell::default(),
             last_claim: Cell::default(),
             poller: RefCell::default(),
             armed: Cell::new(Deadline::NEVER),
@@ -77,7 +80,7 @@ impl Host {
 
     /// Where a call waits.
     pub fn place(&self) -> Place {
-        self.place.get()
+        if self.is_in_place.get() { Place::Here } else { self.place.get() }
     }
 
     /// Leaves a wait to the loop. `known` is what the poller knows this very descriptor by.
@@ -109,6 +112,13 @@ impl Host {
         }
     }
 
+    /// A wait of the poller's is over, and nobody waits.
+    pub fn abandon(&self, claim: Claim) {
+        if let Ok(mut poller) = self.poller.try_borrow_mut() {
+            poller.as_mut().and_then(|poller| poller.unwatch(claim.unsigned_abs()));
+        }
+    }
+
     fn with_poller<T>(
         &self,
         act: impl FnOnce(&mut Poller) -> error::Result<T>,
@@ -123,9 +133,9 @@ impl Host {
 
     /// Does something that waits here, whatever loop is in use.
     pub fn in_place<T>(&self, act: impl FnOnce() -> T) -> T {
-        let before = self.place.replace(Place::Here);
+        let before = self.is_in_place.replace(true);
         let value = act();
-        self.place.set(before);
+        self.is_in_place.set(before);
         value
     }
 }

@@ -2,12 +2,15 @@
 //! waiting: connecting, resolving, listening, upgrading. What is not done at once lives in the
 //! token of its call. Uses `ffi`.
 
+use std::rc::Rc;
+
 use net::error;
 use net::io::deadline::Deadline;
 use net::io::step::Step;
 use net::io::wait::{Driven, Place, drive};
 use net::transport::tls::Report;
 
+use crate::event_loop::{Claim, Host, Suspended};
 use crate::ffi::call::{Call, Result, Stop, Token};
 use crate::ffi::reply::Reply;
 
@@ -27,15 +30,33 @@ pub trait Work {
 pub struct Pending {
     work: Box<dyn Work>,
     deadline: Deadline,
+    left: Option<Left>,
+}
+
+/// A wait that is left to a loop: over where its work goes on, or is given up.
+struct Left {
+    host: Rc<Host>,
+    claim: Claim,
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.host.abandon(self.claim);
+    }
 }
 
 impl Pending {
     pub fn new(work: impl Work + 'static, deadline: Deadline) -> Self {
-        Self { work: Box::new(work), deadline }
+        Self { work: Box::new(work), deadline, left: None }
     }
 
     pub fn deadline(&self) -> Deadline {
         self.deadline
+    }
+
+    pub fn suspended(&mut self, host: &Rc<Host>, suspended: &Suspended) {
+        let left = || Left { host: Rc::clone(host), claim: suspended.claim };
+        self.left = suspended.is_polled().then(left);
     }
 
     /// Goes on with the work that an earlier call has left, or begins what `make` gives. Work that
@@ -48,6 +69,7 @@ impl Pending {
     }
 
     pub fn go_on(mut self: Box<Self>, call: &Call<'_>) -> Result<Reply> {
+        self.left = None;
         let (work, place) = (&mut self.work, call.place());
         match drive(self.deadline, place, || work.step()) {
             Ok(Driven::Done(reply)) => Ok(reply),

@@ -11,8 +11,11 @@ use super::*;
 use crate::event_loop::{Host, Suspended, seconds_left};
 
 /// Pushes a token to call again with, and what to wait for first: see lua/shim.lua.
-pub unsafe fn give_again(call: &Call<'_>, token: Token, suspended: Option<Suspended>) -> Ended {
+pub unsafe fn give_again(call: &Call<'_>, mut token: Token, suspended: Option<Suspended>) -> Ended {
     let state = call.state;
+    if let (Token::Pending(pending), Some(suspended)) = (&mut token, &suspended) {
+        pending.suspended(call.host, suspended);
+    }
     let mut slot = None;
     // SAFETY: the caller's. The work stays where it was begun.
     unsafe {

@@ -244,7 +244,8 @@ impl<'a> Argument<'a> {
         })
     }
 
-    /// Hands every key and value of a table to `take`. No metamethod runs.
+    /// Hands every key and value of a table to `take`. No metamethod runs. A hook or a finalizer
+    /// may, where a number becomes text: a key that is gone then has no next one.
     pub fn each(
         &self,
         mut take: impl FnMut(Argument<'_>, Argument<'_>) -> Result<()>,
@@ -260,6 +261,12 @@ impl<'a> Argument<'a> {
                 let (key, value) =
                     (Argument { index: top - 1, ..*self }, Argument { index: top, ..*self });
                 take(key, value)?;
+                lua_settop(self.state, top - 1);
+                lua_pushvalue(self.state, top - 1);
+                lua_rawget(self.state, self.index);
+                if lua_type(self.state, top) == LUA_TNIL {
+                    return Err(self.wrong("changed while it was read"));
+                }
                 lua_settop(self.state, top - 1);
             }
         }

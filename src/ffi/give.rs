@@ -211,17 +211,14 @@ unsafe fn give_encoded(call: &Call<'_>) -> Ended {
 unsafe fn give_connection(call: &Call<'_>, connection: Box<Connection>, is_last: bool) -> Ended {
     let kind = call.host.kinds.connections;
     let mut slot = None;
-    // SAFETY: the caller's. To put it where the last one was needs no memory.
-    let ended = unsafe {
-        pushed(call.state, 1, |state| {
-            slot = Some(kind.push_empty(state));
-            if is_last {
-                reply::keep_last(state);
-            }
-        })
-    };
+    // SAFETY: the caller's.
+    let ended = unsafe { pushed(call.state, 1, |state| slot = Some(kind.push_empty(state))) };
     if let (Ended::Given(_), Some(slot)) = (&ended, slot) {
         slot.replace(Some(*connection));
+        if is_last {
+            // SAFETY: the connection is on top. To put it where the last one was needs no memory.
+            unsafe { reply::keep_last(call.state) };
+        }
     }
     ended
 }

@@ -30,13 +30,14 @@ mod version {
         block: &[u8],
     ) -> Option<LineBlock> {
         // SAFETY: the caller's. The table is slot 1 of the protected call; `lines` has checked that
-        // it is one.
+        // it is one. The block is true once nothing can raise any more: to replace a value takes no
+        // memory.
         unsafe {
             let is_pushed = protected(state, argument, 1, |state| {
                 push_bytes(state, block);
                 lua_pushvalue(state, -1);
                 raw_set_index(state, 1, HELD);
-                push_integer(state, 0);
+                lua_pushboolean(state, 0);
                 raw_set_index(state, 1, TAKEN);
                 1
             });
@@ -44,6 +45,8 @@ mod version {
                 return None;
             }
             lua_pushvalue(state, argument);
+            push_integer(state, 0);
+            raw_set_index(state, -2, TAKEN);
             lua_setfenv(state, index);
             Some(LineBlock::new(bytes_at(state, -1)))
         }

@@ -206,10 +206,27 @@ pub unsafe fn register(state: *mut lua_State, key: &'static u8) {
 /// unwound.
 type Body<'a> = &'a mut dyn FnMut(*mut lua_State) -> c_int;
 
+/// A body that `run` is going to run, and the call of Lua's that it is for.
+#[derive(Clone, Copy)]
+struct Next {
+    body: *mut Body<'static>,
+    state: *mut lua_State,
+    call: usize,
+}
+
 thread_local! {
-    /// The body that `run` is going to run. Set by `protected` alone, so that a script that finds
-    /// `run` and calls it has nothing to run.
-    static NEXT: Cell<*mut Body<'static>> = const { Cell::new(ptr::null_mut()) };
+    /// Set by `protected` alone: a script that finds `run` and calls it has nothing to run.
+    static NEXT: Cell<Option<Next>> = const { Cell::new(None) };
+}
+
+/// What tells the call at this level, 0 being the one that runs, from others that have not ended.
+unsafe fn call_at(state: *mut lua_State, level: c_int) -> usize {
+    // Lua fills in the last field and no other. LuaJIT has a size in its upper half.
+    let mut call = [0_usize; size_of::<ffi::lua_Debug>() / size_of::<usize>()];
+    // SAFETY: the caller's; it is as large as what Lua fills in, and aligned so.
+    unsafe { ffi::lua_getstack(state, level, call.as_mut_ptr().cast()) };
+    let [.., call] = call;
+    if cfg!(feature = "luajit") { call >> (usize::BITS - 32) & 0xFFFF } else { call }
 }
 
 /// The upvalue that holds `run` in every C function of ours that calls `protected`: made once, so
@@ -234,7 +251,8 @@ pub unsafe fn protected(
     unsafe {
         lua_pushvalue(state, lua_upvalueindex(RUN));
         lua_pushvalue(state, argument);
-        let before = NEXT.replace((&raw mut body).cast());
+        let next = Next { body: (&raw mut body).cast(), state, call: call_at(state, 0) };
+        let before = NEXT.replace(Some(next));
         let status = lua_pcall(state, 1, results, 0);
         NEXT.set(before);
         status == LUA_OK
@@ -243,11 +261,16 @@ pub unsafe fn protected(
 
 /// What `protected` calls.
 pub unsafe extern "C-unwind" fn run(state: *mut lua_State) -> c_int {
-    let body = NEXT.replace(ptr::null_mut());
-    // SAFETY: not null, it is the body of a `protected` whose frame waits for this call.
-    match unsafe { body.as_mut() } {
-        Some(body) => body(state),
-        None => 0,
+    let next = NEXT.get();
+    // SAFETY: Lua calls this. The body is of a `protected` whose frame waits for this very call.
+    unsafe {
+        match next.filter(|next| next.state == state && next.call == call_at(state, 1)) {
+            Some(next) => {
+                NEXT.set(None);
+                (*next.body)(state)
+            }
+            None => 0,
+        }
     }
 }
 
