@@ -154,9 +154,22 @@ end
 -- has the iterator within, as long as that comes to no loop of its own.
 local function lines(refill, lent)
   local byte, find, sub = string.byte, string.find, string.sub
+  -- Counts the block's bytes up to `to`; false where they are no longer its next ones.
+  local function hand_out(block, from, to)
+    if lent[1] ~= from or lent[2] ~= block then
+      return false
+    end
+    lent[1] = to
+    -- A hook may have read this connection just before, and then this counts for nothing.
+    if lent[2] == block or not lent[1] then
+      return true
+    end
+    lent[1] = false
+    return false
+  end
   -- The line behind so many bytes; nil where no newline ends it.
   local function cut(taken)
-    local block = lent[2]
+    local block = lent[2] or ""
     local newline = find(block, "\n", taken + 1, true)
     if newline then
       local to = newline - 1
@@ -165,8 +178,7 @@ local function lines(refill, lent)
       end
       local line = sub(block, taken + 1, to)
       -- Memory may have been collected for it, and a finalizer may have read this connection.
-      if lent[1] == taken and lent[2] == block then
-        lent[1] = newline
+      if hand_out(block, taken, newline) then
         return line
       end
     end
@@ -180,8 +192,7 @@ local function lines(refill, lent)
         return nil
       end
       line = cut(0)
-      if not line and lent[1] == 0 and lent[2] == block then
-        lent[1] = #block
+      if not line and hand_out(block, 0, #block) then
         return block
       end
     end
