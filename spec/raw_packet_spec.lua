@@ -1,6 +1,7 @@
 -- Packets as they are: `read_packet`, `write_packet`, `skip_packet`.
 
 local helper = require "spec.support.helper"
+local tcp = require "tcp"
 
 for _, over in ipairs(helper.kinds) do
   describe("a packet over " .. over.name, function()
@@ -117,6 +118,45 @@ for _, over in ipairs(helper.kinds) do
             assert.same(expected[read], value, read)
           end
         end
+      end)
+
+      it("goes on with the same packet where poll has taken the rest of it", function()
+        local conn, peer = connect([[
+          c.send(b"\0\0\0\x0ahello")
+          c.wait()
+          c.send(b"world")
+          c.wait()
+          c.send(packet(b"next"))
+          c.hold()
+        ]], { timeout = 0.1, connect_timeout = helper.timeout })
+        tcp.poll({ conn }, nil, helper.timeout)
+        helper.fails("timeout", "^skip_packet .*5 of 10 bytes", function() conn:skip_packet() end)
+        peer:go()
+        assert.equal(conn, (tcp.poll({ conn }, nil, helper.timeout))[1])
+        peer:go()
+        conn:set_timeout(helper.timeout)
+        assert.equal(10, conn:skip_packet())
+        assert.equal("next", conn:read_packet())
+        assert.same({}, (tcp.poll({ conn }, nil, 0)))
+      end)
+
+      it("is over with the next read, also where poll has taken the rest", function()
+        local conn, peer = connect([[
+          c.send(b"\0\0\0\x0ahello")
+          c.wait()
+          c.send(b"world")
+          c.send(packet(b"next"))
+          c.send(packet(b"last"))
+        ]], { timeout = 0.1, connect_timeout = helper.timeout })
+        tcp.poll({ conn }, nil, helper.timeout)
+        helper.fails("timeout", "", function() conn:skip_packet() end)
+        peer:go()
+        peer:result()
+        conn:set_timeout(helper.timeout)
+        assert.equal(conn, (tcp.poll({ conn }, nil, helper.timeout))[1])
+        assert.equal("next", conn:read_packet())
+        assert.equal(4, conn:skip_packet())
+        assert.equal("", conn:recv())
       end)
 
       it("is closed where the packet is torn", function()

@@ -158,6 +158,28 @@ describe("it does not happen again that", function()
     assert.equal(("truenilfalse string falsestringclosed\n"):rep(3), said)
   end)
 
+  it("a hook that looks at a connection within lines has each line given once", function()
+    if jit then jit.off() end
+    for at = 1, 60 do
+      local conn = helper.connect [[ c.send(b"one\ntwo\nthree\n"); c.hold() ]]
+      local next_line, count = conn:lines(), 0
+      local got = { next_line() }
+      debug.sethook(function()
+        count = count + 1
+        if count == at then
+          debug.sethook()
+          pcall(conn.pending, conn)
+        end
+      end, "", 1)
+      got[2] = next_line()
+      debug.sethook()
+      got[3] = conn:read_line()
+      assert.same({ "one", "two", "three" }, got, at)
+      conn:close()
+    end
+    if jit then jit.on() end
+  end)
+
   it("an error of a hook comes with a traceback, or in place of an end", function()
     local conn = helper.connect [[ c.hold() ]]
     local source = conn:source()

@@ -14,7 +14,7 @@ mod version {
     use crate::connection::{Connection, LineBlock};
 
     // In the iterator's table: how many bytes of the block are handed out, false where there is
-    // none; the block.
+    // none; the block, false where it was taken back.
     const TAKEN: c_int = 1;
     const HELD: c_int = 2;
 
@@ -64,8 +64,10 @@ mod version {
             raw_get_index(state, -1, TAKEN);
             let taken = whole_at(state, -1);
             if taken.is_some() {
-                lua_pushboolean(state, 0);
-                raw_set_index(state, -3, TAKEN);
+                for field in [TAKEN, HELD] {
+                    lua_pushboolean(state, 0);
+                    raw_set_index(state, -3, field);
+                }
             }
             lua_pop(state, 2);
             taken.unwrap_or(0)

@@ -180,12 +180,26 @@ local function iterator(name, operation)
   end
 end
 
--- The line behind so many bytes of the block `lent[2]`, which the native side puts there; nil where
--- no newline ends it. Of the block `lent[1]` bytes are handed out, false where it is no longer
--- true.
+-- Counts a block's bytes up to `to` as handed out; false where they are no longer its next ones. The
+-- native side puts the block into `lent[2]`, and takes it back with the connection's next call; of it
+-- `lent[1]` bytes are handed out, false where it is no longer true.
+local function hand_out(lent, block, from, to)
+  if lent[1] ~= from or lent[2] ~= block then
+    return false
+  end
+  lent[1] = to
+  -- A hook may have read this connection just before, and then this counts for nothing.
+  if lent[2] == block or not lent[1] then
+    return true
+  end
+  lent[1] = false
+  return false
+end
+
+-- The line behind so many bytes of the block; nil where no newline ends it.
 local byte, find, sub = string.byte, string.find, string.sub
 local function cut(lent, taken)
-  local block = lent[2]
+  local block = lent[2] or ""
   local newline = find(block, "\n", taken + 1, true)
   if newline then
     local to = newline - 1
@@ -194,8 +208,7 @@ local function cut(lent, taken)
     end
     local line = sub(block, taken + 1, to)
     -- Memory may have been collected for it, and a finalizer may have read this connection.
-    if lent[1] == taken and lent[2] == block then
-      lent[1] = newline
+    if hand_out(lent, block, taken, newline) then
       return line
     end
   end
@@ -205,8 +218,7 @@ end
 -- no longer true.
 local function first_line(lent, block)
   local line = cut(lent, 0)
-  if not line and lent[1] == 0 and lent[2] == block then
-    lent[1] = #block
+  if not line and hand_out(lent, block, 0, #block) then
     return block
   end
   return line

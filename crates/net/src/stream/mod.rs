@@ -75,6 +75,8 @@ pub struct Stream {
     /// Bytes of a skipped packet that are still to come, of so many.
     skip: usize,
     skip_length: usize,
+    /// `skip_packet` has begun, and no read has ended it yet: it goes on with the same packet.
+    is_skipping: bool,
     /// Bytes of what is being flushed that are sent.
     sent: usize,
     end: Option<End>,
@@ -97,6 +99,7 @@ impl Stream {
             search: Search::default(),
             skip: 0,
             skip_length: 0,
+            is_skipping: false,
             sent: 0,
             end: None,
             has_asked: false,
@@ -143,7 +146,9 @@ impl Stream {
     /// Whether a read has something to give at once, its end or an error included, that a wait for
     /// the descriptor need not see.
     pub fn has_input(&mut self) -> bool {
-        self.pending() > 0 || self.end.is_some()
+        // A skip that a look has finished is still to be told.
+        let is_skipped = self.is_skipping && self.skip == 0;
+        is_skipped || self.pending() > 0 || self.end.is_some()
     }
 
     /// Whether the transport has taken in more than it could look into so far.
@@ -176,6 +181,7 @@ impl Stream {
     /// began. It stays until [`Stream::consume`].
     pub fn step_find(&mut self, request: Request<'_>) -> Result<Step<Option<Item>>> {
         ready!(self.step_skipped()?);
+        self.is_skipping = false;
         let mut waiting_for = Pending::More { have: 0 };
         for _ in 0..TURNS {
             let end = matches!(self.end, Some(End::Clean));
@@ -213,15 +219,17 @@ impl Stream {
     /// Throws the next packet away without gathering it: its body's length. One that an earlier
     /// call has begun goes on.
     pub fn step_skip_packet(&mut self) -> Result<Step<Option<usize>>> {
-        if self.skip == 0 {
+        if !self.is_skipping {
             let header = Request::Exact { size: HEADER, max: HEADER };
             let Some(item) = ready!(self.step_find(header)?) else { return Ok(Step::Done(None)) };
             let length = framing::length(self.text(&item), self.limits.endian);
             self.consume(item.size);
             self.skip_length = length.unwrap_or_default();
             self.skip = self.skip_length;
+            self.is_skipping = true;
         }
         ready!(self.step_skipped()?);
+        self.is_skipping = false;
         Ok(Step::Done(Some(self.skip_length)))
     }
 
