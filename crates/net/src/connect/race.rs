@@ -274,7 +274,15 @@ impl Race {
                 if !self.waiting.is_empty() {
                     self.next = Deadline::after(STAGGER);
                 }
-                self.watch()?;
+                if let Err(error) = self.watch() {
+                    // As above: what runs already goes on.
+                    match self.running.pop() {
+                        Some(Running { peer, phase, .. }) if !self.running.is_empty() => {
+                            self.fail(Failed::connect(peer, &error), phase);
+                        }
+                        _ => return Err(error.into()),
+                    }
+                }
             }
         }
         Ok(())
@@ -289,7 +297,7 @@ impl Race {
     }
 
     /// One that runs alone is waited for by itself; from the second on, all are watched together.
-    fn watch(&mut self) -> Result<()> {
+    fn watch(&mut self) -> io::Result<()> {
         let unwatched = match &self.poll {
             None if self.running.len() < 2 => return Ok(()),
             None => 0,
