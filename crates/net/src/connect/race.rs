@@ -260,7 +260,7 @@ impl Race {
         };
         prepare(&socket, target)?;
         if let Some(local) = target.bind
-            && let Err(error) = bind(&socket, local)
+            && let Err(error) = bind(&socket, in_zone_of(peer, local))
         {
             self.fail(Failed::bind(peer, local, &error), phase);
             return Ok(());
@@ -387,6 +387,18 @@ fn prepare(socket: &Socket, target: &Target) -> Result<()> {
         set_keepalive(socket, target.keepalive.as_ref())?;
     }
     Ok(())
+}
+
+/// The same local address, in the peer's zone if it says none: an address of a link alone, such as
+/// fe80::1, is one there only.
+fn in_zone_of(peer: SocketAddr, mut local: SocketAddr) -> SocketAddr {
+    if let (SocketAddr::V6(peer), SocketAddr::V6(local)) = (peer, &mut local)
+        && local.scope_id() == 0
+        && local.ip().is_unicast_link_local()
+    {
+        local.set_scope_id(peer.scope_id());
+    }
+    local
 }
 
 /// A port may be shared by connects to several addresses, and with connections that have ended.
