@@ -49,6 +49,29 @@ describe("use", function()
     assert.is_true(waits > 0)
   end)
 
+  for _, name in ipairs { "cqueues", "luv" } do
+    it("says that there is no descriptor for the loop of " .. name .. ", and takes it once there is one", function()
+      local found, why = helper.loop(name)
+      if not found then return pending(why) end
+      local said, status = helper.run(([[
+        local loops = require "spec.support.loops"
+        local library, tcp = require %q, require "tcp.safe"
+        pcall(require, "cqueues.condition")
+        local listener, files, code = tcp.listen("127.0.0.1", 0), {}, nil
+        repeat
+          local file = io.open "/dev/null"
+          files[#files + 1] = file
+        until not file
+        io.write(select(2, pcall(tcp.use, %q)))
+        for _, file in ipairs(files) do file:close() end
+        loops.%s.within(function() code = select(3, listener:accept(0.05)) end)
+        assert(code == "timeout", code)
+      ]]):format(name, name, name), "ulimit -n 60 &&")
+      assert.equal(0, status, said)
+      assert.matches("^bad argument #1 to 'use' %(.*too many open files.*%)$", said)
+    end)
+  end
+
   it("takes the copas that is loaded now, also where another one was in use before", function()
     if not helper.library "socket" then return pending "LuaSocket is not installed" end
     local found = package.loaded.copas

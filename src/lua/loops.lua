@@ -72,7 +72,10 @@ local kept, owned = {}, setmetatable({}, { __mode = "k" })
 -- `go_on(coroutine)`; `is_owner` says that the loop itself keeps its coroutines, or has dropped
 -- them; `is_turning`, that `turn` is being called, which arms the loop at its end.
 local function polled(loop)
-  local _, poller = native.poller()
+  local ok, poller, message = native.poller(nil)
+  if not ok then
+    error(message or "not enough memory", 0)
+  end
   local home = loop.is_owner and owned or kept
   loop.home = home
 
