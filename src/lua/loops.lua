@@ -75,9 +75,9 @@ local told
 -- `go_on(coroutine)`; `is_owner` says that the loop itself keeps its coroutines, or has dropped
 -- them; `is_turning`, that `turn` is being called, which arms the loop at its end.
 local function polled(loop)
-  local ok, poller, message = native.poller(nil)
-  if not ok then
-    error(message or "not enough memory", 0)
+  local is_there, poller, why = native.poller(nil)
+  if not is_there then
+    error(why or "not enough memory", 0)
   end
   local home = loop.is_owner and owned or kept
   -- The tickets that the turn of another loop has found to be over.
