@@ -157,6 +157,18 @@ describe("connect", function()
     assert.equal("dns\tconnect example.com:80: dns: temporary failure in name resolution", lines[3])
   end)
 
+  it("binds to an address of one link alone on the peer's link", function()
+    if not helper.has_namespaces() then return pending "this machine allows no network namespaces" end
+    local said, status = helper.run([[
+      local tcp = require "tcp"
+      local listener = tcp.listen("fe80::1%lo", 0)
+      local conn = tcp.connect("fe80::1%lo", listener:port(), { bind = "fe80::2", timeout = 3 })
+      io.write(conn:info().sock.ip)
+    ]], [[unshare -rn sh -c 'ip link set lo up && ip addr add fe80::1/64 dev lo nodad &&
+      ip addr add fe80::2/64 dev lo nodad && exec "$@"' sh]])
+    assert.same({ "fe80::2", 0 }, { said, status })
+  end)
+
   it("says that a name is none", function()
     local long = ("a"):rep(64)
     for _, host in ipairs { long .. ".invalid", long, "a..invalid", "" } do

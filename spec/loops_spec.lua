@@ -49,6 +49,29 @@ describe("use", function()
     assert.is_true(waits > 0)
   end)
 
+  for _, name in ipairs { "cqueues", "luv" } do
+    it("says that there is no descriptor for the loop of " .. name .. ", and takes it once there is one", function()
+      local found, why = helper.loop(name)
+      if not found then return pending(why) end
+      local said, status = helper.run(([[
+        local loops = require "spec.support.loops"
+        local library, tcp = require %q, require "tcp.safe"
+        pcall(require, "cqueues.condition")
+        local listener, files, code = tcp.listen("127.0.0.1", 0), {}, nil
+        repeat
+          local file = io.open "/dev/null"
+          files[#files + 1] = file
+        until not file
+        io.write(select(2, pcall(tcp.use, %q)))
+        for _, file in ipairs(files) do file:close() end
+        loops.%s.within(function() code = select(3, listener:accept(0.05)) end)
+        assert(code == "timeout", code)
+      ]]):format(name, name, name), "ulimit -n 60 &&")
+      assert.equal(0, status, said)
+      assert.matches("^bad argument #1 to 'use' %(.*too many open files.*%)$", said)
+    end)
+  end
+
   it("takes the copas that is loaded now, also where another one was in use before", function()
     if not helper.library "socket" then return pending "LuaSocket is not installed" end
     local found = package.loaded.copas
@@ -174,6 +197,95 @@ describe("use", function()
     other:set_timeout(0.01)
     helper.fails("timeout", "", function() other:recv() end)
   end)
+end)
+
+-- Two loops, one after the other, in a process of their own: where they fail, they hang.
+describe("two loops", function()
+  -- The source sees `start.luv(body)` and `start.cqueues(body)`: the body begins with that loop in
+  -- use. What they give runs the loop.
+  local function it_runs(title, code)
+    it(title, function()
+      for _, name in ipairs { "cqueues", "luv" } do
+        local found, why = helper.loop(name)
+        if not found then return pending(why) end
+      end
+      local said, status = helper.run([[
+        local helper = require "spec.support.helper"
+        local tcp, cqueues, uv = require "tcp.safe", require "cqueues", require "luv"
+        local listener = tcp.listen("127.0.0.1", 0)
+        local start = {}
+        function start.luv(body)
+          tcp.use "luv"
+          coroutine.wrap(body)()
+          return uv.run
+        end
+        function start.cqueues(body)
+          tcp.use "cqueues"
+          local loop = cqueues.new()
+          loop:wrap(body)
+          loop:step(0)
+          return function() assert(loop:loop()) end
+        end
+      ]] .. code)
+      assert.equal(0, status, said)
+    end)
+  end
+
+  it_runs("each end their waits in time, whichever was told when the next turn is due", [[
+    for _, name in ipairs { "luv", "cqueues" } do
+      local other = name == "luv" and "cqueues" or "luv"
+      local codes = {}
+      local function accepts(seconds)
+        return function()
+          local _, _, code = listener:accept(seconds)
+          codes[#codes + 1] = code
+        end
+      end
+      local first = start[name](accepts(0.1))
+      local second = start[other](accepts(0.3))
+      local before = helper.clock()
+      second()
+      assert(helper.clock() - before < 1)
+      first()
+      assert(codes[1] == "timeout" and codes[2] == "timeout" and #codes == 2)
+    end
+  ]])
+
+  it_runs("keep what they run for themselves", [[
+    local client = tcp.connect("127.0.0.1", listener:port(), 5)
+    local served = listener:accept(5)
+    local line
+    local run_luv = start.luv(function() line = client:read_line() end)
+    start.cqueues(function()
+      served:send "half of "
+      -- Another turn is made here.
+      listener:accept(0.1)
+      served:send "it\n"
+      listener:accept(0.1)
+    end)()
+    assert(line == nil)
+    run_luv()
+    assert(line == "half of it")
+  ]])
+
+  it_runs("or one, whose handles were all closed while it waited, end all waits in time", [[
+    local codes = {}
+    local function accepts(seconds)
+      return function()
+        local _, _, code = listener:accept(seconds)
+        codes[#codes + 1] = code
+      end
+    end
+    start.luv(accepts(0.1))
+    uv.walk(function(handle)
+      if not handle:is_closing() then handle:close() end
+    end)
+    uv.run()
+    local before = helper.clock()
+    start.luv(accepts(0.3))()
+    assert(helper.clock() - before < 1)
+    assert(codes[1] == "timeout" and codes[2] == "timeout")
+  ]])
 end)
 
 -- What waits, each with what comes a moment after it has begun.

@@ -80,7 +80,7 @@ describe("in a network of its own, a name", function()
   setup(function() possible = helper.has_namespaces() end)
 
   -- Runs Lua source with these names. It sees tcp, safe, helper, and `took(fn)`, in seconds.
-  local function run(hosts, code)
+  local function run(hosts, code, before)
     local said, status = helper.run([[
       local helper = require "spec.support.helper"
       local tcp, safe = require "tcp", require "tcp.safe"
@@ -89,7 +89,7 @@ describe("in a network of its own, a name", function()
         fn()
         return helper.clock() - before
       end
-    ]] .. code .. " helper.finish()", helper.namespace(hosts))
+    ]] .. code .. " helper.finish()", (before or "") .. helper.namespace(hosts))
     assert.equal(0, status, said)
     return said
   end
@@ -117,6 +117,34 @@ describe("in a network of its own, a name", function()
       assert(time > 0.08 and time < 0.25, time)
       io.write(" ", code)
     ]]))
+  end)
+
+  it_there("of two addresses is connected to where there is no descriptor to watch both", function()
+    local found, why = helper.loop "luv"
+    if not found then return pending(why) end
+    run({ "127.0.0.1=two.example", "127.0.0.2=two.example" }, [[
+      local uv = require "luv"
+      local slow = helper.listen("", { full = true, delay = 0.6 })
+      helper.listen("", { full = true, host = "127.0.0.2", port = slow.port })
+      local conn, message
+      tcp.use "luv"
+      coroutine.wrap(function() conn, message = safe.connect("two.example", slow.port, 5) end)()
+      local timer, files = uv.new_timer(), {}
+      uv.update_time()
+      -- The first is under way, the second not yet.
+      timer:start(100, 0, function()
+        repeat
+          local file = io.open "/dev/null"
+          files[#files + 1] = file
+        until not file
+        table.remove(files):close()
+        timer:close()
+      end)
+      uv.run()
+      tcp.use(nil)
+      for _, file in ipairs(files) do file:close() end
+      assert(conn, message)
+    ]], "ulimit -n 60 && ")
   end)
 
   it_there("that is not answered for does not hold the process at its end", function()

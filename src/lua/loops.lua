@@ -79,15 +79,22 @@ end
 -- another's: those whom nobody else keeps, and those of a loop that is their owner.
 local kept, owned = {}, setmetatable({}, { __mode = "k" })
 
+-- Which loop has heard when the poller's next turn is due: what is news for the others is not told.
+local told
+
 -- A loop that watches one descriptor for all waits, the poller's: its `wait` is told when a turn is
 -- due if that is sooner than it knew. `arm(seconds)` is to have the loop call `turn` when the
 -- poller can be read, and in so many seconds if given; `disarm()` ends that. `pause()` yields until
 -- `go_on(coroutine)`; `is_owner` says that the loop itself keeps its coroutines, or has dropped
 -- them; `is_turning`, that `turn` is being called, which arms the loop at its end.
 local function polled(loop)
-  local _, poller = native.poller()
+  local is_there, poller, why = native.poller(nil)
+  if not is_there then
+    error(why or "not enough memory", 0)
+  end
   local home = loop.is_owner and owned or kept
-  loop.home = home
+  -- The tickets that the turn of another loop has found to be over.
+  loop.home, loop.over = home, {}
 
   -- A name for one that begins to wait.
   local function new_name(ticket)
@@ -105,8 +112,9 @@ local function polled(loop)
   end
 
   local function settle()
+    told = loop
     local _, count, seconds = native.due(nil)
-    if count == 0 then
+    if count == 0 and not loop.over[1] then
       loop.disarm()
     else
       loop.arm(seconds)
@@ -114,36 +122,54 @@ local function polled(loop)
   end
 
   -- Has all look for themselves: who has to wait again hears what is wrong with the poller, if it
-  -- still is.
+  -- still is. Those of another loop do so with its own turn.
   local function wake()
     local all = list(waiting)
     for i = 1, #all do
       local its = kept[all[i]] or owned[all[i]]
       if its and still_waits(all[i]) then
-        its.go_on(all[i])
+        if its == loop then
+          loop.go_on(all[i])
+        else
+          its.arm(0)
+        end
+      end
+    end
+  end
+
+  -- Ends the waits with these tickets. Who waits in another loop is not to run within this one:
+  -- that loop ends it with a turn of its own.
+  local function finish(over)
+    for i = 1, #over do
+      local name = name_of(over[i])
+      local this = waiting[name]
+      local its = this and (kept[this] or owned[this])
+      if not (its and still_waits(this)) then
+        waiting[name] = nil
+        if its then
+          its.home[this] = nil
+        end
+      elseif its == loop then
+        home[this] = nil
+        loop.go_on(this)
+      else
+        its.over[#its.over + 1] = over[i]
+        its.arm(0)
       end
     end
   end
 
   function loop.turn()
-    local ok, over = native.turn(nil)
-    if not ok then
-      wake()
-      return settle()
+    local handed = loop.over
+    if handed[1] then
+      loop.over = {}
+      finish(handed)
     end
-    for i = 1, #over do
-      local name = name_of(over[i])
-      local this = waiting[name]
-      local its = this and (kept[this] or owned[this])
-      if its and still_waits(this) then
-        its.home[this] = nil
-        its.go_on(this)
-      else
-        waiting[name] = nil
-        if its then
-          its.home[this] = nil
-        end
-      end
+    local ok, over = native.turn(nil)
+    if ok then
+      finish(over)
+    else
+      wake()
     end
     settle()
   end
@@ -151,6 +177,10 @@ local function polled(loop)
   function loop.wait(ticket, seconds, this)
     local name = new_name(ticket)
     waiting[name], home[this] = this, loop
+    if told ~= loop then
+      told = loop
+      seconds = select(3, native.due(nil))
+    end
     if seconds or not loop.is_turning then
       loop.arm(seconds)
     end
@@ -212,7 +242,7 @@ function loops.cqueues(cqueues)
       return true
     end
     local _, count = native.due(nil)
-    return count > 0
+    return count > 0 or loop.over[1] ~= nil
   end
 
   local function watcher(controller)
@@ -318,6 +348,8 @@ function loops.luv(uv)
     if not are_open() then
       poll, timer, idle = assert(uv.new_poll(fd)), uv.new_timer(), uv.new_idle()
       is_armed = false
+      -- The timer that knew has gone.
+      seconds = seconds or select(3, native.due(nil))
     end
     if not is_armed then
       is_armed = true

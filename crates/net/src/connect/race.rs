@@ -260,7 +260,7 @@ impl Race {
         };
         prepare(&socket, target)?;
         if let Some(local) = target.bind
-            && let Err(error) = bind(&socket, local)
+            && let Err(error) = bind(&socket, in_zone_of(peer, local))
         {
             self.fail(Failed::bind(peer, local, &error), phase);
             return Ok(());
@@ -274,7 +274,15 @@ impl Race {
                 if !self.waiting.is_empty() {
                     self.next = Deadline::after(STAGGER);
                 }
-                self.watch()?;
+                if let Err(error) = self.watch() {
+                    // As above: what runs already goes on.
+                    match self.running.pop() {
+                        Some(Running { peer, phase, .. }) if !self.running.is_empty() => {
+                            self.fail(Failed::connect(peer, &error), phase);
+                        }
+                        _ => return Err(error.into()),
+                    }
+                }
             }
         }
         Ok(())
@@ -289,7 +297,7 @@ impl Race {
     }
 
     /// One that runs alone is waited for by itself; from the second on, all are watched together.
-    fn watch(&mut self) -> Result<()> {
+    fn watch(&mut self) -> io::Result<()> {
         let unwatched = match &self.poll {
             None if self.running.len() < 2 => return Ok(()),
             None => 0,
@@ -379,6 +387,18 @@ fn prepare(socket: &Socket, target: &Target) -> Result<()> {
         set_keepalive(socket, target.keepalive.as_ref())?;
     }
     Ok(())
+}
+
+/// The same local address, in the peer's zone if it says none: an address of a link alone, such as
+/// fe80::1, is one there only.
+fn in_zone_of(peer: SocketAddr, mut local: SocketAddr) -> SocketAddr {
+    if let (SocketAddr::V6(peer), SocketAddr::V6(local)) = (peer, &mut local)
+        && local.scope_id() == 0
+        && local.ip().is_unicast_link_local()
+    {
+        local.set_scope_id(peer.scope_id());
+    }
+    local
 }
 
 /// A port may be shared by connects to several addresses, and with connections that have ended.

@@ -178,9 +178,17 @@ impl Poller {
         let moment = Moment(wait.wake.seconds());
         if wait.wake != Deadline::NEVER && slot.due.is_none_or(|due| moment < due) {
             slot.due = Some(moment);
-            self.due.push(Reverse((moment, wait.fd)));
+            self.add_due(moment, wait.fd);
         }
         Ok(ticket)
+    }
+
+    /// Where entries that mean nothing are the most, they go: theirs may be in years.
+    fn add_due(&mut self, moment: Moment, fd: RawFd) {
+        if self.due.len() > 2 * self.slots.len() {
+            self.due.retain(|Reverse((due, fd))| self.slots[*fd as usize].due == Some(*due));
+        }
+        self.due.push(Reverse((moment, fd)));
     }
 
     fn register(&mut self, fd: RawFd) -> Result<Registration> {
@@ -390,6 +398,22 @@ mod tests {
         // Once.
         poller.watch(wait(&reader), &mut known).expect("watched");
         assert!(poller.turn().expect("a turn").is_empty());
+    }
+
+    #[test]
+    fn a_deadline_that_no_wait_has_any_more_takes_no_memory() {
+        let (reader, _writer) = pipe();
+        let mut poller = Poller::new().expect("a poller");
+        let mut known = new();
+        for _ in 0..1000 {
+            let long = wait(&reader).waking(Deadline::after(1e6));
+            let long = poller.watch(long, &mut known).expect("watched");
+            assert!(poller.unwatch(long).is_some());
+            let short = wait(&reader).waking(Deadline::at(0.0));
+            let short = poller.watch(short, &mut known).expect("watched");
+            assert_eq!(poller.turn().expect("a turn"), [short]);
+        }
+        assert!(poller.due.len() <= 2 * poller.slots.len() + 1);
     }
 
     /// Who has read the bytes before an end may not know of it, and nothing more happens.
