@@ -36,7 +36,9 @@ pub unsafe fn is_waiting(state: *mut lua_State, claim: Claim) -> bool {
         raw_get_index(state, -1, fd as Index);
         let is_first = lua_type(state, -1) == LUA_TNUMBER && float_at(state, -1) == claim as f64;
         push_registered(state, &WAITING);
-        raw_get_index(state, -1, if is_first { fd as Index } else { claim as Index });
+        // A claim is larger than the index of some Luas.
+        push_integer(state, if is_first { fd.into() } else { claim });
+        lua_rawget(state, -2);
         let other = lua_tothread(state, -1);
         lua_pop(state, 4);
         let is_there = !other.is_null() && other != state && !is_dead(other);
