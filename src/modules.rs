@@ -110,7 +110,7 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     table.raw_set("listener", native.table(&listener::METHODS, false)?)?;
     table.raw_set("next", native.function(&listener::NEXT, false)?)?;
     // Compiled for the first that asks: it is a tenth of what `require` takes.
-    table.raw_set("loops", loader(lua, &table, include_str!("lua/loops.lua"))?)?;
+    table.raw_set("loops", loader::function(lua, &table, include_str!("lua/loops.lua"))?)?;
 
     let shim = lua.load(include_str!("lua/shim.lua")).set_name("=tcp").into_function()?;
     let modules: Table = shim.call(table)?;

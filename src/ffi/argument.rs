@@ -13,7 +13,7 @@ use super::*;
 
 /// Where a value stands.
 #[derive(Clone, Copy)]
-enum Place<'a> {
+pub enum Place<'a> {
     Argument(usize),
     /// An option in the table at this argument.
     Option(usize, &'a str),
@@ -23,10 +23,10 @@ enum Place<'a> {
 /// meanwhile.
 #[derive(Clone, Copy)]
 pub struct Argument<'a> {
-    state: *mut lua_State,
-    index: c_int,
-    at: Place<'a>,
-    function: &'static str,
+    pub(super) state: *mut lua_State,
+    pub(super) index: c_int,
+    pub(super) at: Place<'a>,
+    pub(super) function: &'static str,
 }
 
 /// What a value is.
@@ -225,82 +225,5 @@ impl<'a> Argument<'a> {
             let given = excerpt(given);
             self.wrong(format_args!("{} expected, got '{given}'", words.join(" or ")))
         })
-    }
-
-    /// Hands every option of a table to `set`, which says whether it knows it.
-    pub fn each_option(&self, mut set: impl FnMut(Argument<'_>) -> Result<bool>) -> Result<()> {
-        self.each(|key, value| {
-            let name = match key.value_type() {
-                Type::String => excerpt(key.bytes()?),
-                _ => format!("[{}]", key.type_name()),
-            };
-            let at = match self.at {
-                Place::Argument(at) | Place::Option(at, _) => Place::Option(at, &name),
-            };
-            if !set(Argument { at, ..value })? {
-                return Err(self.wrong(format_args!("unknown option '{name}'")));
-            }
-            Ok(())
-        })
-    }
-
-    /// Hands every key and value of a table to `take`. No metamethod runs. A hook or a finalizer
-    /// may, where a number becomes text: a key that is gone then has no next one.
-    pub fn each(
-        &self,
-        mut take: impl FnMut(Argument<'_>, Argument<'_>) -> Result<()>,
-    ) -> Result<()> {
-        self.check_table()?;
-        // SAFETY: the table is at the index; `take` leaves the stack as it was. A key is never
-        // changed in place, so that the next one is found. C functions have room for this, within
-        // another one of it, too.
-        unsafe {
-            lua_pushnil(self.state);
-            while lua_next(self.state, self.index) != 0 {
-                let top = lua_gettop(self.state);
-                let (key, value) =
-                    (Argument { index: top - 1, ..*self }, Argument { index: top, ..*self });
-                take(key, value)?;
-                lua_settop(self.state, top - 1);
-                lua_pushvalue(self.state, top - 1);
-                lua_rawget(self.state, self.index);
-                if lua_type(self.state, top) == LUA_TNIL {
-                    return Err(self.wrong("changed while it was read"));
-                }
-                lua_settop(self.state, top - 1);
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands the values of a sequence to `take`, until one is nil. No metamethod runs.
-    pub fn each_element(&self, mut take: impl FnMut(Argument<'_>) -> Result<()>) -> Result<()> {
-        self.check_table()?;
-        for number in 1.. {
-            let is_there = self.with_element(number, |element| match element.is_absent() {
-                true => Ok(false),
-                false => take(element).map(|()| true),
-            })?;
-            if !is_there {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Does something with one value of a sequence, which must be a table.
-    pub fn with_element<R>(
-        &self,
-        number: usize,
-        act: impl FnOnce(Argument<'_>) -> Result<R>,
-    ) -> Result<R> {
-        // SAFETY: the table is at the index; the stack is left as it was.
-        unsafe {
-            raw_get_index(self.state, self.index, number as Index);
-            let element = Argument { index: lua_gettop(self.state), ..*self };
-            let value = act(element)?;
-            lua_settop(self.state, element.index - 1);
-            Ok(value)
-        }
     }
 }

@@ -12,10 +12,12 @@ pub mod call;
 pub mod direct;
 mod give;
 pub mod lines;
+pub mod loader;
 pub mod object;
 pub mod reply;
 pub mod sink;
 mod stop;
+mod tables;
 pub mod trampoline;
 pub mod waiting;
 
@@ -23,7 +25,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_int};
 use std::ptr;
 
-use mlua::{Function, LightUserData, Lua, Table, ffi};
+use mlua::{Function, Lua, ffi};
 
 pub use mlua::ffi::{
     LUA_OK, LUA_REGISTRYINDEX, LUA_TBOOLEAN, LUA_TFUNCTION, LUA_TLIGHTUSERDATA, LUA_TNIL,
@@ -278,26 +280,4 @@ pub unsafe extern "C-unwind" fn run(state: *mut lua_State) -> c_int {
 pub fn run_function(lua: &Lua) -> mlua::Result<Function> {
     // SAFETY: nothing is captured.
     unsafe { lua.exec_raw((), |state| lua_pushcclosure(state, run, 0)) }
-}
-
-/// A function that compiles `text`, and gives what that makes of `native`.
-pub fn loader(lua: &Lua, native: &Table, text: &'static str) -> mlua::Result<Function> {
-    let at = LightUserData(text.as_ptr().cast_mut().cast());
-    // SAFETY: only `Copy` values are captured; the upvalues are the arguments.
-    unsafe { lua.exec_raw((native, at, text.len()), |state| lua_pushcclosure(state, load, 3)) }
-}
-
-unsafe extern "C-unwind" fn load(state: *mut lua_State) -> c_int {
-    // SAFETY: Lua calls this, with the upvalues that `loader` gave it: the text is static. Nothing
-    // is owned.
-    unsafe {
-        let at = lua_touserdata(state, lua_upvalueindex(2)).cast();
-        let size = float_at(state, lua_upvalueindex(3)) as usize;
-        if ffi::luaL_loadbuffer(state, at, size, c"=tcp".as_ptr()) != LUA_OK {
-            lua_error(state);
-        }
-        lua_pushvalue(state, lua_upvalueindex(1));
-        lua_call(state, 1, 1);
-        1
-    }
 }

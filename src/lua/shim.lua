@@ -180,9 +180,9 @@ local function iterator(name, operation)
   end
 end
 
--- Counts a block's bytes up to `to` as handed out; false where they are no longer its next ones. The
--- native side puts the block into `lent[2]`, and takes it back with the connection's next call; of it
--- `lent[1]` bytes are handed out, false where it is no longer true.
+-- Counts a block's bytes up to `to` as handed out; false where they are no longer its next ones.
+-- The native side puts the block into `lent[2]`, and takes it back with the connection's next call;
+-- of it `lent[1]` bytes are handed out, false where it is no longer true.
 local function hand_out(lent, block, from, to)
   if lent[1] ~= from or lent[2] ~= block then
     return false
