@@ -722,6 +722,20 @@ for _, loop in ipairs(loops) do
     end)
 
     if loop.name ~= "own" then
+      it_runs("a finalizer that a script calls by hand ends a wait", function()
+        if not loops.has_yielding_pcall then return pending "Lua 5.1 cannot yield across pcall" end
+        local conn = helper.connect([[ c.hold() ]], 2, nil, safe)
+        local ok, message
+        loop.run(function()
+          ok, message = pcall(conn.read_line, conn)
+        end, function()
+          others()
+          debug.getmetatable(conn).__gc(conn)
+        end)
+        assert.is_false(ok)
+        assert.matches("closed: the collector has closed this object$", message)
+      end)
+
       it_runs("a close ends a wait also when another loop or none is in use", function()
         for _, other in ipairs { function() end, false } do
           tcp.use(loop.use)

@@ -104,11 +104,11 @@ impl Host {
         None
     }
 
-    /// The waits for a descriptor that is going to be closed are over, and nobody waits: who did is
-    /// collected.
+    /// The waits for a descriptor that is going to be closed are over with the next turn. Nobody
+    /// waits, unless a script calls finalizers by hand.
     pub fn forget(&self, fd: RawFd) {
         if let Ok(mut poller) = self.poller.try_borrow_mut() {
-            poller.iter_mut().for_each(|poller| poller.forget(fd));
+            poller.iter_mut().for_each(|poller| poller.close(fd));
         }
     }
 

@@ -225,14 +225,6 @@ impl Poller {
         }
     }
 
-    /// The same, where nobody is to be told.
-    pub fn forget(&mut self, fd: RawFd) {
-        if let Some(slot) = self.deregister(fd) {
-            let count = std::mem::take(&mut slot.waits).len();
-            self.waits -= count;
-        }
-    }
-
     /// The kernel forgets a descriptor by itself only when its file is closed everywhere.
     fn deregister(&mut self, fd: RawFd) -> Option<&mut Slot> {
         // Without a poller of our own, the registration is the parent's.
@@ -495,7 +487,8 @@ mod tests {
             poller.watch(wait(&reader), &mut new()).expect("watched");
             let _copy = reader.try_clone().expect("a copy");
             if is_told {
-                poller.forget(fd);
+                poller.close(fd);
+                assert_eq!(poller.turn().expect("a turn").len(), 1);
             }
             let (next, _writer) = pipe();
             fork::replace(&mut reader, &next).expect("closed, and its number used again");
