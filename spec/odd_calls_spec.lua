@@ -168,7 +168,7 @@ describe("a hook or a finalizer that uses the module while an operation runs", f
         end
       end
       arm()
-      collectgarbage("setpause", 1)
+      if _VERSION == "Lua 5.5" then collectgarbage("param", "pause", 1) else collectgarbage("setpause", 1) end
       for i = 1, 500 do
         collectgarbage("step", 100)
         tcp.resolve "127.0.0.1"

@@ -274,10 +274,15 @@ end
 local has_system, system = pcall(require, "system")
 local grain = has_system and 0 or 0.01
 
+-- Held open: some specs look at the clock where no descriptor is left.
+local uptime = not has_system and assert(io.open "/proc/uptime")
+if uptime then uptime:setvbuf "no" end
+
 -- Seconds on a monotonic clock.
 function helper.clock()
   if has_system then return system.monotime() end
-  return tonumber(helper.contents("/proc/uptime"):match "^%S+")
+  uptime:seek "set"
+  return tonumber(uptime:read():match "^%S+")
 end
 
 -- `act` must take `seconds`: never less, and at most 50 ms more. A busy machine is late now and
