@@ -756,6 +756,26 @@ for _, loop in ipairs(loops) do
     end
 
     if loop.name == "cqueues" then
+      it_runs("a timeout holds after a wait in a coroutine that must not wait", function()
+        local first = helper.connect([[ c.hold() ]], 0.1, nil, safe)
+        local second = helper.connect([[ c.hold() ]], 0.3, nil, safe)
+        local code
+        local controller = loop.library.new()
+        controller:wrap(function()
+          -- The poller knows both by then, and has nothing new to tell.
+          assert(select(3, first:read_line()) == "timeout")
+          assert(select(3, second:read_line()) == "timeout")
+          loop.library.sleep(0.01)
+          local ok, message = coroutine.resume(coroutine.create(function() first:read_line() end))
+          assert(not ok and message:find "cannot wait in a coroutine inside a task", message)
+          code = select(3, second:read_line())
+        end)
+        local till = helper.clock() + 3
+        while not code and helper.clock() < till do controller:step(3) end
+        assert.equal("timeout", code)
+        assert.is_true(till - helper.clock() > 2)
+      end)
+
       it_runs("a wait that could not begin takes nobody's name away", function()
         local first = helper.keep(safe.listen("127.0.0.1", 0))
         local shared = helper.keep(safe.listen("127.0.0.1", 0))

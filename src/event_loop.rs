@@ -257,6 +257,8 @@ fn poller(call: &mut Call<'_>) -> Result<Reply> {
 /// `native.unwatch(ticket)`: that wait ends.
 fn unwatch(call: &mut Call<'_>) -> Result<Reply> {
     let ticket = ticket(call)?;
+    // The loop may not have heard when this one was due.
+    call.host.armed.set(Deadline::NEVER);
     call.host.with_poller(|poller| {
         poller.unwatch(ticket);
         Ok(())
