@@ -1,5 +1,5 @@
--- Peers that flood a connection with records that carry no payload (tests/hostile/flood.c): no call
--- outlasts its timeout, and an event loop goes on.
+-- Peers that flood a connection with records of little or no payload (tests/hostile/flood.c): no
+-- call outlasts its timeout, and an event loop goes on.
 
 local helper = require "spec.support.helper"
 local loops = require "spec.support.loops"
@@ -72,6 +72,30 @@ function sleep.luv(uv, seconds)
   coroutine.yield()
 end
 
+-- With what `prepare` gives in one coroutine of a loop, another one has its turns.
+local function goes_on_in_loops(what, prepare)
+  for _, name in ipairs { "cqueues", "luv" } do
+    it(what .. " does not stop the others in " .. name, function()
+      local loop = loops[name]
+      if not loop.found then return pending(name .. " is not here") end
+      local act, longest, turns, is_over = prepare(), 0, 0, false
+      loop.within(function()
+        act()
+        is_over = true
+      end, function()
+        local before = helper.clock()
+        while not is_over do
+          sleep[name](loop.library, 0.05)
+          local now = helper.clock()
+          longest, turns, before = math.max(longest, now - before), turns + 1, now
+        end
+      end)
+      assert(turns >= 3, ("%d turns"):format(turns))
+      assert(longest < 0.05 + MARGIN, ("%.3f s without a turn"):format(longest))
+    end)
+  end
+end
+
 describe("a peer that floods with", function()
   if not is_built() then
     helper.excuse "a C compiler, and OpenSSL's headers"
@@ -101,35 +125,38 @@ describe("a peer that floods with", function()
       end
     end)
 
-    for _, name in ipairs { "cqueues", "luv" } do
-      it(what .. " does not stop the others in " .. name, function()
-        local loop = loops[name]
-        if not loop.found then return pending(name .. " is not here") end
-        local conn, longest, turns, is_over = flooded(kind, safe), 0, 0, false
-        loop.within(function()
-          conn:read_line()
-          is_over = true
-        end, function()
-          local before = helper.clock()
-          while not is_over do
-            sleep[name](loop.library, 0.05)
-            local now = helper.clock()
-            longest, turns, before = math.max(longest, now - before), turns + 1, now
-          end
-        end)
-        assert(turns >= 3, ("%d turns"):format(turns))
-        assert(longest < 0.05 + MARGIN, ("%.3f s without a turn"):format(longest))
-      end)
-    end
+    goes_on_in_loops(what, function()
+      local conn = flooded(kind, safe)
+      return function() conn:read_line() end
+    end)
   end
 
-  it("hello requests in plain text makes no handshake outlast its timeout", function()
-    local port = flooding "plain_requests".port
-    local late = took(function()
-      helper.fails_safely("timeout", "TLS handshake", safe.connect_tls("localhost", port, 0.3))
-    end) - 0.3
-    assert(late < MARGIN, ("%.3f s late"):format(late))
-  end)
+  it("records of one byte makes no call outlast its timeout", function() keeps_time(flooded("bytes", safe)) end)
+
+  for _, case in ipairs {
+    { "hello requests", "plain_requests", "timeout", "TLS handshake" },
+    { "records without a byte", "plain_empty", "tls", "handshake failed: record too small" },
+    { "warnings", "plain_alerts", "tls", "handshake failed: too many warn alerts" },
+    { "a certificate in pieces of one byte", "plain_pieces", "tls", "handshake failed: length mismatch" },
+  } do
+    local what, kind, code, detail = case[1] .. " in the middle of the handshake", case[2], case[3], case[4]
+
+    it(what .. " makes no handshake outlast its timeout", function()
+      local port = flooding(kind).port
+      local late = took(function()
+        helper.fails_safely(code, detail, safe.connect_tls("localhost", port, 0.5))
+      end) - 0.5
+      assert(late < MARGIN, ("%.3f s late"):format(late))
+    end)
+
+    goes_on_in_loops(what, function()
+      local port = flooding(kind).port
+      return function()
+        local till = helper.clock() + 0.3
+        repeat safe.connect_tls("localhost", port, 0.2) until helper.clock() > till
+      end
+    end)
+  end
 
   it("one hello request is not blamed for an end that comes after more payload", function()
     local conn = helper.keep(safe.connect_tls("localhost", flooding "hello_request".port,

@@ -1,11 +1,11 @@
 /* flood KIND CERTIFICATE KEY: a TLS server that prints its port, and floods each client with
- * records that carry no
-   payload. flood KIND PORT: a client that does the same to the server at that port of this machine. It says
+   records that carry little or no payload. flood KIND PORT: a client that does the same to the server at that port of this machine. It says
    "ready\n" first, so that the other end knows that the flood has come.
 
    KIND: tickets (TLS 1.3 session tickets), key_updates, key_requests (updates that ask for one in return),
-   hello_requests (TLS 1.2), plain_requests (the same in plain text, in the middle of the handshake),
-   hello_request (one, more payload, and a cut). */
+   hello_requests (TLS 1.2), bytes (records of one byte each), hello_request (one, more payload, and a cut);
+   and in plain text, in the middle of the handshake: plain_requests, plain_empty (records without a byte),
+   plain_alerts (warnings), plain_pieces (a certificate in records of one byte each). */
 
 #include <arpa/inet.h>
 #include <openssl/err.h>
@@ -47,6 +47,7 @@ static void add(SSL *ssl) {
   if (is("key_updates")) check(SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED), "key update");
   if (is("key_requests")) check(SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED), "key update");
   if (strstr(kind, "hello_request")) check(SSL_renegotiate(ssl), "hello request");
+  if (is("bytes")) check(SSL_write(ssl, "x", 1) == 1, "write");
   check(SSL_do_handshake(ssl) == 1, "message");
 }
 
@@ -79,16 +80,37 @@ static void flood(SSL *ssl, int fd) {
   }
 }
 
-static void flood_handshake(int fd) {
-  static char record[5 + 16384] = {22, 3, 3, 64, 0}; /* HelloRequest is a type, 0, and a length, 0 */
+/* Sends so many copies of these bytes at a time. */
+static void repeat(int fd, const unsigned char *bytes, size_t size) {
+  static char many[65536];
+  size_t filled = 0;
   time_t late = time(NULL) + SECONDS;
+  for (; filled + size <= sizeof many; filled += size) memcpy(many + filled, bytes, size);
+  while (time(NULL) < late) send_all(fd, many, filled);
+}
+
+static void flood_handshake(int fd) {
+  /* HelloRequest is a type, 0, and a length, 0. */
+  static const unsigned char requests[5 + 16384] = {22, 3, 3, 64, 0}, empty[] = {22, 3, 3, 0, 0};
+  static const unsigned char alert[] = {21, 3, 3, 0, 2, 1, 90}, piece[] = {22, 3, 3, 0, 1, 0};
+  /* A ServerHello of TLS 1.2, and of its Certificate the head, which promises 99,999 bytes. */
+  static const unsigned char hello[5 + 49] = {22, 3, 3, 0, 49, 2, 0, 0, 45, 3, 3, [43] = 0,
+    0xc0, 0x2f, 0, 0, 5, 0xff, 1, 0, 1, 0};
+  static const unsigned char head[] = {22, 3, 3, 0, 4, 11, 1, 0x86, 0x9f};
   check(recv(fd, (char[16384]){0}, 16384, 0) > 0, "hello");
-  while (time(NULL) < late) send_all(fd, record, sizeof record);
+  if (is("plain_requests")) repeat(fd, requests, sizeof requests);
+  if (is("plain_empty")) repeat(fd, empty, sizeof empty);
+  if (is("plain_alerts")) repeat(fd, alert, sizeof alert);
+  if (is("plain_pieces")) {
+    send_all(fd, (const char *)hello, sizeof hello);
+    send_all(fd, (const char *)head, sizeof head);
+    repeat(fd, piece, sizeof piece);
+  }
 }
 
 static void play(SSL_CTX *context, int fd, int is_server) {
   SSL *ssl = SSL_new(context);
-  if (is("plain_requests")) {
+  if (!strncmp(kind, "plain_", 6)) {
     flood_handshake(fd);
     exit(0);
   }

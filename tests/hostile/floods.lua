@@ -1,5 +1,5 @@
--- floods.lua PROGRAM: connects to servers that flood their clients with records without payload
--- (flood.c), and makes calls on each connection. None may outlast its timeout. Run by
+-- floods.lua PROGRAM: connects to servers that flood their clients with records of little or no
+-- payload (flood.c), and makes calls on each connection. None may outlast its timeout. Run by
 -- tests/hostile/run.
 
 local tcp = require "tcp.safe"
@@ -31,7 +31,11 @@ local calls = {
 }
 
 local failed = false
-for _, kind in ipairs { "tickets", "key_updates", "key_requests", "hello_requests", "plain_requests" } do
+local kinds = {
+  "tickets", "key_updates", "key_requests", "hello_requests", "bytes",
+  "plain_requests", "plain_empty", "plain_alerts", "plain_pieces",
+}
+for _, kind in ipairs(kinds) do
   local peer = assert(io.popen(("exec %s %s %s/good.pem %s/good.key"):format(program, kind, certificates,
     certificates)))
   local port = tonumber(peer:read "*l":match "%d+")
@@ -42,7 +46,7 @@ for _, kind in ipairs { "tickets", "key_updates", "key_requests", "hello_request
     made, longest = made + 1, math.max(longest, clock() - before - seconds)
     return value
   end
-  local options = { ca_file = certificates .. "/root.pem", timeout = kind == "plain_requests" and timeout or 10 }
+  local options = { ca_file = certificates .. "/root.pem", timeout = kind:find "^plain" and timeout or 10 }
   local conn = measure(options.timeout, tcp.connect_tls, "localhost", port, options)
   if conn then
     assert(conn:read_line())
