@@ -19,16 +19,26 @@ local SCARCE = [[
     local ok, message = pcall(...)
     print(ok or tostring(message))
   end
+  -- Starts while there is memory for another process.
+  local limiter = io.popen("while read bytes; do prlimit --pid $PPID --as=$bytes:; done", "w")
+  local function soft_limit()
+    local file = io.open "/proc/self/limits"
+    local limits = file and file:read "*a" or ""
+    if file then file:close() end
+    return limits:match "Max address space%s+(%S+)"
+  end
   local function limit(room)
     collectgarbage()
     collectgarbage()
-    for line in io.lines "/proc/self/status" do
-      local size = line:match "^VmSize:%s*(%d+) kB"
-      if size then
-        local bytes = room and ("%.0f"):format(size * 1024 + room) or "unlimited"
-        assert(os.execute("prlimit --pid $PPID --as=" .. bytes .. ":"))
-      end
+    local bytes = "unlimited"
+    if room then
+      local file = assert(io.open "/proc/self/status")
+      bytes = ("%.0f"):format(file:read "*a":match "VmSize:%s*(%d+) kB" * 1024 + room)
+      file:close()
     end
+    limiter:write(bytes, "\n")
+    limiter:flush()
+    repeat until soft_limit() == bytes
   end
   limit(8 * 2 ^ 20)
 ]]
