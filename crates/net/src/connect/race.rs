@@ -275,17 +275,22 @@ impl Race {
                     self.next = Deadline::after(STAGGER);
                 }
                 if let Err(error) = self.watch() {
-                    // As above: what runs already goes on.
-                    match self.running.pop() {
-                        Some(Running { peer, phase, .. }) if !self.running.is_empty() => {
-                            self.fail(Failed::connect(peer, &error), phase);
-                        }
-                        _ => return Err(error.into()),
-                    }
+                    self.put_off(&error);
                 }
             }
         }
         Ok(())
+    }
+
+    /// The last one cannot be watched: it has another turn, and what ran before goes on.
+    #[cold]
+    fn put_off(&mut self, error: &io::Error) {
+        let Some(Running { peer, phase, .. }) = self.running.pop() else { return };
+        if let Some(phase) = phase {
+            phase.fail(error);
+        }
+        self.waiting.insert(0, peer);
+        self.next = Deadline::after(STAGGER);
     }
 
     #[cold]
@@ -303,15 +308,19 @@ impl Race {
             None => 0,
             Some(_) => self.running.len() - 1,
         };
-        let poll = match &mut self.poll {
+        let poll = match self.poll.take() {
             Some(poll) => poll,
-            empty => empty.insert(Poll::new()?),
+            None => Poll::new()?,
         };
-        for running in &self.running[unwatched..] {
+        let registered = self.running[unwatched..].iter().try_for_each(|running| {
             let fd = running.socket.as_raw_fd();
-            poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::WRITABLE)?;
+            poll.registry().register(&mut SourceFd(&fd), Token(0), Interest::WRITABLE)
+        });
+        // One that watches none is none.
+        if registered.is_ok() || unwatched > 0 {
+            self.poll = Some(poll);
         }
-        Ok(())
+        registered
     }
 
     /// What the watching descriptor reports is reported once: without this it stays readable.
