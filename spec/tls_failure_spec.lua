@@ -54,7 +54,7 @@ local function server(name, version)
 end
 
 -- A server that sends a ServerHello of TLS 1.2 with these extensions, and then this certificate,
--- whatever is in it.
+-- whatever is in it, and no proof that it is its own.
 local function raw_server(der, extensions)
   return helper.listen(([[
     c.recv()
@@ -63,7 +63,7 @@ local function raw_server(der, extensions)
     hello = b"\3\3" + bytes(32) + b"\0" + b"\xc0\x2f" + b"\0" + struct.pack(">H", len(extensions)) + extensions
     certificate = %s
     def framed(body): return struct.pack(">I", len(body))[1:] + body
-    flight = message(2, hello) + message(11, framed(framed(certificate)))
+    flight = message(2, hello) + message(11, framed(framed(certificate))) + message(12, bytes(100))
     c.send(b"\x16\3\3" + struct.pack(">H", len(flight)) + flight)
     c.hold()
   ]]):format(extensions or "ff01000100", helper.bytes(der)))
@@ -294,6 +294,40 @@ describe("a failure of code tls", function()
       { phase = details.phase, server_name = details.server_name, verified = details.verified,
         resumed = details.resumed, chain = details.chain, version = details.version, cipher = details.cipher,
         certificate = details.certificate })
+  end)
+
+  it("is verified for no peer that has not proved that it has the key, server or client", function()
+    local function der_of(name)
+      return helper.bytes(helper.output("openssl x509 -outform DER -in " .. helper.pem(name)))
+    end
+    local port = raw_server(helper.output("openssl x509 -outform DER -in " .. helper.pem "direct")).port
+    local _, details = helper.fails_safely("tls", "", safe.connect_tls("localhost", port, trusting()))
+    assert.equal("localhost", details.certificate.subject.CN)
+    assert.is_false(details.verified)
+
+    local listener = helper.keep(safe.listen("127.0.0.1", 0, { timeout = 0.5, tls = {
+      cert_file = helper.pem "rsa", key_file = helper.pem("rsa", "key"), ca_file = helper.pem "root",
+      max_version = "1.2", ciphers = "AES128-GCM-SHA256" } }))
+    -- Has shown the certificate of somebody else, and says nothing more.
+    helper.dial(listener:port(), ([[
+      def message(kind, body): return bytes([kind]) + struct.pack(">I", len(body))[1:] + body
+      def record(body): return b"\x16\3\3" + struct.pack(">H", len(body)) + body
+      def framed(body): return struct.pack(">I", len(body))[1:] + body
+      algorithms = bytes.fromhex("000d 000a 0008 0401 0804 0501 0403")
+      hello = b"\3\3" + bytes(32) + b"\0" + b"\0\2\0\x9c" + b"\1\0" + b"\0\x0e" + algorithms
+      c.send(record(message(1, hello)))
+      said = b""
+      while b"\x0e\0\0\0" not in said: said += c.sock.recv(65536)
+      chain = framed(%s) + framed(%s)
+      c.send(record(message(11, framed(chain))))
+      c.hold()
+    ]]):format(der_of "client", der_of "middle"))
+    local conn = helper.keep(listener:accept(helper.timeout))
+    helper.fails_safely("timeout", "TLS handshake", conn:handshake())
+    local tls = conn:info().tls
+    assert.equal(2, #tls.chain)
+    assert.is_nil(tls.verify_error)
+    assert.is_false(tls.verified)
   end)
 
   it("has no details before there is a peer", function()

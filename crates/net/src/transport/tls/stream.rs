@@ -80,13 +80,14 @@ impl Tls {
         };
         let outcome = outcome.map_err(|error| error.in_phase("tls"));
         self.stream.get_mut().set_reads_ahead(true);
+        self.outcome = Some(outcome.clone());
         if let Tracing::Begun(phase) = mem::replace(&mut self.tracing, Tracing::Off) {
             match &outcome {
                 Ok(()) => phase.end(self.summary()),
                 Err(error) => phase.fail(error.reason()),
             }
         }
-        self.outcome.insert(outcome).clone().map(Step::Done)
+        outcome.map(Step::Done)
     }
 
     /// What the trace says of a handshake that ended well.
@@ -114,13 +115,15 @@ impl Tls {
         let cipher = ffi::agreed_cipher(ssl);
         let verified = ssl.verified_chain();
         let alerts = Alerts::of(ssl);
+        // Who shows a certificate proves only in the rest of the handshake that it is his.
+        let is_proved = matches!(self.outcome, Some(Ok(())));
         Report {
             version: cipher.map(|_| ssl.version_str()),
             cipher: cipher.and_then(|cipher| cipher.standard_name()),
             alpn: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),
             resumed: ssl.session_reused(),
             server_name,
-            verified: verify_error.is_none() && !chain.is_empty(),
+            verified: is_proved && verify_error.is_none() && !chain.is_empty(),
             verify_error,
             chain: Chain(chain),
             verified_chain: verified
