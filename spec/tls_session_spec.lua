@@ -386,6 +386,29 @@ describe("session()", function()
     helper.fails("closed", "", function() conn:session() end)
   end)
 
+  it("of a CA that is trusted with servers no longer is not offered", function()
+    local folder = os.tmpname()
+    os.remove(folder)
+    local function put(options)
+      local said = helper.output(("mkdir -p %s && openssl x509 -in %s %s -out %s/$(openssl x509 -noout -hash -in %s).0"
+        .. " && sleep 1.1 && echo made"):format(folder, helper.pem "root", options, folder, helper.pem "root"))
+      assert.equal("made\n", said)
+    end
+    put ""
+    local options = { ca_dir = folder, timeout = helper.timeout }
+    local peer = server "good"
+    local first = helper.keep(tcp.connect_tls("localhost", peer.port, options))
+    first:recv()
+    options.session = first:session()
+    first:close()
+    local second = helper.keep(tcp.connect_tls("localhost", peer.port, options))
+    assert.is_true(second:info().tls.resumed)
+    second:close()
+    put "-addreject serverAuth -trustout"
+    helper.fails("certificate", "rejected", function() tcp.connect_tls("localhost", peer.port, options) end)
+    os.execute("rm -r " .. folder)
+  end)
+
   it("of a certificate that has expired since is not offered", function()
     -- Good for two seconds more, and for no connection after that.
     local folder = os.tmpname()

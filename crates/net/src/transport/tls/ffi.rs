@@ -1,9 +1,9 @@
 //! What OpenSSL tells by its C interface alone: the alerts of a connection, its cipher before the
-//! handshake is over, a chain as it was sent, whether a certificate is malformed, whether the
-//! environment counts. Nothing else calls OpenSSL by its C names.
+//! handshake is over, a chain as it was sent, whether it is a server's, whether a certificate is
+//! malformed, whether the environment counts. Nothing else calls OpenSSL by its C names.
 #![allow(unsafe_code)]
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_char, c_int, c_void};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -37,6 +37,7 @@ unsafe extern "C" {
     fn OPENSSL_issetugid() -> c_int;
     fn SSL_get_pending_cipher(ssl: *const SSL) -> *const SSL_CIPHER;
     fn SSL_set_msg_callback(ssl: *mut SSL, on_message: OnMessage);
+    fn X509_STORE_CTX_set_default(store: *mut X509_STORE_CTX, name: *const c_char) -> c_int;
     fn X509_STORE_CTX_get0_untrusted(store: *const X509_STORE_CTX) -> *mut stack_st_X509;
 }
 
@@ -120,6 +121,15 @@ pub fn sent_chain(store: &X509StoreContextRef) -> Vec<X509> {
         (!chain.is_null()).then(|| StackRef::<X509>::from_ptr(chain))
     };
     chain.map_or(Vec::new(), |chain| chain.iter().map(ToOwned::to_owned).collect())
+}
+
+/// Verifies as a client does in its handshake: the chain of a server, and trust in it as one.
+pub fn verify_server(store: &mut X509StoreContextRef) -> Result<bool, ErrorStack> {
+    // SAFETY: the context is alive, and OpenSSL has those settings by that name.
+    if unsafe { X509_STORE_CTX_set_default(store.as_ptr(), c"ssl_server".as_ptr()) } != 1 {
+        return Err(ErrorStack::get());
+    }
+    store.verify_cert()
 }
 
 /// Whether an extension of the certificate cannot be read.

@@ -12,6 +12,7 @@ use openssl::stack::Stack;
 use openssl::x509::{X509, X509StoreContext};
 
 use super::certificate::pin;
+use super::ffi;
 use super::pem::Pem;
 use super::profile::{Profile, Settings};
 use crate::memory::copy;
@@ -77,8 +78,8 @@ impl Session {
         (holds && session.is_pinned(settings)).then_some(session)
     }
 
-    /// Whether the chain leads to somebody trusted, today. The name was checked when it was shown,
-    /// and is the same.
+    /// Whether the chain leads to somebody trusted with servers, today. The name was checked when
+    /// it was shown, and is the same.
     fn verifies(&self, context: &SslContextRef) -> bool {
         let verify = || -> Result<bool, ErrorStack> {
             let mut untrusted = Stack::new()?;
@@ -87,7 +88,7 @@ impl Session {
             }
             let Some(leaf) = self.chain.first() else { return Ok(false) };
             let mut store = X509StoreContext::new()?;
-            store.init(context.cert_store(), leaf, &untrusted, |store| store.verify_cert())
+            store.init(context.cert_store(), leaf, &untrusted, ffi::verify_server)
         };
         verify().unwrap_or(false)
     }
