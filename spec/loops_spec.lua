@@ -776,6 +776,61 @@ for _, loop in ipairs(loops) do
         assert.is_true(till - helper.clock() > 2)
       end)
 
+      it_runs("a timeout holds where the watcher begins around a wait that must not be", function()
+        for _, is_first in ipairs { true, false } do
+          local conns = {}
+          for i = 1, 3 do conns[i] = helper.connect([[ c.hold() ]], 0.02, nil, safe) end
+          local controller = loop.library.new()
+          -- The poller knows all by then.
+          for i = 1, 3 do controller:wrap(function() conns[i]:read_line() end) end
+          assert(controller:loop())
+          for i, seconds in ipairs { 60, 0.1, 0.3 } do conns[i]:set_timeout(seconds) end
+          local function long() conns[1]:read_line() end
+          local function refused()
+            assert(not coroutine.resume(coroutine.create(function() conns[2]:read_line() end)))
+          end
+          controller:wrap(is_first and long or refused)
+          controller:wrap(is_first and refused or long)
+          local code
+          controller:wrap(function()
+            loop.library.sleep(0.01)
+            code = select(3, conns[3]:read_line())
+          end)
+          local till = helper.clock() + 3
+          while not code and helper.clock() < till do controller:step(0.5) end
+          assert.equal("timeout", code)
+        end
+      end)
+
+      it_runs("an error in the coroutine that watches keeps nobody from a timeout", function()
+        if type(jit) ~= "table" then return pending "a debug hook is a coroutine's own on this Lua" end
+        local first = helper.connect([[ c.hold() ]], 0.3, nil, safe)
+        local second = helper.connect([[ c.hold() ]], 0.3, nil, safe)
+        local codes = {}
+        local controller = loop.library.new()
+        local function read(conn, hook)
+          controller:wrap(function()
+            if hook then debug.sethook(hook, "", 1) end
+            local code = select(3, conn:read_line())
+            codes[#codes + 1] = code
+          end)
+        end
+        local reader
+        read(first, function()
+          local this = coroutine.running()
+          reader = reader or this
+          if this and this ~= reader and select(2, loop.library.running()) then error("a hook's", 0) end
+        end)
+        local ok, message
+        local till = helper.clock() + 3
+        repeat ok, message = controller:step(0.1) until not ok or helper.clock() > till
+        debug.sethook()
+        assert.matches("a hook's", message)
+        read(second)
+        while #codes < 2 and helper.clock() < till do controller:step(0.1) end
+        assert.same({ "timeout", "timeout" }, codes)
+      end)
+
       it_runs("a wait that could not begin takes nobody's name away", function()
         local first = helper.keep(safe.listen("127.0.0.1", 0))
         local shared = helper.keep(safe.listen("127.0.0.1", 0))

@@ -11,7 +11,7 @@
 local native = ...
 local error, ceil, min = error, math.ceil, math.min
 local running, status = coroutine.running, coroutine.status
-local yield, resume = coroutine.yield, coroutine.resume
+local create, yield, resume = coroutine.create, coroutine.yield, coroutine.resume
 local traceback = debug and debug.traceback or function(_, message) return message end
 
 -- Who waits, which keeps nobody: by descriptor, if its ticket is there, else by claim.
@@ -217,7 +217,7 @@ function loops.cqueues(cqueues)
   local monotime, poll = cqueues.monotime, cqueues.poll
   local loop = { is_owner = true }
   local readable = { pollfd = polled(loop), events = "r" }
-  -- How many wait, and whether it watches, by controller; what each waits for, by coroutine.
+  -- How many wait, and which coroutine watches, by controller; what each waits for, by coroutine.
   local controllers = setmetatable({}, { __mode = "k" })
   local conditions = setmetatable({}, { __mode = "k" })
   -- When a turn is due; and what tells those who watch that this, or their end, has come nearer.
@@ -241,7 +241,8 @@ function loops.cqueues(cqueues)
     elseif isyieldable or has_yielding_pcall then
       return true
     end
-    local _, count = native.due(nil)
+    local _, count, seconds = native.due(nil)
+    loop.arm(seconds)
     return count > 0 or loop.over[1] ~= nil
   end
 
@@ -258,7 +259,18 @@ function loops.cqueues(cqueues)
         end
         loop.turn()
       end
-      controller.is_watching = false
+      controller.watcher = nil
+    end
+  end
+
+  local function watch(controller, its)
+    if controller.watcher and status(controller.watcher) == "dead" then
+      -- It died of an error, as of a debug hook's, and may have lost when a turn is due.
+      controller.watcher, due = nil, monotime()
+    end
+    if not controller.watcher then
+      controller.watcher = create(watcher(controller))
+      its:attach(controller.watcher)
     end
   end
 
@@ -266,14 +278,11 @@ function loops.cqueues(cqueues)
     local this, running_controller = running(), cqueues.running()
     local controller = controllers[running_controller]
     if not controller then
-      controller = { count = 0, is_watching = false }
+      controller = { count = 0 }
       controllers[running_controller] = controller
     end
     controller.count = controller.count + 1
-    if not controller.is_watching then
-      controller.is_watching = true
-      running_controller:wrap(watcher(controller))
-    end
+    watch(controller, running_controller)
     local mine = conditions[this]
     if not mine then
       mine = condition.new()
