@@ -552,7 +552,7 @@ describe("tcp.debug", function()
   end)
 
   it("lets its function choose the loop", function()
-    local conn, waits = helper.connect(echo), 0
+    local conn, waits = helper.connect [[ c.recv(); time.sleep(0.1); c.send(b"hello") ]], 0
     tcp.debug(function()
       tcp.debug(false)
       tcp.use { wait = function() waits = waits + 1 end }

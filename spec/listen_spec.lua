@@ -359,7 +359,7 @@ describe("a listener that has no descriptor for a client", function()
         assert(#tcp.poll({ listener, client }, { listener }, 0) == 0)
         rounds = rounds + 1
       until helper.clock() - before > 0.5
-      assert(rounds <= 6, rounds)
+      assert(rounds <= 8, rounds)
       relieve()
       client:send "x"
       assert(listener:accept(0):read(1) == "x")
