@@ -303,11 +303,11 @@ impl Race {
 
     /// One that runs alone is waited for by itself; from the second on, all are watched together.
     fn watch(&mut self) -> io::Result<()> {
-        let unwatched = match &self.poll {
-            None if self.running.len() < 2 => return Ok(()),
-            None => 0,
-            Some(_) => self.running.len() - 1,
-        };
+        if self.running.len() < 2 {
+            self.poll = None;
+            return Ok(());
+        }
+        let unwatched = if self.poll.is_some() { self.running.len() - 1 } else { 0 };
         let poll = match self.poll.take() {
             Some(poll) => poll,
             None => Poll::new()?,

@@ -115,7 +115,7 @@ impl Tls {
         let cipher = ffi::agreed_cipher(ssl);
         let verified = ssl.verified_chain();
         let alerts = Alerts::of(ssl);
-        // Who shows a certificate proves only in the rest of the handshake that it is his.
+        // A peer that has shown a certificate proves that it has the key later in the handshake.
         let is_proved = matches!(self.outcome, Some(Ok(())));
         Report {
             version: cipher.map(|_| ssl.version_str()),
