@@ -11,7 +11,7 @@ use net::error::{self, Code, Error};
 use net::framing::text::Item;
 use net::io::poller::Registration;
 use net::io::step::Wait;
-use net::io::wait::Place;
+use net::io::wait::WaitMode;
 use net::stream::{Stream, Traffic};
 use net::transport::tcp::Tcp;
 use net::transport::tls::{Report, Side};
@@ -159,10 +159,10 @@ impl Connection {
 
     /// Where a call waits for its descriptor: one that has waited is told of what came, and to wait
     /// again it must look.
-    pub fn place(&self, call: &Call<'_>) -> Place {
-        match self.host.place() {
-            Place::Poller if self.known.is_some() && call.is_first() => Place::Watched,
-            place => place,
+    pub fn wait_mode(&self, call: &Call<'_>) -> WaitMode {
+        match self.host.wait_mode() {
+            WaitMode::Poller if self.known.is_some() && call.is_first() => WaitMode::Watched,
+            mode => mode,
         }
     }
 

@@ -12,7 +12,7 @@ use net::error::{self, Code, Error};
 use net::io::deadline::Deadline;
 use net::io::poller::{Poller, Registration, Ticket};
 use net::io::step::{Wait, Want};
-use net::io::wait::{Place, rest};
+use net::io::wait::{WaitMode, rest};
 use net::trace::Tracer;
 
 use crate::connection::Connection;
@@ -27,9 +27,9 @@ use crate::pending::Pending;
 pub struct Host {
     pub kinds: Kinds,
     pub tracer: Tracer,
-    place: Cell<Place>,
+    wait_mode: Cell<WaitMode>,
     /// Whether a call waits in place for now, whatever loop is in use.
-    is_in_place: Cell<bool>,
+    is_blocking: Cell<bool>,
     /// The claim of the last wait that was not the poller's.
     last_claim: Cell<Claim>,
     /// For a loop that watches it for all waits.
@@ -70,8 +70,8 @@ impl Host {
                 tokens: Kind::new(lua)?,
             },
             tracer: Tracer::from_environment(),
-            place: Cell::new(Place::Here),
-            is_in_place: Cell::default(),
+            wait_mode: Cell::new(WaitMode::Blocking),
+            is_blocking: Cell::default(),
             last_claim: Cell::default(),
             poller: RefCell::default(),
             armed: Cell::new(Deadline::NEVER),
@@ -79,13 +79,13 @@ impl Host {
     }
 
     /// Where a call waits.
-    pub fn place(&self) -> Place {
-        if self.is_in_place.get() { Place::Here } else { self.place.get() }
+    pub fn wait_mode(&self) -> WaitMode {
+        if self.is_blocking.get() { WaitMode::Blocking } else { self.wait_mode.get() }
     }
 
     /// Leaves a wait to the loop. `known` is what the poller knows this very descriptor by.
     pub fn suspend(&self, wait: Wait, known: &mut Registration) -> error::Result<Suspended> {
-        if self.place() == Place::Poller {
+        if self.wait_mode() == WaitMode::Poller {
             let ticket = self.with_poller(|poller| poller.watch(wait, known))?;
             return Ok(Suspended { wait, claim: ticket as Claim });
         }
@@ -132,10 +132,10 @@ impl Host {
     }
 
     /// Does something that waits here, whatever loop is in use.
-    pub fn in_place<T>(&self, act: impl FnOnce() -> T) -> T {
-        let before = self.is_in_place.replace(true);
+    pub fn blocking<T>(&self, act: impl FnOnce() -> T) -> T {
+        let before = self.is_blocking.replace(true);
         let value = act();
-        self.is_in_place.set(before);
+        self.is_blocking.set(before);
         value
     }
 }
@@ -215,10 +215,10 @@ pub static OPERATIONS: [Operation; 7] = [
 /// `native.park(in_use, polled)`: whether waits are left to a loop from now on, and whether by way
 /// of the poller.
 fn park(call: &mut Call<'_>) -> Result<Reply> {
-    call.host.place.set(match (call.argument(1).boolean()?, call.argument(2).boolean()?) {
-        (false, _) => Place::Here,
-        (true, false) => Place::Loop,
-        (true, true) => Place::Poller,
+    call.host.wait_mode.set(match (call.argument(1).boolean()?, call.argument(2).boolean()?) {
+        (false, _) => WaitMode::Blocking,
+        (true, false) => WaitMode::Loop,
+        (true, true) => WaitMode::Poller,
     });
     Ok(Reply::Nothing)
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use net::error;
 use net::io::deadline::Deadline;
 use net::io::step::Step;
-use net::io::wait::{Driven, Place, drive};
+use net::io::wait::{Driven, WaitMode, drive};
 use net::transport::tls::Report;
 
 use crate::event_loop::{Claim, Host, Suspended};
@@ -70,8 +70,8 @@ impl Pending {
 
     pub fn go_on(mut self: Box<Self>, call: &Call<'_>) -> Result<Reply> {
         self.left = None;
-        let (work, place) = (&mut self.work, call.place());
-        match drive(self.deadline, place, || work.step()) {
+        let (work, mode) = (&mut self.work, call.wait_mode());
+        match drive(self.deadline, mode, || work.step()) {
             Ok(Driven::Done(reply)) => Ok(reply),
             Ok(Driven::Interrupted) => Err(Stop::Again(Token::Pending(self), None)),
             Ok(Driven::Parked(wait)) => Err(Stop::Again(Token::Pending(self), Some(wait))),
@@ -87,6 +87,6 @@ impl Pending {
 }
 
 /// Whether a connect may look before its first wait: in a loop the others are to have their turn.
-pub fn is_eager(place: Place) -> bool {
-    place == Place::Here
+pub fn is_eager(mode: WaitMode) -> bool {
+    mode == WaitMode::Blocking
 }

@@ -8,7 +8,7 @@ use net::connect::resolve::is_unusual_address;
 use net::endpoint::Endpoint;
 use net::io::deadline::Deadline;
 use net::io::step::{Step, Wait};
-use net::io::wait::{Driven, Place, go_on};
+use net::io::wait::{Driven, WaitMode, go_on};
 
 pub use super::stop::{Result, Stop, Token};
 
@@ -89,12 +89,12 @@ impl<'a> Call<'a> {
     pub fn drive<T>(
         &self,
         timeout: f64,
-        place: Place,
+        mode: WaitMode,
         mut step: impl FnMut() -> net::error::Result<Step<T>>,
     ) -> Result<T> {
         match step()? {
             Step::Done(value) => Ok(value),
-            Step::Wait(wait) => self.drive_on(wait, timeout, place, step),
+            Step::Wait(wait) => self.drive_on(wait, timeout, mode, step),
         }
     }
 
@@ -104,11 +104,11 @@ impl<'a> Call<'a> {
         &self,
         wait: Wait,
         timeout: f64,
-        place: Place,
+        mode: WaitMode,
         step: impl FnMut() -> net::error::Result<Step<T>>,
     ) -> Result<T> {
         let deadline = self.deadline(timeout);
-        match go_on(wait, deadline, place, step)? {
+        match go_on(wait, deadline, mode, step)? {
             Driven::Done(value) => Ok(value),
             Driven::Interrupted => Err(Stop::Again(Token::Deadline(deadline), None)),
             Driven::Parked(wait) => Err(Stop::Again(Token::Deadline(deadline), Some(wait))),
@@ -116,8 +116,8 @@ impl<'a> Call<'a> {
     }
 
     /// Where a wait for what is not a connection is done.
-    pub fn place(&self) -> Place {
-        self.host.place()
+    pub fn wait_mode(&self) -> WaitMode {
+        self.host.wait_mode()
     }
 
     // Arguments, counted from 1; a method's self is not counted.

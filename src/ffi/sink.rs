@@ -39,7 +39,7 @@ pub unsafe fn deliver(state: *mut lua_State, host: &Host) {
     while host.tracer.has_lines() {
         let Some(line) = host.tracer.take_line() else { return };
         // SAFETY: the caller's; the line is owned out here.
-        let is_taken = host.in_place(|| host.tracer.quietly(|| unsafe { hand_over(state, &line) }));
+        let is_taken = host.blocking(|| host.tracer.quietly(|| unsafe { hand_over(state, &line) }));
         if !is_taken {
             host.tracer.off();
             // SAFETY: what was raised is on top of the stack.

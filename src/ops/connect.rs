@@ -42,7 +42,7 @@ fn begin(call: &Call<'_>, is_tls: bool) -> Result<Pending> {
     let Options { endpoint, timeout, connect_timeout, limits, json, mut target, tls } = options;
     let deadline = Deadline::after(connect_timeout.unwrap_or(timeout));
     target.trace = call.host.tracer.of(&endpoint);
-    target.is_eager = is_eager(call.place());
+    target.is_eager = is_eager(call.wait_mode());
     let connect = Connect::start(&endpoint, target, tls, limits)
         .map_err(|error| Stop::from(error.during(call.name(), &endpoint)))?;
     let settings = Settings { safe: call.safe, endpoint, timeout, json };

@@ -187,9 +187,9 @@ fn json_value(call: &Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<R
 }
 
 fn skip_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let (timeout, place) = (this.settings.timeout, this.place(call));
+    let (timeout, mode) = (this.settings.timeout, this.wait_mode(call));
     let stream = this.stream()?;
-    match call.drive(timeout, place, || stream.step_skip_packet())? {
+    match call.drive(timeout, mode, || stream.step_skip_packet())? {
         Some(length) => Ok((length as i64).into()),
         None => closed(),
     }
@@ -210,7 +210,7 @@ fn bytes(
 /// Inlined: what is returned in memory, and moved there, makes the processor wait.
 #[inline(always)]
 fn find(call: &Call<'_>, this: &mut Connection, request: Request<'_>) -> Result<Option<Item>> {
-    let (timeout, place) = (this.settings.timeout, this.place(call));
+    let (timeout, mode) = (this.settings.timeout, this.wait_mode(call));
     let stream = this.stream()?;
-    call.drive(timeout, place, || stream.step_find(request))
+    call.drive(timeout, mode, || stream.step_find(request))
 }

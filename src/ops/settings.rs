@@ -61,9 +61,9 @@ fn is_open(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 
 /// Finishes the TLS handshake that an accepted connection begins with.
 fn handshake(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let (timeout, place) = (this.settings.timeout, this.place(call));
+    let (timeout, mode) = (this.settings.timeout, this.wait_mode(call));
     let tls = this.stream()?.transport().as_tls().ok_or_else(no_tls)?;
-    call.drive(timeout, place, || tls.step_handshake())?;
+    call.drive(timeout, mode, || tls.step_handshake())?;
     Ok(Reply::Nothing)
 }
 

@@ -38,10 +38,10 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     }
     let host = &this.settings.endpoint.host;
     let (side, settings) = options::start_tls(call.argument(1), this.side, host)?;
-    let (timeout, place) = (this.settings.timeout, this.place(call));
+    let (timeout, mode) = (this.settings.timeout, this.wait_mode(call));
     let stream = this.stream()?;
     // What is queued goes out as it was written. Once the work has begun, this handle is closed.
-    call.drive(timeout, place, || stream.step_flush())?;
+    call.drive(timeout, mode, || stream.step_flush())?;
     // Once: what a pipe had would be gone the second time.
     let setup = Setup::new(side, settings)?;
     let (limits, trace) = (stream.limits(), stream.trace().cloned());

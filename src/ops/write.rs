@@ -76,9 +76,9 @@ fn flush(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 }
 
 fn shutdown(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let (timeout, place) = (this.settings.timeout, this.place(call));
+    let (timeout, mode) = (this.settings.timeout, this.wait_mode(call));
     let stream = this.stream()?;
-    call.drive(timeout, place, || stream.step_shutdown())?;
+    call.drive(timeout, mode, || stream.step_shutdown())?;
     Ok(Reply::Nothing)
 }
 
@@ -90,8 +90,8 @@ fn write(
     if call.is_first() {
         queue(call, this)?;
     }
-    let (timeout, place) = (this.settings.timeout, this.place(call));
+    let (timeout, mode) = (this.settings.timeout, this.wait_mode(call));
     let stream = this.stream()?;
-    call.drive(timeout, place, || stream.step_flush())?;
+    call.drive(timeout, mode, || stream.step_flush())?;
     Ok(Reply::Nothing)
 }

@@ -448,7 +448,7 @@ fn outcome(socket: &Socket) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::wait::{Driven, Place, drive};
+    use crate::io::wait::{Driven, WaitMode, drive};
     use std::net::TcpListener;
 
     fn target() -> Target {
@@ -460,7 +460,9 @@ mod tests {
         let mut race = Race::new(&target, addresses)?;
         let deadline = Deadline::after(5.0);
         loop {
-            if let Driven::Done(dialed) = drive(deadline, Place::Here, || race.step(&target))? {
+            if let Driven::Done(dialed) =
+                drive(deadline, WaitMode::Blocking, || race.step(&target))?
+            {
                 return Ok(dialed);
             }
         }

@@ -511,13 +511,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::io::deadline::Deadline;
-    use crate::io::wait::{Driven, Place, drive};
+    use crate::io::wait::{Driven, WaitMode, drive};
 
     fn resolve(host: &str) -> Result<Vec<SocketAddr>> {
         let mut lookup = Resolve::start(host, 0, None, None)?;
         let deadline = Deadline::after(10.0);
         loop {
-            if let Driven::Done(addresses) = drive(deadline, Place::Here, || lookup.step())? {
+            if let Driven::Done(addresses) = drive(deadline, WaitMode::Blocking, || lookup.step())?
+            {
                 return Ok(addresses);
             }
         }

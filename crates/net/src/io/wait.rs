@@ -18,8 +18,8 @@ const TOO_MANY: &str = "more descriptors than this process may have, see ulimit 
 
 /// Where it is waited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    Here,
+pub enum WaitMode {
+    Blocking,
     /// In an event loop.
     Loop,
     /// In an event loop, by way of the poller.
@@ -45,12 +45,12 @@ pub enum Driven<T> {
 /// done, however short the time.
 pub fn drive<T>(
     deadline: Deadline,
-    place: Place,
+    mode: WaitMode,
     mut step: impl FnMut() -> Result<Step<T>>,
 ) -> Result<Driven<T>> {
     match step()? {
         Step::Done(value) => Ok(Driven::Done(value)),
-        Step::Wait(wait) => go_on(wait, deadline, place, step),
+        Step::Wait(wait) => go_on(wait, deadline, mode, step),
     }
 }
 
@@ -58,7 +58,7 @@ pub fn drive<T>(
 pub fn go_on<T>(
     mut wait: Wait,
     deadline: Deadline,
-    place: Place,
+    mode: WaitMode,
     mut step: impl FnMut() -> Result<Step<T>>,
 ) -> Result<Driven<T>> {
     let mut slice = None;
@@ -68,14 +68,14 @@ pub fn go_on<T>(
         // not seen come, it must be. Before the time is up it is worth one, too.
         let may_wait = match wait.look {
             Look::WouldBlock => true,
-            Look::Untried => place == Place::Here && !is_late,
-            Look::ShortRead => matches!(place, Place::Here | Place::Watched) && !is_late,
+            Look::Untried => mode == WaitMode::Blocking && !is_late,
+            Look::ShortRead => matches!(mode, WaitMode::Blocking | WaitMode::Watched) && !is_late,
         };
         if may_wait {
             if is_late {
                 return Err(Error::timeout(wait.pending));
             }
-            if place != Place::Here {
+            if mode != WaitMode::Blocking {
                 return Ok(Driven::Parked(wait.waking(deadline.earlier(wait.wake))));
             }
             let slice = *slice.get_or_insert_with(|| Deadline::after(SLICE));
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_step_that_is_done_is_not_timed() {
-        let driven = drive(Deadline::after(-1.0), Place::Here, || Ok(Step::Done(7)));
+        let driven = drive(Deadline::after(-1.0), WaitMode::Blocking, || Ok(Step::Done(7)));
         assert!(matches!(driven, Ok(Driven::Done(7))));
     }
 
@@ -194,8 +194,8 @@ mod tests {
         let (reader, _writer) = std::io::pipe().expect("pipe");
         let wait = Wait::new(&reader, Want::Read).pending(Pending::Bytes { have: 1, need: 4 });
         let start = crate::io::deadline::now();
-        let error =
-            drive::<()>(Deadline::after(0.05), Place::Here, || Ok(Step::Wait(wait))).unwrap_err();
+        let error = drive::<()>(Deadline::after(0.05), WaitMode::Blocking, || Ok(Step::Wait(wait)))
+            .unwrap_err();
         assert_eq!((error.code(), error.detail()), (Code::Timeout, "1 of 4 bytes"));
         assert!(crate::io::deadline::now() - start >= 0.05);
     }
@@ -204,7 +204,7 @@ mod tests {
     fn a_long_wait_comes_back_for_a_moment() {
         let (reader, _writer) = std::io::pipe().expect("pipe");
         let wait = Wait::new(&reader, Want::Read);
-        let driven = drive::<()>(Deadline::NEVER, Place::Here, || Ok(Step::Wait(wait)));
+        let driven = drive::<()>(Deadline::NEVER, WaitMode::Blocking, || Ok(Step::Wait(wait)));
         assert!(matches!(driven, Ok(Driven::Interrupted)));
     }
 
@@ -212,20 +212,20 @@ mod tests {
     fn a_wait_elsewhere_is_handed_over_with_its_deadline() {
         let (reader, _writer) = std::io::pipe().expect("pipe");
         let (wait, deadline) = (Wait::new(&reader, Want::Read), Deadline::after(5.0));
-        let driven = drive::<()>(deadline, Place::Loop, || Ok(Step::Wait(wait)));
+        let driven = drive::<()>(deadline, WaitMode::Loop, || Ok(Step::Wait(wait)));
         assert!(matches!(driven, Ok(Driven::Parked(wait)) if wait.wake == deadline));
         let yield_now = Wait::yield_now(&reader);
-        let driven = drive::<()>(deadline, Place::Loop, || Ok(Step::Wait(yield_now)));
+        let driven = drive::<()>(deadline, WaitMode::Loop, || Ok(Step::Wait(yield_now)));
         assert!(matches!(driven, Ok(Driven::Parked(wait)) if wait.wake.has_passed()));
         let past = Deadline::after(-1.0);
-        assert!(drive::<()>(past, Place::Loop, || Ok(Step::Wait(wait))).is_err());
+        assert!(drive::<()>(past, WaitMode::Loop, || Ok(Step::Wait(wait))).is_err());
     }
 
     #[test]
     fn a_wake_steps_again() {
         let (reader, _writer) = std::io::pipe().expect("pipe");
         let mut steps = 0;
-        let driven = drive(Deadline::after(1.0), Place::Here, || {
+        let driven = drive(Deadline::after(1.0), WaitMode::Blocking, || {
             steps += 1;
             let wait = Wait::new(&reader, Want::Read);
             Ok(if steps == 3 {
