@@ -205,16 +205,16 @@ impl Owners {
 pub static OPERATIONS: [Operation; 7] = [
     Operation { name: "due", body: Function(due) },
     Operation { name: "forget", body: Function(forget) },
-    Operation { name: "park", body: Function(park) },
+    Operation { name: "set_wait_mode", body: Function(set_wait_mode) },
     Operation { name: "poller", body: Function(poller) },
     Operation { name: "turn", body: Function(turn) },
     Operation { name: "unwatch", body: Function(unwatch) },
     Operation { name: "wait", body: Function(wait) },
 ];
 
-/// `native.park(in_use, polled)`: whether waits are left to a loop from now on, and whether by way
+/// `native.set_wait_mode(in_use, polled)`: whether waits are left to a loop from now on, and whether by way
 /// of the poller.
-fn park(call: &mut Call<'_>) -> Result<Reply> {
+fn set_wait_mode(call: &mut Call<'_>) -> Result<Reply> {
     call.host.wait_mode.set(match (call.argument(1).boolean()?, call.argument(2).boolean()?) {
         (false, _) => WaitMode::Blocking,
         (true, false) => WaitMode::Loop,

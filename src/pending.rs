@@ -74,7 +74,7 @@ impl Pending {
         match drive(self.deadline, mode, || work.step()) {
             Ok(Driven::Done(reply)) => Ok(reply),
             Ok(Driven::Interrupted) => Err(Stop::Again(Token::Pending(self), None)),
-            Ok(Driven::Parked(wait)) => Err(Stop::Again(Token::Pending(self), Some(wait))),
+            Ok(Driven::Suspended(wait)) => Err(Stop::Again(Token::Pending(self), Some(wait))),
             Err(error) => Err(self.failed(call, error)),
         }
     }

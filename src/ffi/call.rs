@@ -111,7 +111,7 @@ impl<'a> Call<'a> {
         match go_on(wait, deadline, mode, step)? {
             Driven::Done(value) => Ok(value),
             Driven::Interrupted => Err(Stop::Again(Token::Deadline(deadline), None)),
-            Driven::Parked(wait) => Err(Stop::Again(Token::Deadline(deadline), Some(wait))),
+            Driven::Suspended(wait) => Err(Stop::Again(Token::Deadline(deadline), Some(wait))),
         }
     }
 

@@ -438,7 +438,7 @@ local function module(title, functions, success)
     end
     kept[#kept + 1] = chosen
     in_use = kept
-    local ok, how, message = native.park(nil, loop ~= nil, loop ~= nil and loop.is_polled or false)
+    local ok, how, message = native.set_wait_mode(nil, loop ~= nil, loop ~= nil and loop.is_polled or false)
     if not ok then
       raise(how, message, 2)
     end

@@ -35,7 +35,7 @@ pub enum Driven<T> {
     /// A signal came or the slice is over: let the interpreter run, then drive again.
     Interrupted,
     /// To be waited for elsewhere, until its wake at the latest; then drive again.
-    Parked(Wait),
+    Suspended(Wait),
 }
 
 /// Makes `step` until it is done, waiting in between, at most until `deadline`; or until it must
@@ -76,7 +76,7 @@ pub fn go_on<T>(
                 return Err(Error::timeout(wait.pending));
             }
             if mode != WaitMode::Blocking {
-                return Ok(Driven::Parked(wait.waking(deadline.earlier(wait.wake))));
+                return Ok(Driven::Suspended(wait.waking(deadline.earlier(wait.wake))));
             }
             let slice = *slice.get_or_insert_with(|| Deadline::after(SLICE));
             if slice.has_passed() || !ready(&wait, deadline.earlier(slice))? {
@@ -90,7 +90,7 @@ pub fn go_on<T>(
     }
 }
 
-/// Waits for what a step was parked for, or a slice of it.
+/// Waits for what a step was suspended for, or a slice of it.
 pub fn rest(wait: &Wait) -> Result<()> {
     ready(wait, Deadline::after(SLICE)).map(drop)
 }
@@ -213,10 +213,10 @@ mod tests {
         let (reader, _writer) = std::io::pipe().expect("pipe");
         let (wait, deadline) = (Wait::new(&reader, Want::Read), Deadline::after(5.0));
         let driven = drive::<()>(deadline, WaitMode::Loop, || Ok(Step::Wait(wait)));
-        assert!(matches!(driven, Ok(Driven::Parked(wait)) if wait.wake == deadline));
+        assert!(matches!(driven, Ok(Driven::Suspended(wait)) if wait.wake == deadline));
         let yield_now = Wait::yield_now(&reader);
         let driven = drive::<()>(deadline, WaitMode::Loop, || Ok(Step::Wait(yield_now)));
-        assert!(matches!(driven, Ok(Driven::Parked(wait)) if wait.wake.has_passed()));
+        assert!(matches!(driven, Ok(Driven::Suspended(wait)) if wait.wake.has_passed()));
         let past = Deadline::after(-1.0);
         assert!(drive::<()>(past, WaitMode::Loop, || Ok(Step::Wait(wait))).is_err());
     }
