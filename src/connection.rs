@@ -193,7 +193,7 @@ impl Drop for Connection {
         if self.known.is_some()
             && let Some(stream) = &self.open
         {
-            self.host.forget(stream.fd().as_raw_fd());
+            self.host.remove_fd(stream.fd().as_raw_fd());
         }
     }
 }

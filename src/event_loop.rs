@@ -34,7 +34,7 @@ pub struct Host {
     last_claim: Cell<Claim>,
     /// For a loop that watches it for all waits.
     poller: RefCell<Option<Poller>>,
-    /// When the loop will make the poller's next turn at the latest.
+    /// When the loop will call `poll_events` at the latest.
     armed: Cell<Deadline>,
 }
 
@@ -93,10 +93,10 @@ impl Host {
         Ok(Suspended { wait, claim: self.last_claim.get() })
     }
 
-    /// In how many seconds the poller's next turn is due, if that is sooner than the loop knows,
-    /// which is told so.
-    pub fn news(&self) -> Option<f64> {
-        let next = self.poller.borrow().as_ref().map_or(Deadline::NEVER, Poller::next);
+    /// In how many seconds `poll_events` is to be called, if that is sooner than the loop knows. The
+    /// loop is told so.
+    pub fn new_deadline(&self) -> Option<f64> {
+        let next = self.poller.borrow().as_ref().map_or(Deadline::NEVER, Poller::next_timeout);
         if next < self.armed.get() {
             self.armed.set(next);
             return seconds_left(next);
@@ -104,18 +104,18 @@ impl Host {
         None
     }
 
-    /// The waits for a descriptor that is going to be closed are over with the next turn. Nobody
-    /// waits, unless a script calls finalizers by hand.
-    pub fn forget(&self, fd: RawFd) {
+    /// The waits for a descriptor that is going to be closed are over with the next `poll_events`.
+    /// Nobody waits, unless a script calls finalizers by hand.
+    pub fn remove_fd(&self, fd: RawFd) {
         if let Ok(mut poller) = self.poller.try_borrow_mut() {
-            poller.iter_mut().for_each(|poller| poller.close(fd));
+            poller.iter_mut().for_each(|poller| poller.remove_fd(fd));
         }
     }
 
-    /// A wait of the poller's is over, and nobody waits.
-    pub fn abandon(&self, claim: Claim) {
+    /// Ends a wait of the poller's: nobody waits any more.
+    pub fn cancel(&self, claim: Claim) {
         if let Ok(mut poller) = self.poller.try_borrow_mut() {
-            poller.as_mut().and_then(|poller| poller.unwatch(claim.unsigned_abs()));
+            poller.as_mut().and_then(|poller| poller.cancel(claim.unsigned_abs()));
         }
     }
 
@@ -203,12 +203,12 @@ impl Owners {
 
 /// What the shim and its loops use.
 pub static OPERATIONS: [Operation; 7] = [
-    Operation { name: "due", body: Function(due) },
-    Operation { name: "forget", body: Function(forget) },
-    Operation { name: "set_wait_mode", body: Function(set_wait_mode) },
+    Operation { name: "cancel", body: Function(cancel) },
+    Operation { name: "next_timeout", body: Function(next_timeout) },
+    Operation { name: "poll_events", body: Function(poll_events) },
     Operation { name: "poller", body: Function(poller) },
-    Operation { name: "turn", body: Function(turn) },
-    Operation { name: "unwatch", body: Function(unwatch) },
+    Operation { name: "remove_fd", body: Function(remove_fd) },
+    Operation { name: "set_wait_mode", body: Function(set_wait_mode) },
     Operation { name: "wait", body: Function(wait) },
 ];
 
@@ -227,10 +227,10 @@ fn set_wait_mode(call: &mut Call<'_>) -> Result<Reply> {
 /// Ends early for a signal, and now and then.
 fn wait(call: &mut Call<'_>) -> Result<Reply> {
     let wait = if call.argument(3).is_absent() {
-        // No loop has heard when a turn is due.
+        // No loop has heard of this timeout.
         call.host.armed.set(Deadline::NEVER);
         let ticket = ticket(call)?;
-        call.host.with_poller(|poller| Ok(poller.unwatch(ticket)))?
+        call.host.with_poller(|poller| Ok(poller.cancel(ticket)))?
     } else {
         let want = if call.argument(4).boolean()? { Want::Write } else { Want::Read };
         let seconds = call.argument(2).patience_or(f64::INFINITY)?;
@@ -254,38 +254,38 @@ fn poller(call: &mut Call<'_>) -> Result<Reply> {
     Ok(i64::from(fd).into())
 }
 
-/// `native.unwatch(ticket)`: that wait ends.
-fn unwatch(call: &mut Call<'_>) -> Result<Reply> {
+/// `native.cancel(ticket)`: ends that wait.
+fn cancel(call: &mut Call<'_>) -> Result<Reply> {
     let ticket = ticket(call)?;
-    // The loop may not have heard when this one was due.
+    // The loop may not have heard of this timeout.
     call.host.armed.set(Deadline::NEVER);
     call.host.with_poller(|poller| {
-        poller.unwatch(ticket);
+        poller.cancel(ticket);
         Ok(())
     })?;
     Ok(Reply::Nothing)
 }
 
-/// `native.forget(fd)`: the waits for this descriptor are over with the next turn.
-fn forget(call: &mut Call<'_>) -> Result<Reply> {
+/// `native.remove_fd(fd)`: the waits for this descriptor are over with the next `poll_events`.
+fn remove_fd(call: &mut Call<'_>) -> Result<Reply> {
     let fd = fd(call, 1)?;
     call.host.with_poller(|poller| {
-        poller.close(fd);
+        poller.remove_fd(fd);
         Ok(())
     })?;
     Ok(Reply::Nothing)
 }
 
-/// `native.turn()`: the tickets of the waits that are over.
-fn turn(call: &mut Call<'_>) -> Result<Reply> {
-    let tickets = call.host.with_poller(Poller::turn)?;
+/// `native.poll_events()`: the tickets of the waits that are over.
+fn poll_events(call: &mut Call<'_>) -> Result<Reply> {
+    let tickets = call.host.with_poller(Poller::poll_events)?;
     Ok(Value::list(tickets.into_iter().map(|ticket| ticket as i64)).into())
 }
 
-/// `native.due()`: how many waits there are, and in how many seconds a turn is due; nil is never.
-/// The loop sees to that.
-fn due(call: &mut Call<'_>) -> Result<Reply> {
-    let (count, next) = call.host.with_poller(|poller| Ok((poller.len(), poller.next())))?;
+/// `native.next_timeout()`: how many waits there are, and in how many seconds `poll_events` is to be
+/// called; nil is never. The loop sees to that.
+fn next_timeout(call: &mut Call<'_>) -> Result<Reply> {
+    let (count, next) = call.host.with_poller(|poller| Ok((poller.len(), poller.next_timeout())))?;
     call.host.armed.set(next);
     Ok(Reply::Pair((count as i64).into(), seconds_left(next).into()))
 }

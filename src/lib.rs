@@ -3,7 +3,7 @@
 //! ```text
 //!            script
 //!              |            raises at the caller's line, yields to a loop, calls again after EINTR
-//!        lua/shim.lua, lua/loops.lua      (luaopen.rs, modules.rs: what `require` gives)
+//!        lua/shim.lua, lua/loops/*.lua    (luaopen.rs, modules.rs: what `require` gives)
 //!              |
 //!        ffi/trampoline.rs   the one C function behind all: operation, push, commit
 //!              |                       (from 5.2 on scripts call it by ffi/direct.rs)

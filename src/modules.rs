@@ -22,6 +22,17 @@ pub const SAFE: &str = "tcp.safe";
 /// methods wherever it comes from. Each module is made when it is first wanted.
 const MODULES: &str = "tcp.modules";
 
+/// The files of `lua/loops/`.
+const LOOPS: [(&str, &str); 7] = [
+    ("choose", include_str!("lua/loops/choose.lua")),
+    ("coroutines", include_str!("lua/loops/coroutines.lua")),
+    ("poller", include_str!("lua/loops/poller.lua")),
+    ("cqueues", include_str!("lua/loops/cqueues.lua")),
+    ("luv", include_str!("lua/loops/luv.lua")),
+    ("copas", include_str!("lua/loops/copas.lua")),
+    ("own", include_str!("lua/loops/own.lua")),
+];
+
 /// What every native function has in its upvalues.
 struct Native<'a> {
     lua: &'a Lua,
@@ -110,7 +121,11 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     table.raw_set("listener", native.table(&listener::METHODS, false)?)?;
     table.raw_set("next", native.function(&listener::NEXT, false)?)?;
     // Compiled for the first that asks: it is a tenth of what `require` takes.
-    table.raw_set("loops", loader::function(lua, &table, include_str!("lua/loops.lua"))?)?;
+    let loops = lua.create_table()?;
+    for (name, text) in LOOPS {
+        loops.raw_set(name, loader::function(lua, &table, text)?)?;
+    }
+    table.raw_set("loops", loops)?;
 
     let shim = lua.load(include_str!("lua/shim.lua")).set_name("=tcp").into_function()?;
     let modules: Table = shim.call(table)?;

@@ -41,7 +41,7 @@ struct Left {
 
 impl Drop for Left {
     fn drop(&mut self) {
-        self.host.abandon(self.claim);
+        self.host.cancel(self.claim);
     }
 }
 

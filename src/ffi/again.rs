@@ -44,12 +44,12 @@ pub unsafe fn give_again(call: &Call<'_>, mut token: Token, suspended: Option<Su
     }
 }
 
-/// Pushes the claim, and in how many seconds the poller is due for a turn if that is sooner than
+/// Pushes the claim, and in how many seconds `poll_events` is to be called if that is sooner than
 /// the loop knows; or the claim, for how many seconds to wait, nil being for ever, the descriptor,
 /// and whether to write. Gives the number of values.
 unsafe fn push_suspended(state: *mut lua_State, host: &Host, suspended: &Suspended) -> c_int {
     let Suspended { wait, claim } = suspended;
-    let seconds = if suspended.is_polled() { host.news() } else { seconds_left(wait.wake) };
+    let seconds = if suspended.is_polled() { host.new_deadline() } else { seconds_left(wait.wake) };
     // SAFETY: the caller's.
     unsafe {
         push_integer(state, *claim);

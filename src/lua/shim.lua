@@ -6,7 +6,7 @@
 --   false, how, message, code, details     it failed; `how` is "throw", "return" or "pass"
 --   nil, token                             a moment for the interpreter, then again with this token
 --   nil, token, claim, seconds             the same after a wait of the poller's, with this ticket;
---                                          `seconds`: when the poller is due for a turn, if news
+--                                          `seconds`: the next timeout, if the loop does not know it
 --   nil, token, claim, seconds, fd, writes the same after a wait for so many seconds at most, until
 --                                          the descriptor can be read, or written if `writes`
 
@@ -14,7 +14,7 @@ local native = ...
 local error, pairs, type = error, pairs, type
 local min = math.min
 
--- The loop in use, if any, and what finds it; see loops.lua. Coroutines may still wait in those
+-- The loop in use, if any, and what finds it; see loops/choose.lua. Coroutines may still wait in those
 -- that were in use, so all are told of a descriptor that is closed; of the script's own only the
 -- last is.
 local loop, choose
@@ -28,7 +28,7 @@ local function wait(token, claim, seconds, fd, writes)
     this, why = loop.inside()
   end
   if why then
-    native.unwatch(nil, claim)
+    native.cancel(nil, claim)
     return why
   elseif not this then
     native.wait(nil, claim, seconds, fd, writes)
@@ -423,7 +423,7 @@ local function module(title, functions, success)
   function tcp.use(which)
     local chosen, why
     if which ~= nil then
-      choose = choose or native.loops()
+      choose = choose or native.loops.choose()
       chosen, why = choose(which)
       if not chosen then
         error("bad argument #1 to 'use' (" .. why .. ")", 2)

@@ -24,11 +24,10 @@ use crate::io::deadline::Deadline;
 use crate::io::fork;
 use crate::io::step::{Wait, Want};
 
-/// Events taken in one turn.
+/// Events taken in one call of `poll_events`.
 const EVENTS: usize = 1024;
 
-/// What a turn or a close names a wait by: a running number, never 0, and below it the descriptor.
-/// A double holds it.
+/// The name of a wait: a running number, never 0, and below it the descriptor. A double holds it.
 pub type Ticket = u64;
 /// The first number that is no descriptor here; Linux has a thousandth of that unless it is told
 /// otherwise.
@@ -73,14 +72,14 @@ pub struct Poller {
     events: Events,
     /// By descriptor.
     slots: Vec<Slot>,
-    /// When to look at a descriptor's deadlines; an entry that is not its slot's `due` means
+    /// When to look at a descriptor's deadlines. An entry that is not its slot's `timeout` means
     /// nothing.
-    due: BinaryHeap<Reverse<(Moment, RawFd)>>,
+    timeouts: BinaryHeap<Reverse<(Moment, RawFd)>>,
     /// Waits that are over without an event.
     over: Vec<Ticket>,
     waits: usize,
     last: u64,
-    /// The last turn has failed.
+    /// The last call of `poll_events` has failed.
     has_failed: bool,
 }
 
@@ -94,7 +93,7 @@ struct Slot {
     can_write: bool,
     /// The end has come, maybe behind bytes: a wait to read is over from now on.
     is_ended: bool,
-    due: Option<Moment>,
+    timeout: Option<Moment>,
 }
 
 /// A deadline, in the order of time.
@@ -122,7 +121,7 @@ impl Poller {
             generation: fork::generation(),
             events: Events::with_capacity(EVENTS),
             slots: Vec::new(),
-            due: BinaryHeap::new(),
+            timeouts: BinaryHeap::new(),
             over: Vec::new(),
             waits: 0,
             last: 0,
@@ -151,7 +150,7 @@ impl Poller {
     pub fn watch(&mut self, wait: Wait, known: &mut Registration) -> Result<Ticket> {
         self.adopt()?;
         if self.has_failed {
-            self.turn()?;
+            self.poll_events()?;
         }
         let index = wait.fd as usize;
         if index as u64 >= DESCRIPTORS {
@@ -176,19 +175,19 @@ impl Poller {
         slot.waits.push((ticket, wait));
         self.waits += 1;
         let moment = Moment(wait.wake.seconds());
-        if wait.wake != Deadline::NEVER && slot.due.is_none_or(|due| moment < due) {
-            slot.due = Some(moment);
-            self.add_due(moment, wait.fd);
+        if wait.wake != Deadline::NEVER && slot.timeout.is_none_or(|timeout| moment < timeout) {
+            slot.timeout = Some(moment);
+            self.add_timeout(moment, wait.fd);
         }
         Ok(ticket)
     }
 
     /// Where entries that mean nothing are the most, they go: theirs may be in years.
-    fn add_due(&mut self, moment: Moment, fd: RawFd) {
-        if self.due.len() > 2 * self.slots.len() {
-            self.due.retain(|Reverse((due, fd))| self.slots[*fd as usize].due == Some(*due));
+    fn add_timeout(&mut self, moment: Moment, fd: RawFd) {
+        if self.timeouts.len() > 2 * self.slots.len() {
+            self.timeouts.retain(|Reverse((moment, fd))| self.slots[*fd as usize].timeout == Some(*moment));
         }
-        self.due.push(Reverse((moment, fd)));
+        self.timeouts.push(Reverse((moment, fd)));
     }
 
     fn register(&mut self, fd: RawFd) -> Result<Registration> {
@@ -210,7 +209,7 @@ impl Poller {
     }
 
     /// Ends a wait that is not over: what it was for.
-    pub fn unwatch(&mut self, ticket: Ticket) -> Option<Wait> {
+    pub fn cancel(&mut self, ticket: Ticket) -> Option<Wait> {
         let slot = self.slots.get_mut(descriptor(ticket) as usize)?;
         let at = slot.waits.iter().position(|(other, _)| *other == ticket)?;
         self.waits -= 1;
@@ -218,7 +217,7 @@ impl Poller {
     }
 
     /// The waits for a descriptor that is going to be closed are over.
-    pub fn close(&mut self, fd: RawFd) {
+    pub fn remove_fd(&mut self, fd: RawFd) {
         if let Some(slot) = self.deregister(fd) {
             let tickets: Vec<_> = slot.waits.iter().map(|(ticket, _)| *ticket).collect();
             self.over.extend(tickets);
@@ -239,8 +238,8 @@ impl Poller {
     }
 
     /// Ends the waits that are over, ready or out of time: their tickets, in any order. Where that
-    /// fails, everybody is to look for himself, and a wait begins with another turn.
-    pub fn turn(&mut self) -> Result<Vec<Ticket>> {
+    /// fails, each waiter is to look for itself, and `watch` polls again before a wait begins.
+    pub fn poll_events(&mut self) -> Result<Vec<Ticket>> {
         self.adopt()?;
         self.has_failed = false;
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
@@ -274,35 +273,35 @@ impl Poller {
                 }
             }
         }
-        self.take_late(&mut over);
-        over.retain(|ticket| self.unwatch(*ticket).is_some());
+        self.take_expired(&mut over);
+        over.retain(|ticket| self.cancel(*ticket).is_some());
         Ok(over)
     }
 
-    fn take_late(&mut self, over: &mut Vec<Ticket>) {
-        while let Some(Reverse((moment, fd))) = self.due.peek().copied() {
+    fn take_expired(&mut self, over: &mut Vec<Ticket>) {
+        while let Some(Reverse((moment, fd))) = self.timeouts.peek().copied() {
             if !Deadline::at(moment.0).has_passed() {
                 return;
             }
-            self.due.pop();
+            self.timeouts.pop();
             let slot = &mut self.slots[fd as usize];
-            if slot.due != Some(moment) {
+            if slot.timeout != Some(moment) {
                 continue;
             }
-            let (late, rest): (Vec<_>, Vec<_>) =
+            let (expired, rest): (Vec<_>, Vec<_>) =
                 slot.waits.iter().partition(|(_, wait)| wait.wake.has_passed());
-            over.extend(late.into_iter().map(|(ticket, _)| ticket));
+            over.extend(expired.into_iter().map(|(ticket, _)| ticket));
             let next = rest.into_iter().map(|(_, wait)| wait.wake).reduce(Deadline::earlier);
-            slot.due =
+            slot.timeout =
                 next.filter(|next| *next != Deadline::NEVER).map(|next| Moment(next.seconds()));
-            self.due.extend(slot.due.map(|due| Reverse((due, fd))));
+            self.timeouts.extend(slot.timeout.map(|moment| Reverse((moment, fd))));
         }
     }
 
-    /// When the next turn is due even if the descriptor does not become readable; not before
-    /// anything is.
-    pub fn next(&self) -> Deadline {
-        match self.due.peek() {
+    /// When `poll_events` is to be called even if the descriptor does not become readable. Nothing
+    /// is over before.
+    pub fn next_timeout(&self) -> Deadline {
+        match self.timeouts.peek() {
             _ if self.waits == 0 => Deadline::NEVER,
             _ if !self.over.is_empty() => Deadline::at(0.0),
             Some(Reverse((moment, _))) => Deadline::at(moment.0),
@@ -352,10 +351,10 @@ mod tests {
             .iter()
             .map(|(reader, _)| poller.watch(wait(reader), &mut new()).expect("watched"))
             .collect();
-        assert!(poller.turn().expect("a turn").is_empty());
+        assert!(poller.poll_events().expect("polled").is_empty());
         (&pipes[7].1).write_all(b"x").expect("written");
-        assert_eq!(poller.turn().expect("a turn"), [tickets[7]]);
-        assert_eq!(poller.next(), Deadline::NEVER);
+        assert_eq!(poller.poll_events().expect("polled"), [tickets[7]]);
+        assert_eq!(poller.next_timeout(), Deadline::NEVER);
         assert_eq!(poller.len(), 99);
     }
 
@@ -368,11 +367,11 @@ mod tests {
         for _ in 0..2 {
             known = new();
             let ticket = poller.watch(wait(&reader), &mut known).expect("watched");
-            assert_eq!(poller.turn().expect("a turn"), [ticket]);
+            assert_eq!(poller.poll_events().expect("polled"), [ticket]);
             assert_eq!((&reader).read(&mut [0]).expect("read"), 1);
         }
         poller.watch(wait(&reader), &mut known).expect("watched");
-        assert!(poller.turn().expect("a turn").is_empty());
+        assert!(poller.poll_events().expect("polled").is_empty());
     }
 
     #[test]
@@ -381,15 +380,15 @@ mod tests {
         let mut poller = Poller::new().expect("a poller");
         let mut known = new();
         let first = poller.watch(wait(&reader), &mut known).expect("watched");
-        assert!(poller.unwatch(first).is_some());
+        assert!(poller.cancel(first).is_some());
         writer.write_all(b"x").expect("written");
-        assert!(poller.turn().expect("a turn").is_empty());
+        assert!(poller.poll_events().expect("polled").is_empty());
         let second = poller.watch(wait(&reader), &mut known).expect("watched");
-        assert!(poller.next().has_passed());
-        assert_eq!(poller.turn().expect("a turn"), [second]);
+        assert!(poller.next_timeout().has_passed());
+        assert_eq!(poller.poll_events().expect("polled"), [second]);
         // Once.
         poller.watch(wait(&reader), &mut known).expect("watched");
-        assert!(poller.turn().expect("a turn").is_empty());
+        assert!(poller.poll_events().expect("polled").is_empty());
     }
 
     #[test]
@@ -400,12 +399,12 @@ mod tests {
         for _ in 0..1000 {
             let long = wait(&reader).waking(Deadline::after(1e6));
             let long = poller.watch(long, &mut known).expect("watched");
-            assert!(poller.unwatch(long).is_some());
+            assert!(poller.cancel(long).is_some());
             let short = wait(&reader).waking(Deadline::at(0.0));
             let short = poller.watch(short, &mut known).expect("watched");
-            assert_eq!(poller.turn().expect("a turn"), [short]);
+            assert_eq!(poller.poll_events().expect("polled"), [short]);
         }
-        assert!(poller.due.len() <= 2 * poller.slots.len() + 1);
+        assert!(poller.timeouts.len() <= 2 * poller.slots.len() + 1);
     }
 
     /// Who has read the bytes before an end may not know of it, and nothing more happens.
@@ -417,11 +416,11 @@ mod tests {
         let first = poller.watch(wait(&reader), &mut known).expect("watched");
         writer.write_all(b"x").expect("written");
         drop(writer);
-        assert_eq!(poller.turn().expect("a turn"), [first]);
+        assert_eq!(poller.poll_events().expect("polled"), [first]);
         assert_eq!((&reader).read(&mut [0, 0]).expect("read"), 1);
         for _ in 0..2 {
             let ticket = poller.watch(wait(&reader), &mut known).expect("watched");
-            assert_eq!(poller.turn().expect("a turn"), [ticket]);
+            assert_eq!(poller.poll_events().expect("polled"), [ticket]);
         }
     }
 
@@ -432,7 +431,7 @@ mod tests {
             let (reader, mut writer) = pipe();
             let ticket = poller.watch(wait(&reader), &mut new()).expect("watched");
             writer.write_all(b"x").expect("written");
-            assert_eq!(poller.turn().expect("a turn"), [ticket]);
+            assert_eq!(poller.poll_events().expect("polled"), [ticket]);
         }
     }
 
@@ -445,14 +444,14 @@ mod tests {
         let soon = poller.watch(wait(&reader).waking(minute), &mut known).expect("watched");
         let late =
             poller.watch(wait(&reader).waking(Deadline::after(-1.0)), &mut known).expect("watched");
-        assert_eq!(poller.turn().expect("a turn"), [late]);
-        assert_eq!(poller.next(), minute);
-        poller.close(reader.as_raw_fd());
-        assert!(poller.next().has_passed());
+        assert_eq!(poller.poll_events().expect("polled"), [late]);
+        assert_eq!(poller.next_timeout(), minute);
+        poller.remove_fd(reader.as_raw_fd());
+        assert!(poller.next_timeout().has_passed());
         let given_up = poller.watch(wait(&reader), &mut known).expect("watched");
-        assert_eq!(poller.unwatch(given_up).map(|wait| wait.fd), Some(reader.as_raw_fd()));
-        assert_eq!(poller.turn().expect("a turn"), [soon]);
-        assert!(poller.is_empty() && poller.next() == Deadline::NEVER);
+        assert_eq!(poller.cancel(given_up).map(|wait| wait.fd), Some(reader.as_raw_fd()));
+        assert_eq!(poller.poll_events().expect("polled"), [soon]);
+        assert!(poller.is_empty() && poller.next_timeout() == Deadline::NEVER);
     }
 
     #[test]
@@ -472,9 +471,9 @@ mod tests {
         for _ in 0..10_000 {
             let wait = wait(&reader).waking(Deadline::after(60.0));
             let ticket = poller.watch(wait, &mut known).expect("watched");
-            poller.unwatch(ticket);
+            poller.cancel(ticket);
         }
-        assert_eq!(poller.due.len(), 1);
+        assert_eq!(poller.timeouts.len(), 1);
     }
 
     /// A copy of a descriptor keeps its file, and so the kernel's registration, past its close.
@@ -487,14 +486,14 @@ mod tests {
             poller.watch(wait(&reader), &mut new()).expect("watched");
             let _copy = reader.try_clone().expect("a copy");
             if is_told {
-                poller.close(fd);
-                assert_eq!(poller.turn().expect("a turn").len(), 1);
+                poller.remove_fd(fd);
+                assert_eq!(poller.poll_events().expect("polled").len(), 1);
             }
             let (next, _writer) = pipe();
             fork::replace(&mut reader, &next).expect("closed, and its number used again");
             poller.watch(wait(&reader), &mut new()).expect("watched");
             drop(writer);
-            assert!(poller.turn().expect("a turn").is_empty());
+            assert!(poller.poll_events().expect("polled").is_empty());
             assert!(!poller.slots[fd as usize].is_ended);
         }
     }
@@ -510,8 +509,8 @@ mod tests {
         let before = known;
         let second = poller.watch(wait(&reader), &mut known).expect("watched");
         assert!(known != before && poller.as_raw_fd() == fd);
-        assert_eq!(poller.turn().expect("a turn"), [first]);
+        assert_eq!(poller.poll_events().expect("polled"), [first]);
         writer.write_all(b"x").expect("written");
-        assert_eq!(poller.turn().expect("a turn"), [second]);
+        assert_eq!(poller.poll_events().expect("polled"), [second]);
     }
 }

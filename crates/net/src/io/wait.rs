@@ -64,8 +64,8 @@ pub fn go_on<T>(
     let mut slice = None;
     loop {
         let is_late = deadline.has_passed();
-        // A turn of a loop costs more than a look, and the poller tells nobody twice: what it has
-        // not seen come, it must be. Before the time is up it is worth one, too.
+        // Yielding costs more than one more recv, and the poller is edge-triggered: the step is
+        // tried once more before it yields, and once before it times out.
         let may_wait = match wait.look {
             Look::WouldBlock => true,
             Look::Untried => mode == WaitMode::Blocking && !is_late,
@@ -120,12 +120,12 @@ pub struct Member {
 /// where the interpreter should run before it goes on.
 pub fn poll_all(members: &[Member], deadline: Deadline) -> Result<Option<Vec<bool>>> {
     let now = Deadline::after(0.0);
-    let (due, later): (Vec<&Member>, Vec<&Member>) =
+    let (started, later): (Vec<&Member>, Vec<&Member>) =
         members.iter().partition(|member| member.from <= now);
     let soonest = later.iter().map(|member| member.from).fold(deadline, Deadline::earlier);
     // Each descriptor once: poll takes as many as a process may have, and members may be more.
     let mut flags = HashMap::new();
-    for member in due {
+    for member in started {
         *flags.entry(member.fd).or_insert(PollFlags::empty()) |= flag(member.want);
     }
     let watch = |(fd, flags): (&RawFd, &PollFlags)| PollFd::from_borrowed_fd(borrow(*fd), *flags);
@@ -142,12 +142,12 @@ pub fn poll_all(members: &[Member], deadline: Deadline) -> Result<Option<Vec<boo
     for (found, polled) in flags.values_mut().zip(&polled) {
         *found = polled.revents();
     }
-    let is_ready = |member: &Member| member.from <= now && is_news(flags[&member.fd], member.want);
+    let is_ready = |member: &Member| member.from <= now && has_happened(flags[&member.fd], member.want);
     Ok(Some(members.iter().map(is_ready).collect()))
 }
 
-/// An end and an error are news for readers and for writers.
-fn is_news(found: PollFlags, want: Want) -> bool {
+/// An end and an error wake readers and writers.
+fn has_happened(found: PollFlags, want: Want) -> bool {
     let others = match want {
         Want::Read => PollFlags::OUT,
         Want::Write => PollFlags::IN,

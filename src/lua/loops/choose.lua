@@ -1,0 +1,53 @@
+-- The event loops that `tcp.use` knows. A loop has
+--   inside()                     the running coroutine, if it may yield to the loop; or nil, and
+--                                why it must not wait at all, if it must not
+--   wait(claim, seconds, thread) yields until the poller ends the wait with this ticket; `seconds`:
+--                                the next timeout, if the loop does not know it yet
+--   close(fd)                    removes a descriptor from the loop, and resumes who waits for it
+--   is_polled                    false where `wait` takes a descriptor and "r" or "w" besides, and
+--                                yields until that is ready or so many seconds are over
+-- A wait may end early: the operation is tried again after each.
+
+local native = ...
+local files = native.loops
+local pcall, require, tostring, type = pcall, require, tostring, type
+native.coroutines = files.coroutines()
+native.polled = files.poller()
+local own = files.own()
+-- Each gives a loop, or nil and why there is none.
+local loops = { cqueues = files.cqueues, copas = files.copas, luv = files.luv }
+
+-- By the library itself: one that is loaded anew in this state is another loop. Coroutines may
+-- still wait in one that was in use before.
+local made = setmetatable({}, { __mode = "k" })
+
+-- The loop that `tcp.use` names; nil and why not.
+return function(which)
+  if type(which) == "function" then
+    return own(which)
+  elseif type(which) == "table" then
+    local wait, close = which.wait, which.close
+    if type(wait) ~= "function" then
+      return nil, "field 'wait': function expected, got " .. type(wait)
+    elseif close ~= nil and type(close) ~= "function" then
+      return nil, "field 'close': function expected, got " .. type(close)
+    end
+    return own(wait, close)
+  elseif type(which) ~= "string" then
+    return nil, "string, table, function or nil expected, got " .. type(which)
+  elseif not loops[which] then
+    return nil, ("no loop named '%s': \"cqueues\", \"copas\" or \"luv\" expected"):format(which)
+  end
+  local found, library = pcall(require, which)
+  if not found then
+    return nil, tostring(library)
+  elseif made[library] then
+    return made[library]
+  end
+  local ok, loop, why = pcall(loops[which](), library)
+  if not ok then
+    return nil, tostring(loop)
+  end
+  made[library] = loop
+  return loop, why
+end

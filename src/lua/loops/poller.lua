@@ -1,0 +1,159 @@
+-- A loop that watches one descriptor for all waits, that of the poller (io/poller.rs).
+
+local native = ...
+local error, pairs, select, setmetatable, type = error, pairs, select, setmetatable, type
+local try_yield, still_waits = native.coroutines.try_yield, native.coroutines.still_waits
+
+-- The coroutines that wait: by descriptor, if its ticket is there, else by claim. These are weak
+-- tables, which keep no coroutine alive.
+local waiting, tickets, descriptors = native.waiting, native.tickets, native.descriptors
+
+-- The values of a table. Old LuaJITs compile a loop over `pairs` to one that may not end where the
+-- collector changes the table meanwhile.
+local function list(values)
+  local all = {}
+  for _, value in pairs(values) do
+    all[#all + 1] = value
+  end
+  return all
+end
+if type(jit) == "table" then
+  jit.off(list)
+end
+
+-- The loop in which each coroutine waits, until `poll_events` of any loop ends the wait. `kept` has
+-- those that nobody else keeps alive, `owned` those of a loop that keeps its coroutines itself.
+local kept, owned = {}, setmetatable({}, { __mode = "k" })
+
+-- The loop that knows the next timeout. `seconds` is absent for what that loop knows.
+local informed
+
+-- Gives `loop` its `wait`, `close` and `poll_events`; the poller's descriptor. The loop has:
+--   arm(seconds)       has it call `poll_events` when the descriptor can be read, and in so many
+--                      seconds if given
+--   disarm()           ends that
+--   pause()            yields until `go_on(coroutine)`
+--   is_owner           whether it keeps its coroutines itself
+--   is_polling         whether `poll_events` is being called, which arms it at its end
+return function(loop)
+  local is_there, poller, why = native.poller(nil)
+  if not is_there then
+    error(why or "not enough memory", 0)
+  end
+  local home = loop.is_owner and owned or kept
+  -- The tickets whose waits the `poll_events` of another loop has found to be over.
+  loop.home, loop.over = home, {}
+
+  -- A name for one that begins to wait.
+  local function new_name(ticket)
+    local fd = ticket % descriptors
+    if waiting[fd] then
+      return ticket
+    end
+    tickets[fd] = ticket
+    return fd
+  end
+
+  local function name_of(ticket)
+    local fd = ticket % descriptors
+    return tickets[fd] == ticket and fd or ticket
+  end
+
+  local function rearm()
+    informed = loop
+    local _, count, seconds = native.next_timeout(nil)
+    if count == 0 and not loop.over[1] then
+      loop.disarm()
+    else
+      loop.arm(seconds)
+    end
+  end
+
+  -- Resumes all, where the poller has failed: a coroutine that must wait again gets its error, if
+  -- there still is one. Those of another loop are resumed by that loop.
+  local function wake()
+    local all = list(waiting)
+    for i = 1, #all do
+      local its = kept[all[i]] or owned[all[i]]
+      if its and still_waits(all[i]) then
+        if its == loop then
+          loop.go_on(all[i])
+        else
+          its.arm(0)
+        end
+      end
+    end
+  end
+
+  -- Ends the waits with these tickets. A coroutine of another loop must not run within this one:
+  -- that loop ends the wait in its own `poll_events`.
+  local function finish(over)
+    for i = 1, #over do
+      local name = name_of(over[i])
+      local this = waiting[name]
+      local its = this and (kept[this] or owned[this])
+      if not (its and still_waits(this)) then
+        waiting[name] = nil
+        if its then
+          its.home[this] = nil
+        end
+      elseif its == loop then
+        home[this] = nil
+        loop.go_on(this)
+      else
+        its.over[#its.over + 1] = over[i]
+        its.arm(0)
+      end
+    end
+  end
+
+  function loop.poll_events()
+    local handed = loop.over
+    if handed[1] then
+      loop.over = {}
+      finish(handed)
+    end
+    local ok, over = native.poll_events(nil)
+    if ok then
+      finish(over)
+    else
+      wake()
+    end
+    rearm()
+  end
+
+  function loop.wait(ticket, seconds, this)
+    local name = new_name(ticket)
+    waiting[name], home[this] = this, loop
+    if informed ~= loop then
+      informed = loop
+      seconds = select(3, native.next_timeout(nil))
+    end
+    if seconds or not loop.is_polling then
+      loop.arm(seconds)
+    end
+    local ok, message = try_yield(loop.pause)
+    -- An earlier wait of this coroutine, which could not yield, may have been what woke it. Then
+    -- the name has been cleared already, and another coroutine may have it.
+    if waiting[name] == this then
+      waiting[name] = nil
+    end
+    if home[this] then
+      -- Something else than `poll_events` has resumed it.
+      home[this] = nil
+      native.cancel(nil, ticket)
+      rearm()
+    end
+    if not ok then
+      error(message, 0)
+    end
+  end
+
+  function loop.close(fd)
+    native.remove_fd(nil, fd)
+    rearm()
+  end
+
+  loop.is_polled = true
+  return poller
+end
