@@ -93,7 +93,7 @@ impl Host {
         Ok(Suspended { wait, claim: self.last_claim.get() })
     }
 
-    /// In how many seconds `poll_events` is to be called, if that is sooner than the loop knows. The
+    /// In how many seconds `poll_events` is to be called, if the loop knows of a later time. The
     /// loop is told so.
     pub fn new_deadline(&self) -> Option<f64> {
         let next = self.poller.borrow().as_ref().map_or(Deadline::NEVER, Poller::next_timeout);
@@ -104,7 +104,7 @@ impl Host {
         None
     }
 
-    /// The waits for a descriptor that is going to be closed are over with the next `poll_events`.
+    /// The waits for a descriptor that is going to be closed are over at the next `poll_events`.
     /// Nobody waits, unless a script calls finalizers by hand.
     pub fn remove_fd(&self, fd: RawFd) {
         if let Ok(mut poller) = self.poller.try_borrow_mut() {
@@ -212,7 +212,7 @@ pub static OPERATIONS: [Operation; 7] = [
     Operation { name: "wait", body: Function(wait) },
 ];
 
-/// `native.set_wait_mode(in_use, polled)`: whether waits are left to a loop from now on, and whether by way
+/// `native.set_wait_mode(in_use, polled)`: whether waits are left to a loop, and whether by way
 /// of the poller.
 fn set_wait_mode(call: &mut Call<'_>) -> Result<Reply> {
     call.host.wait_mode.set(match (call.argument(1).boolean()?, call.argument(2).boolean()?) {
@@ -282,10 +282,11 @@ fn poll_events(call: &mut Call<'_>) -> Result<Reply> {
     Ok(Value::list(tickets.into_iter().map(|ticket| ticket as i64)).into())
 }
 
-/// `native.next_timeout()`: how many waits there are, and in how many seconds `poll_events` is to be
+/// `native.next_timeout()`: how many waits there are, and in how many seconds `poll_events` must be
 /// called; nil is never. The loop sees to that.
 fn next_timeout(call: &mut Call<'_>) -> Result<Reply> {
-    let (count, next) = call.host.with_poller(|poller| Ok((poller.len(), poller.next_timeout())))?;
+    let (count, next) =
+        call.host.with_poller(|poller| Ok((poller.len(), poller.next_timeout())))?;
     call.host.armed.set(next);
     Ok(Reply::Pair((count as i64).into(), seconds_left(next).into()))
 }

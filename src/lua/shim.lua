@@ -6,7 +6,7 @@
 --   false, how, message, code, details     it failed; `how` is "throw", "return" or "pass"
 --   nil, token                             a moment for the interpreter, then again with this token
 --   nil, token, claim, seconds             the same after a wait of the poller's, with this ticket;
---                                          `seconds`: the next timeout, if the loop does not know it
+--                                          `seconds`: the next timeout, if the loop does not know
 --   nil, token, claim, seconds, fd, writes the same after a wait for so many seconds at most, until
 --                                          the descriptor can be read, or written if `writes`
 
@@ -14,9 +14,9 @@ local native = ...
 local error, pairs, type = error, pairs, type
 local min = math.min
 
--- The loop in use, if any, and what finds it; see loops/choose.lua. Coroutines may still wait in those
--- that were in use, so all are told of a descriptor that is closed; of the script's own only the
--- last is.
+-- The loop in use, if any, and what finds it; see loops/choose.lua. Coroutines may still wait in
+-- those that were in use, so all are told of a descriptor that is closed; of the script's own only
+-- the last is.
 local loop, choose
 local in_use = {}
 

@@ -1,5 +1,5 @@
--- copas waits for sockets of LuaSocket's, and for what looks like one to `select`: here the poller's
--- descriptor. One coroutine waits for it, another sleeps until the next timeout.
+-- copas waits for sockets of LuaSocket's, and for what looks like one to `select`: here the
+-- poller's descriptor. One coroutine waits for it, another sleeps until the next timeout.
 
 local native = ...
 local tonumber, tostring, status = tonumber, tostring, coroutine.status
@@ -48,8 +48,8 @@ return function(copas)
     end
   end
 
-  -- `arm` must not call `poll_events`, since its caller does not wait yet. copas 2 starts a coroutine
-  -- at once, so this one sleeps first.
+  -- `arm` must not call `poll_events`, since its caller does not wait yet. copas 2 starts a
+  -- coroutine at once, so this one sleeps first.
   local function sleep()
     copas.sleep(0)
     while not socket.over do

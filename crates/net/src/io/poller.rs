@@ -185,7 +185,8 @@ impl Poller {
     /// Where entries that mean nothing are the most, they go: theirs may be in years.
     fn add_timeout(&mut self, moment: Moment, fd: RawFd) {
         if self.timeouts.len() > 2 * self.slots.len() {
-            self.timeouts.retain(|Reverse((moment, fd))| self.slots[*fd as usize].timeout == Some(*moment));
+            self.timeouts
+                .retain(|Reverse((moment, fd))| self.slots[*fd as usize].timeout == Some(*moment));
         }
         self.timeouts.push(Reverse((moment, fd)));
     }

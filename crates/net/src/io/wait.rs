@@ -142,7 +142,8 @@ pub fn poll_all(members: &[Member], deadline: Deadline) -> Result<Option<Vec<boo
     for (found, polled) in flags.values_mut().zip(&polled) {
         *found = polled.revents();
     }
-    let is_ready = |member: &Member| member.from <= now && has_happened(flags[&member.fd], member.want);
+    let is_ready =
+        |member: &Member| member.from <= now && has_happened(flags[&member.fd], member.want);
     Ok(Some(members.iter().map(is_ready).collect()))
 }
 
