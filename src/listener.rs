@@ -86,7 +86,7 @@ fn begin(call: &Call<'_>) -> Result<Pending> {
         })
     };
     let bind =
-        start().map_err(|error| Stop::from(error.during(call.name(), &settings.endpoint)))?;
+        start().map_err(|error| Stop::from(error.with_context(call.name(), &settings.endpoint)))?;
     Ok(Pending::new(Binding { bind, settings }, deadline))
 }
 

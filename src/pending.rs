@@ -81,7 +81,7 @@ impl Pending {
 
     #[cold]
     fn failed(&self, call: &Call<'_>, error: error::Error) -> Stop {
-        let error = error.during(call.name(), self.work.label());
+        let error = error.with_context(call.name(), self.work.label());
         Stop::from(error).reported(|| self.work.report())
     }
 }

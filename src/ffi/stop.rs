@@ -54,8 +54,10 @@ impl Stop {
     /// The same failure, naming what was done to whom where that is not known yet.
     pub fn with_context(self, operation: &'static str, peer: &str) -> Self {
         match self {
-            Self::Failed(error) => Self::Failed(error.during(operation, peer)),
-            Self::Reported(error, report) => Self::Reported(error.during(operation, peer), report),
+            Self::Failed(error) => Self::Failed(error.with_context(operation, peer)),
+            Self::Reported(error, report) => {
+                Self::Reported(error.with_context(operation, peer), report)
+            }
             other => other,
         }
     }

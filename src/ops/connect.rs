@@ -35,7 +35,7 @@ fn begin(call: &Call<'_>, is_tls: bool) -> Result<Pending> {
     let endpoint = call.endpoint(1)?;
     let mut options = match is_tls {
         true => Options::with_tls(endpoint.clone())
-            .map_err(|error| error.during(call.name(), &endpoint))?,
+            .map_err(|error| error.with_context(call.name(), &endpoint))?,
         false => Options::new(endpoint),
     };
     options.apply(call.argument(3))?;
@@ -44,7 +44,7 @@ fn begin(call: &Call<'_>, is_tls: bool) -> Result<Pending> {
     target.trace = call.host.tracer.of(&endpoint);
     target.is_eager = is_eager(call.wait_mode());
     let connect = Connect::start(&endpoint, target, tls, limits)
-        .map_err(|error| Stop::from(error.during(call.name(), &endpoint)))?;
+        .map_err(|error| Stop::from(error.with_context(call.name(), &endpoint)))?;
     let settings = Settings { safe: call.safe, endpoint, timeout, json };
     let host = Rc::clone(call.host);
     Ok(Pending::new(Connecting { connect, settings, is_tls, host }, deadline))

@@ -22,7 +22,7 @@ pub fn resolve(call: &mut Call<'_>) -> Result<Reply> {
         let label = printable(&host);
         let trace = call.host.tracer.of(&label);
         let resolve = Resolve::start(&host, 0, None, trace.as_ref())
-            .map_err(|error| error.during(call.name(), &label))?;
+            .map_err(|error| error.with_context(call.name(), &label))?;
         Ok(Pending::new(Resolving { resolve, host }, deadline))
     })
 }

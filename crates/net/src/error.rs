@@ -211,7 +211,7 @@ impl Error {
 
     /// The same failure, with what was done to whom where that is not known yet.
     #[cold]
-    pub fn during(mut self, operation: &'static str, peer: impl fmt::Display) -> Self {
+    pub fn with_context(mut self, operation: &'static str, peer: impl fmt::Display) -> Self {
         if self.0.operation.is_empty() {
             self.0.operation = operation;
             self.0.peer = peer.to_string();
@@ -338,15 +338,15 @@ mod tests {
 
     #[test]
     fn a_message_names_operation_peer_code_and_detail() {
-        let error = Error::closed("12 of 40 bytes").during("read", "[::1]:80");
+        let error = Error::closed("12 of 40 bytes").with_context("read", "[::1]:80");
         assert_eq!(error.to_string(), "read [::1]:80: closed: 12 of 40 bytes");
-        let error = Error::new(Code::Json, "line 1 column 2").during("json.decode", "");
+        let error = Error::new(Code::Json, "line 1 column 2").with_context("json.decode", "");
         assert_eq!(error.to_string(), "json.decode: json: line 1 column 2");
     }
 
     #[test]
     fn the_first_context_stays() {
-        let error = Error::closed("x").during("connect", "a:1").during("read", "b:2");
+        let error = Error::closed("x").with_context("connect", "a:1").with_context("read", "b:2");
         assert_eq!(error.to_string(), "connect a:1: closed: x");
     }
 

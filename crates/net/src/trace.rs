@@ -383,7 +383,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_json_is_payload() {
-        let error = || Error::new(Code::Json, "secret.key: a function").during("write_json", "a:1");
+        let error =
+            || Error::new(Code::Json, "secret.key: a function").with_context("write_json", "a:1");
         let (tracer, _trace) = keeping(Detail::Lines);
         tracer.failure(&error());
         assert!(last(&tracer).ends_with(" error: write_json a:1: json"));
