@@ -64,7 +64,7 @@ fn begin(call: &Call<'_>) -> Result<Pending> {
     options.apply(call.argument(3))?;
     let ListenOptions { accepted, backlog, reuse_addr, reuse_port, tls } = options;
     let deadline = Deadline::after(accepted.connect_timeout.unwrap_or(accepted.timeout));
-    let target = accepted.target;
+    let connect = accepted.connect;
     let settings = Settings {
         safe: call.safe,
         endpoint: accepted.endpoint.clone(),
@@ -74,12 +74,12 @@ fn begin(call: &Call<'_>) -> Result<Pending> {
     let start = || {
         Bind::start(listen::Settings {
             endpoint: accepted.endpoint,
-            family: target.family,
+            family: connect.family,
             backlog,
             reuse_addr,
             reuse_port,
-            nodelay: target.nodelay,
-            keepalive: target.keepalive,
+            nodelay: connect.nodelay,
+            keepalive: connect.keepalive,
             limits: accepted.limits,
             tls: tls.map(|settings| Setup::new(Side::Server, settings)).transpose()?,
             tracer: call.host.tracer.clone(),

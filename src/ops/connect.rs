@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use net::connect::Connect;
+use net::connect::ConnectOp;
 use net::error;
 use net::io::deadline::Deadline;
 use net::io::step::Step;
@@ -16,7 +16,7 @@ use crate::options::Options;
 use crate::pending::{Pending, Work, is_eager};
 
 struct Connecting {
-    connect: Connect,
+    connect: ConnectOp,
     settings: Settings,
     is_tls: bool,
     host: Rc<Host>,
@@ -39,11 +39,11 @@ fn begin(call: &Call<'_>, is_tls: bool) -> Result<Pending> {
         false => Options::new(endpoint),
     };
     options.apply(call.argument(3))?;
-    let Options { endpoint, timeout, connect_timeout, limits, json, mut target, tls } = options;
+    let Options { endpoint, timeout, connect_timeout, limits, json, mut connect, tls } = options;
     let deadline = Deadline::after(connect_timeout.unwrap_or(timeout));
-    target.trace = call.host.tracer.of(&endpoint);
-    target.is_eager = is_eager(call.wait_mode());
-    let connect = Connect::start(&endpoint, target, tls, limits)
+    connect.trace = call.host.tracer.of(&endpoint);
+    connect.is_eager = is_eager(call.wait_mode());
+    let connect = ConnectOp::start(&endpoint, connect, tls, limits)
         .map_err(|error| Stop::from(error.with_context(call.name(), &endpoint)))?;
     let settings = Settings { safe: call.safe, endpoint, timeout, json };
     let host = Rc::clone(call.host);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::TcpKeepalive;
 
-use net::connect::race::Target;
+use net::connect::race::ConnectOptions;
 use net::connect::resolve::{self, Family};
 use net::endpoint::Endpoint;
 use net::error;
@@ -33,7 +33,7 @@ pub struct Options {
     pub connect_timeout: Option<f64>,
     pub limits: Limits,
     pub json: json::Options,
-    pub target: Target,
+    pub connect: ConnectOptions,
     /// The settings of TLS, where it is wanted.
     pub tls: Option<Box<Settings>>,
 }
@@ -47,7 +47,7 @@ impl Options {
             connect_timeout: None,
             limits: Limits::default(),
             json: json::Options::default(),
-            target: Target {
+            connect: ConnectOptions {
                 family: None,
                 bind: None,
                 nodelay: true,
@@ -85,11 +85,11 @@ impl Options {
             "connect_timeout" => self.connect_timeout = Some(option.seconds()?),
             "family" => {
                 let families = [("inet", Family::Inet), ("inet6", Family::Inet6)];
-                self.target.family = Some(option.one_of(&families)?);
+                self.connect.family = Some(option.one_of(&families)?);
             }
-            "bind" => self.target.bind = Some(address(option)?),
-            "nodelay" => self.target.nodelay = option.boolean()?,
-            "keepalive" => self.target.keepalive = keepalive(option)?,
+            "bind" => self.connect.bind = Some(address(option)?),
+            "nodelay" => self.connect.nodelay = option.boolean()?,
+            "keepalive" => self.connect.keepalive = keepalive(option)?,
             "max_packet" => self.limits.max_packet = option.integer(0, u32::MAX as usize)?,
             "max_buffer" => self.limits.max_buffer = option.integer(1, usize::MAX)?,
             "endian" => {

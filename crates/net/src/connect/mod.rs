@@ -1,4 +1,4 @@
-//! From a target to a connection: dial, then the TLS handshake where one is wanted, as one step
+//! From a options to a connection: dial, then the TLS handshake where one is wanted, as one step
 //! under one deadline. Uses `endpoint`, `connect::race`, `transport`, `stream`, `io::step`,
 //! `trace`, `error`.
 
@@ -7,7 +7,7 @@ pub mod resolve;
 
 use std::net::SocketAddr;
 
-use crate::connect::race::{Dial, Dialed, Target, Timings};
+use crate::connect::race::{ConnectOptions, Dial, Dialed, Timings};
 use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::io::deadline::now;
@@ -36,7 +36,7 @@ pub struct Addresses {
     pub peer: SocketAddr,
 }
 
-pub struct Connect {
+pub struct ConnectOp {
     dial: Dial,
     limits: Limits,
     /// What waits for the dial, if TLS is wanted.
@@ -45,17 +45,17 @@ pub struct Connect {
     trace: Option<Trace>,
 }
 
-impl Connect {
+impl ConnectOp {
     /// Begins. Wrong TLS settings are an error before any byte goes out.
     pub fn start(
         endpoint: &Endpoint,
-        target: Target,
+        options: ConnectOptions,
         tls: Option<Box<tls::Settings>>,
         limits: Limits,
     ) -> Result<Self> {
         let setup = tls.map(|settings| tls::Setup::new(Side::Client, *settings)).transpose()?;
-        let trace = target.trace.clone();
-        Ok(Self { dial: Dial::start(endpoint, target)?, limits, setup, handshake: None, trace })
+        let trace = options.trace.clone();
+        Ok(Self { dial: Dial::start(endpoint, options)?, limits, setup, handshake: None, trace })
     }
 
     pub fn step(&mut self) -> Result<Step<Established>> {

@@ -27,7 +27,7 @@ const STAGGER: f64 = 0.25;
 
 /// How to connect to a host.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct ConnectOptions {
     pub family: Option<Family>,
     /// Local address to connect from; port 0 leaves the port to the system.
     pub bind: Option<SocketAddr>,
@@ -68,7 +68,7 @@ struct Running {
 }
 
 pub struct Dial {
-    target: Target,
+    options: ConnectOptions,
     stage: Stage,
     begun: f64,
     timings: Timings,
@@ -80,13 +80,13 @@ enum Stage {
 }
 
 impl Dial {
-    pub fn start(endpoint: &Endpoint, target: Target) -> Result<Self> {
+    pub fn start(endpoint: &Endpoint, options: ConnectOptions) -> Result<Self> {
         let begun = now();
         let Endpoint { host, port } = endpoint;
-        let family = target.family.or(target.bind.map(family_of));
-        let resolve = Resolve::start(host, *port, family, target.trace.as_ref())?;
+        let family = options.family.or(options.bind.map(family_of));
+        let resolve = Resolve::start(host, *port, family, options.trace.as_ref())?;
         let stage = Stage::Resolving(resolve);
-        Ok(Self { target, stage, begun, timings: Timings::default() })
+        Ok(Self { options, stage, begun, timings: Timings::default() })
     }
 
     /// When it began, as [`now`] counts.
@@ -104,10 +104,10 @@ impl Dial {
             if resolve.is_lookup() {
                 self.timings.dns = now() - self.begun;
             }
-            self.stage = Stage::Racing(Race::new(&self.target, addresses)?);
+            self.stage = Stage::Racing(Race::new(&self.options, addresses)?);
         }
         let Stage::Racing(race) = &mut self.stage else { unreachable!("resolved above") };
-        let dialed = ready!(race.step(&self.target)?);
+        let dialed = ready!(race.step(&self.options)?);
         self.timings.connect = now() - self.begun - self.timings.dns;
         Ok(Step::Done(dialed))
     }
@@ -149,8 +149,8 @@ struct Race {
 }
 
 impl Race {
-    fn new(target: &Target, mut addresses: Vec<SocketAddr>) -> Result<Self> {
-        let families = [target.family, target.bind.map(family_of)];
+    fn new(options: &ConnectOptions, mut addresses: Vec<SocketAddr>) -> Result<Self> {
+        let families = [options.family, options.bind.map(family_of)];
         addresses.retain(|address| families.iter().all(|family| is_of(address, *family)));
         first(&addresses, None)?;
         Ok(Self {
@@ -163,7 +163,7 @@ impl Race {
         })
     }
 
-    fn step(&mut self, target: &Target) -> Result<Step<Dialed>> {
+    fn step(&mut self, options: &ConnectOptions) -> Result<Step<Dialed>> {
         self.drain_events()?;
         let mut looks = true;
         loop {
@@ -173,12 +173,12 @@ impl Race {
                 self.poll = None;
                 return Ok(Step::Done(winner));
             }
-            looks = target.is_eager;
+            looks = options.is_eager;
             let is_idle = self.running.is_empty();
             if self.waiting.is_empty() || !(is_idle || self.next.has_passed()) {
                 break;
             }
-            self.start_next(target)?;
+            self.start_next(options)?;
         }
         match self.running.last() {
             Some(last) => {
@@ -241,10 +241,10 @@ impl Race {
         Some(address)
     }
 
-    fn start_next(&mut self, target: &Target) -> Result<()> {
+    fn start_next(&mut self, options: &ConnectOptions) -> Result<()> {
         let Some(peer) = self.take_next() else { return Ok(()) };
         let begin = |trace: &Trace| trace.begin(format!("connect {}", resolve::text(&peer)));
-        let phase = target.trace.as_ref().map(begin);
+        let phase = options.trace.as_ref().map(begin);
         let socket = match new_socket(peer) {
             Ok(socket) => socket,
             // A family that this machine does without is a dead address like any other, and so is
@@ -258,8 +258,8 @@ impl Race {
             }
             Err(error) => return Err(error.into()),
         };
-        prepare(&socket, target)?;
-        if let Some(local) = target.bind
+        prepare(&socket, options)?;
+        if let Some(local) = options.bind
             && let Err(error) = bind(&socket, in_zone_of(peer, local))
         {
             self.fail(Failed::bind(peer, local, &error), phase);
@@ -388,12 +388,12 @@ pub fn new_socket(address: SocketAddr) -> io::Result<Socket> {
 }
 
 /// Sets a new socket's options.
-fn prepare(socket: &Socket, target: &Target) -> Result<()> {
-    if target.nodelay {
+fn prepare(socket: &Socket, options: &ConnectOptions) -> Result<()> {
+    if options.nodelay {
         socket.set_tcp_nodelay(true)?;
     }
-    if target.keepalive.is_some() {
-        set_keepalive(socket, target.keepalive.as_ref())?;
+    if options.keepalive.is_some() {
+        set_keepalive(socket, options.keepalive.as_ref())?;
     }
     Ok(())
 }
@@ -451,17 +451,17 @@ mod tests {
     use crate::io::wait::{Driven, WaitMode, drive};
     use std::net::TcpListener;
 
-    fn target() -> Target {
+    fn options() -> ConnectOptions {
         let (nodelay, keepalive) = (true, None);
-        Target { family: None, bind: None, nodelay, keepalive, trace: None, is_eager: true }
+        ConnectOptions { family: None, bind: None, nodelay, keepalive, trace: None, is_eager: true }
     }
 
-    fn dial(target: Target, addresses: Vec<SocketAddr>) -> Result<Dialed> {
-        let mut race = Race::new(&target, addresses)?;
+    fn dial(options: ConnectOptions, addresses: Vec<SocketAddr>) -> Result<Dialed> {
+        let mut race = Race::new(&options, addresses)?;
         let deadline = Deadline::after(5.0);
         loop {
             if let Driven::Done(dialed) =
-                drive(deadline, WaitMode::Blocking, || race.step(&target))?
+                drive(deadline, WaitMode::Blocking, || race.step(&options))?
             {
                 return Ok(dialed);
             }
@@ -484,7 +484,7 @@ mod tests {
         let parse = |text: &str| text.parse::<SocketAddr>().expect("address");
         let given = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"].map(parse);
         let turns = ["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"].map(parse);
-        let mut race = Race::new(&target(), given.to_vec()).expect("addresses");
+        let mut race = Race::new(&options(), given.to_vec()).expect("addresses");
         let taken: Vec<_> = std::iter::from_fn(|| race.take_next()).collect();
         assert_eq!(taken, turns);
     }
@@ -493,21 +493,21 @@ mod tests {
     fn one_that_refuses_does_not_hold_up_the_next() {
         let (_listener, live) = listener();
         let start = now();
-        let dialed = dial(target(), vec![dead(), dead(), live]).expect("connects");
+        let dialed = dial(options(), vec![dead(), dead(), live]).expect("connects");
         assert_eq!(dialed.peer, live);
         assert!(now() - start < STAGGER);
     }
 
     #[test]
     fn a_failure_names_every_address() {
-        let error = dial(target(), vec![dead(), dead()]).err().expect("nobody listens");
+        let error = dial(options(), vec![dead(), dead()]).err().expect("nobody listens");
         assert_eq!(error.code(), Code::Refused);
         assert_eq!(error.detail(), "connection refused (tried 127.0.0.1, 127.0.0.1)");
     }
 
     #[test]
     fn a_family_that_is_not_there_is_a_dns_error() {
-        let target = Target { family: Some(Family::Inet6), ..target() };
-        assert_eq!(dial(target, vec![dead()]).err().expect("no address").code(), Code::Dns);
+        let options = ConnectOptions { family: Some(Family::Inet6), ..options() };
+        assert_eq!(dial(options, vec![dead()]).err().expect("no address").code(), Code::Dns);
     }
 }
