@@ -21,7 +21,7 @@ use crate::ffi::call::{Call, Operation, Result};
 use crate::ffi::object::Kind;
 use crate::ffi::reply::{Reply, Value};
 use crate::listener::Listener;
-use crate::pending::Pending;
+use crate::pending::PendingOp;
 
 /// What the calls in one Lua state share. Holds nothing of Lua's, which it outlives.
 pub struct Host {
@@ -43,7 +43,7 @@ pub struct Host {
 pub struct Kinds {
     pub connections: Kind<Connection>,
     pub listeners: Kind<Listener>,
-    pub tokens: Kind<Box<Pending>>,
+    pub tokens: Kind<Box<PendingOp>>,
 }
 
 /// The number of a wait that is left to a loop: the poller's ticket, or one below 0.

@@ -15,7 +15,7 @@ use crate::ffi::call::{Body, Call, Operation, Result, Stop};
 use crate::ffi::reply::{Reply, Value};
 use crate::ops::info;
 use crate::options::ListenOptions;
-use crate::pending::{Pending, Work};
+use crate::pending::{LongOperation, PendingOp};
 
 pub struct Listener {
     /// None once the script has closed it.
@@ -42,7 +42,7 @@ struct Binding {
     settings: Settings,
 }
 
-impl Work for Binding {
+impl LongOperation for Binding {
     fn step(&mut self) -> error::Result<Step<Reply>> {
         Ok(self.bind.step()?.map(|socket| {
             let (sock, settings) = (socket.sock(), self.settings.clone());
@@ -56,10 +56,10 @@ impl Work for Binding {
 }
 
 pub fn listen(call: &mut Call<'_>) -> Result<Reply> {
-    Pending::drive(call, || begin(call))
+    PendingOp::drive(call, || begin(call))
 }
 
-fn begin(call: &Call<'_>) -> Result<Pending> {
+fn begin(call: &Call<'_>) -> Result<PendingOp> {
     let mut options = ListenOptions::new(call.endpoint(0)?);
     options.apply(call.argument(3))?;
     let ListenOptions { accepted, backlog, reuse_addr, reuse_port, tls } = options;
@@ -87,7 +87,7 @@ fn begin(call: &Call<'_>) -> Result<Pending> {
     };
     let bind =
         start().map_err(|error| Stop::from(error.with_context(call.name(), &settings.endpoint)))?;
-    Ok(Pending::new(Binding { bind, settings }, deadline))
+    Ok(PendingOp::new(Binding { bind, settings }, deadline))
 }
 
 type Method = fn(&mut Call<'_>, &mut Listener) -> Result<Reply>;

@@ -1,4 +1,4 @@
-//! Work that is not a connection's own and may take longer than the interpreter can be kept
+//! LongOperation that is not a connection's own and may take longer than the interpreter can be kept
 //! waiting: connecting, resolving, listening, upgrading. What is not done at once lives in the
 //! token of its call. Uses `ffi`.
 
@@ -14,7 +14,7 @@ use crate::event_loop::{Claim, Host, Suspended};
 use crate::ffi::call::{Call, Result, Stop, Token};
 use crate::ffi::reply::Reply;
 
-pub trait Work {
+pub trait LongOperation {
     fn step(&mut self) -> error::Result<Step<Reply>>;
 
     /// Whom messages name.
@@ -26,9 +26,9 @@ pub trait Work {
     }
 }
 
-/// Work under way, and when it must be done.
-pub struct Pending {
-    work: Box<dyn Work>,
+/// LongOperation under way, and when it must be done.
+pub struct PendingOp {
+    work: Box<dyn LongOperation>,
     deadline: Deadline,
     left: Option<Left>,
 }
@@ -45,8 +45,8 @@ impl Drop for Left {
     }
 }
 
-impl Pending {
-    pub fn new(work: impl Work + 'static, deadline: Deadline) -> Self {
+impl PendingOp {
+    pub fn new(work: impl LongOperation + 'static, deadline: Deadline) -> Self {
         Self { work: Box::new(work), deadline, left: None }
     }
 
@@ -59,7 +59,7 @@ impl Pending {
         self.left = suspended.is_polled().then(left);
     }
 
-    /// Goes on with the work that an earlier call has left, or begins what `make` gives. Work that
+    /// Goes on with the work that an earlier call has left, or begins what `make` gives. LongOperation that
     /// fails closes what it has opened now, and not when it is collected.
     pub fn drive(call: &Call<'_>, make: impl FnOnce() -> Result<Self>) -> Result<Reply> {
         match call.take_pending() {

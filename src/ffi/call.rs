@@ -20,7 +20,7 @@ use crate::connection::Connection;
 use crate::event_loop::{Claim, Host, Sides};
 use crate::json;
 use crate::listener::Listener;
-use crate::pending::Pending;
+use crate::pending::PendingOp;
 
 // The slots that an operation is called with: see lua/shim.lua.
 pub const TOKEN: c_int = 1;
@@ -222,7 +222,7 @@ impl<'a> Call<'a> {
 
     /// The work that this call was left with, if it is made again; it goes back there if it is not
     /// done.
-    pub fn take_pending(&self) -> Option<Box<Pending>> {
+    pub fn take_pending(&self) -> Option<Box<PendingOp>> {
         // SAFETY: the token stays in its slot.
         unsafe { self.host.kinds.tokens.at(self.state, TOKEN) }?.take()
     }

@@ -7,7 +7,7 @@ use net::transport::tls::Report;
 
 use crate::event_loop::Suspended;
 use crate::json;
-use crate::pending::Pending;
+use crate::pending::PendingOp;
 
 /// Why an operation has no reply.
 pub enum Stop {
@@ -29,7 +29,7 @@ pub enum Stop {
 /// What an operation goes on with when it is called again.
 pub enum Token {
     Deadline(Deadline),
-    Pending(Box<Pending>),
+    Pending(Box<PendingOp>),
 }
 
 pub type Result<T> = std::result::Result<T, Stop>;

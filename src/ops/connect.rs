@@ -13,7 +13,7 @@ use crate::event_loop::Host;
 use crate::ffi::call::{Call, Result, Stop};
 use crate::ffi::reply::Reply;
 use crate::options::Options;
-use crate::pending::{Pending, Work, is_eager};
+use crate::pending::{LongOperation, PendingOp, is_eager};
 
 struct Connecting {
     connect: ConnectOp,
@@ -24,14 +24,14 @@ struct Connecting {
 
 /// The connection is the last one from then on.
 pub fn connect(call: &mut Call<'_>) -> Result<Reply> {
-    Pending::drive(call, || begin(call, false))
+    PendingOp::drive(call, || begin(call, false))
 }
 
 pub fn connect_tls(call: &mut Call<'_>) -> Result<Reply> {
-    Pending::drive(call, || begin(call, true))
+    PendingOp::drive(call, || begin(call, true))
 }
 
-fn begin(call: &Call<'_>, is_tls: bool) -> Result<Pending> {
+fn begin(call: &Call<'_>, is_tls: bool) -> Result<PendingOp> {
     let endpoint = call.endpoint(1)?;
     let mut options = match is_tls {
         true => Options::with_tls(endpoint.clone())
@@ -47,10 +47,10 @@ fn begin(call: &Call<'_>, is_tls: bool) -> Result<Pending> {
         .map_err(|error| Stop::from(error.with_context(call.name(), &endpoint)))?;
     let settings = Settings { safe: call.safe, endpoint, timeout, json };
     let host = Rc::clone(call.host);
-    Ok(Pending::new(Connecting { connect, settings, is_tls, host }, deadline))
+    Ok(PendingOp::new(Connecting { connect, settings, is_tls, host }, deadline))
 }
 
-impl Work for Connecting {
+impl LongOperation for Connecting {
     fn step(&mut self) -> error::Result<Step<Reply>> {
         Ok(self.connect.step()?.map(|connected| {
             let settings = self.settings.clone();

@@ -8,7 +8,7 @@ use net::io::step::Step;
 use crate::ffi::call::{Call, Result};
 use crate::ffi::reply::{Reply, Value};
 use crate::options::TIMEOUT;
-use crate::pending::{Pending, Work};
+use crate::pending::{LongOperation, PendingOp};
 
 struct Resolving {
     resolve: Resolve,
@@ -16,18 +16,18 @@ struct Resolving {
 }
 
 pub fn resolve(call: &mut Call<'_>) -> Result<Reply> {
-    Pending::drive(call, || {
+    PendingOp::drive(call, || {
         let host = call.host()?;
         let deadline = Deadline::after(call.argument(2).seconds_or(TIMEOUT)?);
         let label = printable(&host);
         let trace = call.host.tracer.of(&label);
         let resolve = Resolve::start(&host, 0, None, trace.as_ref())
             .map_err(|error| error.with_context(call.name(), &label))?;
-        Ok(Pending::new(Resolving { resolve, host }, deadline))
+        Ok(PendingOp::new(Resolving { resolve, host }, deadline))
     })
 }
 
-impl Work for Resolving {
+impl LongOperation for Resolving {
     fn step(&mut self) -> error::Result<Step<Reply>> {
         let addresses = self.resolve.step()?;
         Ok(addresses.map(|addresses| Value::list(addresses.iter().map(resolve::text)).into()))

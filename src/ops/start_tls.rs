@@ -18,7 +18,7 @@ use crate::event_loop::Host;
 use crate::ffi::call::{Call, Result};
 use crate::ffi::reply::Reply;
 use crate::options;
-use crate::pending::{Pending, Work};
+use crate::pending::{LongOperation, PendingOp};
 
 struct Upgrade {
     handshake: Handshake,
@@ -58,10 +58,10 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
         settings: this.settings.clone(),
         host: Rc::clone(call.host),
     };
-    Box::new(Pending::new(work, call.deadline(timeout))).go_on(call)
+    Box::new(PendingOp::new(work, call.deadline(timeout))).go_on(call)
 }
 
-impl Work for Upgrade {
+impl LongOperation for Upgrade {
     fn step(&mut self) -> error::Result<Step<Reply>> {
         Ok(self.handshake.step()?.map(|tls| {
             let stream =
