@@ -4,8 +4,9 @@
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
+use net::connect::Established;
 use net::connect::race::Timings;
-use net::connect::{Addresses, Established};
+use net::endpoint::Addresses;
 use net::endpoint::Endpoint;
 use net::error::{self, Code, Error};
 use net::framing::text::Item;

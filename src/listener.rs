@@ -130,7 +130,8 @@ type StepOf = fn(&listen::Listener) -> error::Result<Step<Established>>;
 fn take(call: &Call<'_>, this: &mut Listener, timeout: f64, step: StepOf) -> Result<Reply> {
     let socket = this.socket()?;
     let connected = call.drive(timeout, call.wait_mode(), || step(socket))?;
-    let settings = Settings { endpoint: connected.addresses.peer.into(), ..this.settings.clone() };
+    let settings =
+        Settings { endpoint: connected.addresses.remote.into(), ..this.settings.clone() };
     let connection = Connection::new(connected, settings, socket.is_tls(), call.host);
     Ok(Reply::Connection(Box::new(connection), false))
 }

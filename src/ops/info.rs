@@ -16,8 +16,8 @@ pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let (phases, addresses) = (this.timings, this.addresses);
     Ok(Value::record([
         ("host", this.settings.endpoint.host.clone().into()),
-        ("peer", address(addresses.peer)),
-        ("sock", address(addresses.sock)),
+        ("peer", address(addresses.remote)),
+        ("sock", address(addresses.local)),
         (
             "timings",
             Value::record([

@@ -3,7 +3,7 @@
 
 use std::os::fd::AsRawFd;
 
-use net::connect::Addresses;
+use net::endpoint::Addresses;
 use net::error::Error;
 use socket2::SockRef;
 
@@ -46,8 +46,8 @@ pub static METHODS: [Operation; 17] = [
 fn tostring(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let kind = if this.is_tls { "tcp.TlsConnection" } else { "tcp.Connection" };
     let closed = if this.is_open() { "" } else { " (closed)" };
-    let Addresses { sock, peer } = this.addresses;
-    Ok(format!("{kind}: {sock} -> {peer}{closed}").into())
+    let Addresses { local, remote } = this.addresses;
+    Ok(format!("{kind}: {local} -> {remote}{closed}").into())
 }
 
 fn close(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {

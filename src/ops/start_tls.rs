@@ -3,8 +3,9 @@
 
 use std::rc::Rc;
 
+use net::connect::Established;
 use net::connect::race::Timings;
-use net::connect::{Addresses, Established};
+use net::endpoint::Addresses;
 use net::error;
 use net::io::deadline::now;
 use net::io::step::Step;

@@ -20,6 +20,13 @@ impl From<SocketAddr> for Endpoint {
     }
 }
 
+/// The addresses of both sides of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+}
+
 /// As people read it: `[::1]:80`.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

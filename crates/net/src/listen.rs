@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use socket2::{Socket, TcpKeepalive};
 
+use crate::connect::Established;
 use crate::connect::race::{Timings, first, new_socket, set_keepalive};
 use crate::connect::resolve::{Family, Resolve};
-use crate::connect::{Addresses, Established};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Addresses, Endpoint};
 use crate::error::{Code, Error, Pending, Result, is_exhausted, system_text};
 use crate::io::deadline::Deadline;
 use crate::io::step::{Step, Wait, Want, ready};
@@ -164,14 +164,14 @@ impl Listener {
 
     /// None for a client that cannot be had any more: another may wait behind it.
     fn accept(&self) -> io::Result<Option<(Socket, Addresses)>> {
-        let (socket, peer) = match self.socket.accept() {
+        let (socket, remote) = match self.socket.accept() {
             Err(error) if is_of_client(&error) => return Ok(None),
             result => result?,
         };
         socket.set_nonblocking(true)?;
-        let peer = peer.as_socket().unwrap_or(self.sock);
+        let remote = remote.as_socket().unwrap_or(self.sock);
         match self.prepare(&socket) {
-            Ok(sock) => Ok(Some((socket, Addresses { sock, peer }))),
+            Ok(local) => Ok(Some((socket, Addresses { local, remote }))),
             Err(error) if is_exhausted(&error) => Err(error),
             // Some systems refuse everything to the socket of a client that has reset.
             Err(_) => Ok(None),
@@ -188,10 +188,10 @@ impl Listener {
     }
 
     fn establish(&self, (socket, addresses): (Socket, Addresses)) -> Result<Established> {
-        let Addresses { sock, peer } = addresses;
-        let trace = self.settings.tracer.of(peer);
+        let Addresses { local, remote } = addresses;
+        let trace = self.settings.tracer.of(remote);
         if let Some(trace) = &trace {
-            trace.note(format_args!("accept: at {sock}"));
+            trace.note(format_args!("accept: at {local}"));
         }
         let tcp = Tcp::new(socket);
         let transport: Box<dyn Transport> = match &self.tls {

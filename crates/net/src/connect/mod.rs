@@ -5,10 +5,8 @@
 pub mod race;
 pub mod resolve;
 
-use std::net::SocketAddr;
-
 use crate::connect::race::{ConnectOptions, Dial, Dialed, Timings};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Addresses, Endpoint};
 use crate::error::Result;
 use crate::io::deadline::now;
 use crate::io::step::{Step, ready};
@@ -26,14 +24,6 @@ pub struct Established {
     pub timings: Timings,
     /// The part that this side takes in TLS unless it is told otherwise.
     pub side: Side,
-}
-
-/// The addresses of both sides.
-#[derive(Clone, Copy, Debug)]
-pub struct Addresses {
-    /// This side's.
-    pub sock: SocketAddr,
-    pub peer: SocketAddr,
 }
 
 pub struct ConnectOp {
@@ -62,8 +52,8 @@ impl ConnectOp {
         let (handshake, addresses) = match self.handshake.as_deref_mut() {
             Some(handshake) => handshake,
             None => {
-                let Dialed { socket, sock, peer } = ready!(self.dial.step()?);
-                let (tcp, addresses) = (Tcp::new(socket), Addresses { sock, peer });
+                let Dialed { socket, addresses } = ready!(self.dial.step()?);
+                let tcp = Tcp::new(socket);
                 match self.setup.take() {
                     Some(setup) => {
                         let handshake = Handshake::new(setup, tcp, self.trace.as_ref());

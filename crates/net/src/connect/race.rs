@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::connect::resolve::{self, Family, Resolve};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Addresses, Endpoint};
 use crate::error::{Code, Error, Pending, Result, system_text};
 use crate::io::deadline::{Deadline, now};
 use crate::io::step::{Step, Wait, Want, ready};
@@ -55,9 +55,7 @@ impl Timings {
 
 pub struct Dialed {
     pub socket: Socket,
-    /// This side's address.
-    pub sock: SocketAddr,
-    pub peer: SocketAddr,
+    pub addresses: Addresses,
 }
 
 /// A connect under way.
@@ -204,13 +202,14 @@ impl Race {
             let failure = match outcome(&running.socket) {
                 Ok(true) => {
                     let peer = running.peer;
-                    let sock = running.socket.local_addr()?.as_socket().unwrap_or(peer);
-                    if sock != peer {
+                    let local = running.socket.local_addr()?.as_socket().unwrap_or(peer);
+                    if local != peer {
                         let Running { socket, phase, .. } = self.running.swap_remove(at);
                         if let Some(phase) = phase {
-                            phase.end(format_args!("connected from {sock}"));
+                            phase.end(format_args!("connected from {local}"));
                         }
-                        return Ok(Some(Dialed { socket, sock, peer }));
+                        let addresses = Addresses { local, remote: peer };
+                        return Ok(Some(Dialed { socket, addresses }));
                     }
                     // To a port of this machine that the system happened to give it for its own
                     // end: it has met itself (RFC 9293, section 3.5), and nobody listens there.
@@ -494,7 +493,7 @@ mod tests {
         let (_listener, live) = listener();
         let start = now();
         let dialed = dial(options(), vec![dead(), dead(), live]).expect("connects");
-        assert_eq!(dialed.peer, live);
+        assert_eq!(dialed.addresses.remote, live);
         assert!(now() - start < STAGGER);
     }
 
