@@ -60,7 +60,7 @@ pub struct Traffic {
 
 /// How reading ended. Nothing comes after it, so it is remembered.
 #[derive(Debug)]
-enum End {
+enum ReadEnd {
     Clean,
     Failed(Error),
 }
@@ -79,7 +79,7 @@ pub struct Stream {
     is_skipping: bool,
     /// Bytes of what is being flushed that are sent.
     sent: usize,
-    end: Option<End>,
+    end: Option<ReadEnd>,
     /// Something was sent since the last read: what answers it cannot have come yet.
     has_asked: bool,
     /// Why nothing can be written any more.
@@ -184,7 +184,7 @@ impl Stream {
         self.is_skipping = false;
         let mut waiting_for = Pending::More { have: 0 };
         for _ in 0..TURNS {
-            let end = matches!(self.end, Some(End::Clean));
+            let end = matches!(self.end, Some(ReadEnd::Clean));
             match self.search.find(request, self.input.filled(), end)? {
                 Found::Item(item) => return Ok(Step::Done(Some(item))),
                 Found::End => return Ok(Step::Done(None)),
@@ -257,8 +257,8 @@ impl Stream {
             return Ok(Step::Done(()));
         }
         match &self.end {
-            Some(End::Clean) => return Err(Error::closed(format!("end of stream: {pending}"))),
-            Some(End::Failed(error)) => return Err(error.clone()),
+            Some(ReadEnd::Clean) => return Err(Error::closed(format!("end of stream: {pending}"))),
+            Some(ReadEnd::Failed(error)) => return Err(error.clone()),
             None => {}
         }
         let transport = &mut self.transport;
@@ -272,11 +272,11 @@ impl Stream {
                 let count = ready!(step.pending(pending));
                 self.traffic.read += count as u64;
                 if count == 0 {
-                    self.end = Some(End::Clean);
+                    self.end = Some(ReadEnd::Clean);
                 }
             }
             Err(error) if error.is_transient() => return Err(error),
-            Err(error) => self.end = Some(End::Failed(error)),
+            Err(error) => self.end = Some(ReadEnd::Failed(error)),
         }
         self.input.append_late()?;
         Ok(Step::Done(()))

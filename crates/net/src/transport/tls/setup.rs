@@ -17,7 +17,7 @@ use super::loader::Loader;
 use super::profile::Settings;
 use super::report::Report;
 use super::session::Session;
-use super::stream::{End, Tls};
+use super::stream::{HandshakeConfig, Tls};
 use crate::error::Result;
 use crate::io::step::{Step, ready};
 use crate::trace::Trace;
@@ -104,7 +104,11 @@ impl Config {
         }
         ssl.set_connect_state();
         let stream = SslStream::new(ssl, tcp).map_err(failed)?;
-        Ok(Tls::new(stream, End { settings: Arc::clone(settings), verification, offered }, trace))
+        Ok(Tls::new(
+            stream,
+            HandshakeConfig { settings: Arc::clone(settings), verification, offered },
+            trace,
+        ))
     }
 
     /// The handshake may run with the first read or write, so that a silent client holds up nobody.
@@ -116,8 +120,9 @@ impl Config {
         // for.
         tcp.set_reads_ahead(false);
         let stream = SslStream::new(ssl, tcp).map_err(failed)?;
-        let end = End { settings: Arc::clone(&self.settings), verification, offered: None };
-        Ok(Tls::new(stream, end, trace))
+        let config =
+            HandshakeConfig { settings: Arc::clone(&self.settings), verification, offered: None };
+        Ok(Tls::new(stream, config, trace))
     }
 
     /// Has written down what OpenSSL forgets: what the verification of `expected` sees, and the

@@ -26,8 +26,8 @@ use crate::transport::tcp::{Tcp, Transient};
 /// Largest plaintext of one record (RFC 8446, section 5.1), and so of one read.
 const RECORD: usize = 16 * 1024;
 
-/// What one end knows besides what OpenSSL does.
-pub struct End {
+/// What a handshake needs besides what OpenSSL keeps.
+pub struct HandshakeConfig {
     pub settings: Arc<Settings>,
     pub verification: Arc<Verification>,
     /// The session that is offered, if any.
@@ -36,7 +36,7 @@ pub struct End {
 
 pub struct Tls {
     stream: SslStream<Tcp>,
-    end: End,
+    config: HandshakeConfig,
     /// How the handshake ended; none before.
     outcome: Option<Result<()>>,
     /// What has ended the connection, such as the peer's alert: OpenSSL takes what follows for a
@@ -55,10 +55,10 @@ enum Tracing {
 }
 
 impl Tls {
-    pub fn new(stream: SslStream<Tcp>, end: End, trace: Option<&Trace>) -> Self {
+    pub fn new(stream: SslStream<Tcp>, config: HandshakeConfig, trace: Option<&Trace>) -> Self {
         let tracing = trace.map_or(Tracing::Off, |trace| Tracing::NotBegun(trace.clone()));
         let forks = fork::forks();
-        Self { stream, end, outcome: None, refusal: None, tracing, forks }
+        Self { stream, config, outcome: None, refusal: None, tracing, forks }
     }
 
     /// Finishes a handshake that is pending. Nothing is read or written before it has ended well.
@@ -106,7 +106,7 @@ impl Tls {
 
     pub fn report(&self) -> Report {
         let ssl = self.stream.ssl();
-        let name = &self.end.settings.server_name;
+        let name = &self.config.settings.server_name;
         let server_name = match ssl.is_server() {
             true => ssl.servername(NameType::HOST_NAME).map(str::to_owned),
             false => Some(name.clone()),
@@ -141,19 +141,19 @@ impl Tls {
         };
         let resume = session.to_owned();
         let session = Session { resume, chain: self.chain(), failure: self.verify_error() };
-        session.to_bytes(&self.end.settings, ssl.ssl_context()).map(Some).map_err(failed)
+        session.to_bytes(&self.config.settings, ssl.ssl_context()).map(Some).map_err(failed)
     }
 
     fn verify_error(&self) -> Option<String> {
         match self.resumed() {
             Some(session) => session.failure.clone(),
-            None => self.end.verification.failure().map(str::to_owned),
+            None => self.config.verification.failure().map(str::to_owned),
         }
     }
 
     /// The session that this connection goes on with.
     fn resumed(&self) -> Option<&Session> {
-        self.end.offered.as_ref().filter(|_| self.stream.ssl().session_reused())
+        self.config.offered.as_ref().filter(|_| self.stream.ssl().session_reused())
     }
 
     /// The peer's certificates, leaf first.
@@ -161,7 +161,7 @@ impl Tls {
         if let Some(session) = self.resumed() {
             return session.chain.clone();
         }
-        if let Some(sent) = self.end.verification.sent() {
+        if let Some(sent) = self.config.verification.sent() {
             return sent.to_vec();
         }
         // A session that a server resumes has the leaf alone.
@@ -172,7 +172,7 @@ impl Tls {
     fn check_certificate(&self) -> Result<()> {
         let ssl = self.stream.ssl();
         let is_shown = ssl.peer_certificate().is_some() || self.resumed().is_some();
-        if self.end.settings.verify && !ssl.is_server() && !is_shown {
+        if self.config.settings.verify && !ssl.is_server() && !is_shown {
             return Err(Error::new(Code::Certificate, "the server showed no certificate"));
         }
         Ok(())
@@ -180,7 +180,7 @@ impl Tls {
 
     /// Pins count besides the chain, and also where the chain does not.
     fn check_pin(&self) -> Result<()> {
-        let pins = &self.end.settings.pins;
+        let pins = &self.config.settings.pins;
         if pins.is_empty() {
             return Ok(());
         }
@@ -232,11 +232,11 @@ impl Tls {
 
     #[cold]
     fn handshake_error(&self, error: ssl::Error) -> Error {
-        if let Some(shortage) = self.end.verification.shortage() {
+        if let Some(shortage) = self.config.verification.shortage() {
             return shortage.clone();
         }
         if reason_codes(&error).any(|reason| reason == CERTIFICATE_VERIFY_FAILED) {
-            let why = self.end.verification.failure().unwrap_or("verification failed");
+            let why = self.config.verification.failure().unwrap_or("verification failed");
             return Error::new(Code::Certificate, why);
         }
         if is_end(&error) {
@@ -244,7 +244,7 @@ impl Tls {
         }
         let is_plain = reason_codes(&error)
             .any(|reason| matches!(reason, WRONG_VERSION_NUMBER | HTTP_REQUEST));
-        let Profile { min_version, ciphers, .. } = &self.end.settings.profile;
+        let Profile { min_version, ciphers, .. } = &self.config.settings.profile;
         let old = *min_version < Version::Tls12 && ciphers.is_none();
         let error = if is_plain || old { record_error(error) } else { self.advised(error) };
         let detail = error.detail();
@@ -274,7 +274,7 @@ impl Tls {
     }
 
     fn hint(&self, error: &ssl::Error) -> Option<&'static str> {
-        let (ssl, settings) = (self.stream.ssl(), &self.end.settings);
+        let (ssl, settings) = (self.stream.ssl(), &self.config.settings);
         let is_later = self.outcome.is_some() && ssl.version2() == Some(SslVersion::TLS1_3);
         if Alerts::of(ssl).is_some_and(Alerts::has_refused_renegotiation) {
             return Some(match ssl.is_server() {
@@ -329,7 +329,7 @@ impl Transport for Tls {
         clear_errors();
         let result = match self.stream.ssl_read_uninit(&mut spare[..room]) {
             Err(error) if error.code() == ErrorCode::ZERO_RETURN => Ok(0),
-            Err(error) if is_end(&error) && self.end.settings.ignore_truncation => Ok(0),
+            Err(error) if is_end(&error) && self.config.settings.ignore_truncation => Ok(0),
             other => other,
         };
         if let Ok(count) = result {
