@@ -39,8 +39,8 @@ pub unsafe fn give_again(call: &Call<'_>, mut token: Token, suspended: Option<Su
         if let (Token::Pending(pending), Some(slot)) = (token, slot) {
             slot.replace(Some(pending));
         }
-        let Some(suspended) = suspended else { return Ended::Given(2) };
-        Ended::Given(2 + push_suspended(state, call.host, &suspended))
+        let Some(suspended) = suspended else { return Ended::Pushed(2) };
+        Ended::Pushed(2 + push_suspended(state, call.host, &suspended))
     }
 }
 

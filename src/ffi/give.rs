@@ -20,7 +20,7 @@ const BLOCK: usize = 64 * 1024;
 /// How a call ended. It owns nothing any more.
 pub enum Ended {
     /// With so many values, which are on the stack.
-    Given(c_int),
+    Pushed(c_int),
     /// With an error, which is on the stack.
     Raised,
 }
@@ -28,7 +28,7 @@ pub enum Ended {
 /// An error that both modules throw.
 pub unsafe fn give_up(state: *mut lua_State, message: &str) -> Ended {
     // SAFETY: the caller's; the body owns nothing.
-    let is_given = unsafe {
+    let is_pushed = unsafe {
         protected(state, TOKEN, 3, |state| {
             lua_pushboolean(state, 0);
             push_bytes(state, b"throw");
@@ -36,7 +36,7 @@ pub unsafe fn give_up(state: *mut lua_State, message: &str) -> Ended {
             3
         })
     };
-    if is_given { Ended::Given(3) } else { Ended::Raised }
+    if is_pushed { Ended::Pushed(3) } else { Ended::Raised }
 }
 
 /// Pushes what the shim is told of a call's result, and commits a reply once it is pushed. It is
@@ -56,11 +56,11 @@ pub unsafe fn give(call: &Call<'_>, result: Result<Reply>, this: Option<&mut Con
                 } else {
                     lua_pushnil(state)
                 }
-                Ended::Given(2)
+                Ended::Pushed(2)
             }
             Ok(Reply::Value(value)) if value.is_plain() => {
                 value.push(state);
-                Ended::Given(2)
+                Ended::Pushed(2)
             }
             Ok(Reply::Value(value)) => pushed(state, 1, |state| value.push(state)),
             Ok(Reply::Pair(first, second)) => pushed(state, 2, |state| {
@@ -82,7 +82,7 @@ pub unsafe fn give(call: &Call<'_>, result: Result<Reply>, this: Option<&mut Con
             Ok(Reply::Lines(item, most)) => give_lines(call, &item, most, owner(this)),
             Ok(Reply::Argument(index)) => {
                 lua_pushvalue(state, index);
-                Ended::Given(2)
+                Ended::Pushed(2)
             }
             Ok(Reply::Elements(lists)) => give_elements(state, &lists),
             Ok(Reply::Decoded(document)) => give_decoded(call, &document),
@@ -94,7 +94,7 @@ pub unsafe fn give(call: &Call<'_>, result: Result<Reply>, this: Option<&mut Con
                 let mut slot = None;
                 let kind = call.host.kinds.listeners;
                 let ended = pushed(state, 1, |state| slot = Some(kind.push_empty(state)));
-                if let (Ended::Given(_), Some(slot)) = (&ended, slot) {
+                if let (Ended::Pushed(_), Some(slot)) = (&ended, slot) {
                     slot.replace(Some(*listener));
                 }
                 ended
@@ -133,12 +133,12 @@ pub unsafe fn pushed(
             count
         })
     };
-    if is_pushed { Ended::Given(1 + count) } else { Ended::Raised }
+    if is_pushed { Ended::Pushed(1 + count) } else { Ended::Raised }
 }
 
 /// What was pushed is consumed.
 fn committed(ended: Ended, this: &mut Connection, size: usize) -> Ended {
-    if let Ended::Given(_) = ended {
+    if let Ended::Pushed(_) = ended {
         this.consume(size);
     }
     ended
@@ -149,9 +149,9 @@ unsafe fn give_lines(call: &Call<'_>, item: &Item, most: usize, this: &mut Conne
     let block = this.line_block(item, most.min(BLOCK));
     // SAFETY: the caller's; the self is in its slot, and the arguments are behind it.
     let lent = unsafe { lines::push_block(call.state, SELF, call.first + 1, block) };
-    let is_given = lent.is_some();
+    let is_pushed = lent.is_some();
     this.lent = lent;
-    if is_given { Ended::Given(2) } else { Ended::Raised }
+    if is_pushed { Ended::Pushed(2) } else { Ended::Raised }
 }
 
 /// A list of those of each argument's elements that have these numbers.
@@ -174,7 +174,7 @@ unsafe fn give_elements(state: *mut lua_State, lists: &[(c_int, Vec<usize>)]) ->
         }
         count += 1;
     }
-    Ended::Given(count)
+    Ended::Pushed(count)
 }
 
 unsafe fn give_decoded(call: &Call<'_>, document: &Document) -> Ended {
@@ -196,12 +196,12 @@ unsafe fn give_encoded(call: &Call<'_>) -> Ended {
                 push_bytes(state, if walked.is_ok() { out } else { b"" });
                 1
             });
-            if is_pushed { Ended::Given(2) } else { Ended::Raised }
+            if is_pushed { Ended::Pushed(2) } else { Ended::Raised }
         };
     });
     match (walked, ended) {
         // SAFETY: the caller's.
-        (Err(failure), Ended::Given(_)) => unsafe {
+        (Err(failure), Ended::Pushed(_)) => unsafe {
             give_failure(call, &Stop::from(failure).with_context(call.name, ""))
         },
         (_, ended) => ended,
@@ -213,7 +213,7 @@ unsafe fn give_connection(call: &Call<'_>, connection: Box<Connection>, is_last:
     let mut slot = None;
     // SAFETY: the caller's.
     let ended = unsafe { pushed(call.state, 1, |state| slot = Some(kind.push_empty(state))) };
-    if let (Ended::Given(_), Some(slot)) = (&ended, slot) {
+    if let (Ended::Pushed(_), Some(slot)) = (&ended, slot) {
         slot.replace(Some(*connection));
         if is_last {
             // SAFETY: the connection is on top. To put it where the last one was needs no memory.
@@ -236,7 +236,7 @@ unsafe fn give_failure(call: &Call<'_>, stop: &Stop) -> Ended {
         _ => ("pass", "not enough memory".to_owned(), None, reply::Value::Nil),
     };
     // SAFETY: the caller's; what is pushed is owned out here.
-    let is_given = unsafe {
+    let is_pushed = unsafe {
         protected(call.state, TOKEN, 5, |state| {
             lua_pushboolean(state, 0);
             push_bytes(state, how.as_bytes());
@@ -249,5 +249,5 @@ unsafe fn give_failure(call: &Call<'_>, stop: &Stop) -> Ended {
             5
         })
     };
-    if is_given { Ended::Given(5) } else { Ended::Raised }
+    if is_pushed { Ended::Pushed(5) } else { Ended::Raised }
 }

@@ -85,7 +85,7 @@ mod version {
 
     use mlua::{Function, Lua, ffi};
 
-    use super::super::object::{Kind, Slot};
+    use super::super::object::{Kind, UserdataCell};
     use super::super::*;
     use crate::connection::{Connection, LineBlock};
 
@@ -220,7 +220,8 @@ mod version {
         // there.
         unsafe {
             let slot = lua_touserdata(state, lua_upvalueindex(CONNECTION));
-            let Ok(mut connection) = (*slot.cast::<Slot<Connection>>()).try_borrow_mut() else {
+            let Ok(mut connection) = (*slot.cast::<UserdataCell<Connection>>()).try_borrow_mut()
+            else {
                 return false;
             };
             connection.as_mut().and_then(|connection| connection.lent.as_mut()).is_some_and(act)

@@ -11,7 +11,7 @@ use mlua::{AnyUserData, LightUserData, Lua, Table, ffi};
 use super::*;
 
 /// What a userdata holds: nothing once it is finalized.
-pub type Slot<T> = RefCell<Option<T>>;
+pub type UserdataCell<T> = RefCell<Option<T>>;
 
 /// The userdata of one Lua state that hold a `T`: those with this metatable.
 pub struct Kind<T> {
@@ -66,12 +66,13 @@ impl<T: 'static> Kind<T> {
     /// # Safety
     /// As for `push_metatable`, with two free slots; the userdata stays on the stack as long as the
     /// reference lives.
-    pub unsafe fn push_empty<'a>(self, state: *mut lua_State) -> &'a Slot<T> {
+    pub unsafe fn push_empty<'a>(self, state: *mut lua_State) -> &'a UserdataCell<T> {
         // What Lua aligns each block to.
-        const { assert!(align_of::<Slot<T>>() <= align_of::<f64>()) };
-        // SAFETY: the caller's. The block is a `Slot` before it gets the metatable that says so.
+        const { assert!(align_of::<UserdataCell<T>>() <= align_of::<f64>()) };
+        // SAFETY: the caller's. The block is a `UserdataCell` before it gets the metatable that says so.
         unsafe {
-            let block = ffi::lua_newuserdata(state, size_of::<Slot<T>>()).cast::<Slot<T>>();
+            let block =
+                ffi::lua_newuserdata(state, size_of::<UserdataCell<T>>()).cast::<UserdataCell<T>>();
             block.write(RefCell::new(None));
             self.push_metatable(state);
             lua_setmetatable(state, -2);
@@ -96,7 +97,7 @@ impl<T: 'static> Kind<T> {
     ///
     /// # Safety
     /// As for `push_metatable`; the value stays on the stack as long as the reference lives.
-    pub unsafe fn at<'a>(self, state: *mut lua_State, index: c_int) -> Option<&'a Slot<T>> {
+    pub unsafe fn at<'a>(self, state: *mut lua_State, index: c_int) -> Option<&'a UserdataCell<T>> {
         // SAFETY: the caller's. A userdata with this metatable and size is of `push_empty`.
         unsafe {
             // A light userdata has no length.
@@ -106,8 +107,8 @@ impl<T: 'static> Kind<T> {
             }
             let is_ours = lua_topointer(state, -1) == self.metatable;
             lua_pop(state, 1);
-            let is_ours = is_ours && raw_len(state, index) == size_of::<Slot<T>>();
-            is_ours.then(|| &*block.cast::<Slot<T>>())
+            let is_ours = is_ours && raw_len(state, index) == size_of::<UserdataCell<T>>();
+            is_ours.then(|| &*block.cast::<UserdataCell<T>>())
         }
     }
 

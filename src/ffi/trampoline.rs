@@ -16,7 +16,7 @@ use net::io::deadline::Deadline;
 
 use super::call::{Body, Call, Method, Operation, Result, SELF, Stop, TOKEN};
 use super::give::{Ended, give, give_up};
-use super::object::Slot;
+use super::object::UserdataCell;
 use super::reply::{self, Reply};
 use super::stop::{finalized, in_use};
 use super::*;
@@ -59,7 +59,7 @@ pub(super) unsafe extern "C-unwind" fn trampoline(state: *mut lua_State) -> c_in
             give_up(state, &internal_error(&*panic))
         });
         match ended {
-            Ended::Given(count) => count,
+            Ended::Pushed(count) => count,
             Ended::Raised => lua_error(state),
         }
     }
@@ -69,7 +69,7 @@ pub(super) unsafe extern "C-unwind" fn trampoline(state: *mut lua_State) -> c_in
 unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
     // SAFETY: the upvalues are as `function` made them; the host lives as long as they do.
     let (host, operation) = unsafe {
-        let host = lua_touserdata(state, lua_upvalueindex(HOST)).cast::<Slot<Rc<Host>>>();
+        let host = lua_touserdata(state, lua_upvalueindex(HOST)).cast::<UserdataCell<Rc<Host>>>();
         let operation = lua_touserdata(state, lua_upvalueindex(OPERATION));
         let host = (*host).try_borrow().ok().and_then(|host| host.clone());
         (host, &*operation.cast::<Operation>())
@@ -215,7 +215,7 @@ unsafe fn give_at_the_end(state: *mut lua_State, name: &str) -> Ended {
         if name == "close" {
             lua_pushboolean(state, 1);
             lua_pushboolean(state, 1);
-            return Ended::Given(2);
+            return Ended::Pushed(2);
         }
         give_up(state, "this Lua state is being closed")
     }

@@ -53,14 +53,14 @@ pub enum Null {
 
 /// A text that was parsed, and what its value is to be made of.
 pub struct Document {
-    tape: tape::Lent,
+    tape: tape::BorrowedTape,
     null: Null,
 }
 
 impl Document {
     /// The one JSON value that `text` holds, white space around it allowed.
     pub fn parse(text: &[u8], options: Options) -> Result<Self, Failure> {
-        let mut tape = tape::Lent::take();
+        let mut tape = tape::BorrowedTape::take();
         parse::parse(text, options.bigint, &mut tape)?;
         Ok(Self { tape, null: options.null })
     }

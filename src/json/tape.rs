@@ -85,17 +85,17 @@ thread_local! {
 
 /// The thread's spare tape on loan. A decode within a decode (a finalizer may well) gets a new one.
 /// A box, since every reply of an operation is as large as the largest.
-pub struct Lent(ManuallyDrop<Box<Tape>>);
+pub struct BorrowedTape(ManuallyDrop<Box<Tape>>);
 
-impl Lent {
-    pub fn take() -> Lent {
+impl BorrowedTape {
+    pub fn take() -> BorrowedTape {
         let mut tape = SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default();
         tape.clear();
-        Lent(ManuallyDrop::new(tape))
+        BorrowedTape(ManuallyDrop::new(tape))
     }
 }
 
-impl Drop for Lent {
+impl Drop for BorrowedTape {
     fn drop(&mut self) {
         // SAFETY: the loan ends here.
         let tape = unsafe { ManuallyDrop::take(&mut self.0) };
@@ -106,7 +106,7 @@ impl Drop for Lent {
     }
 }
 
-impl Deref for Lent {
+impl Deref for BorrowedTape {
     type Target = Tape;
 
     fn deref(&self) -> &Tape {
@@ -114,7 +114,7 @@ impl Deref for Lent {
     }
 }
 
-impl DerefMut for Lent {
+impl DerefMut for BorrowedTape {
     fn deref_mut(&mut self) -> &mut Tape {
         &mut self.0
     }
