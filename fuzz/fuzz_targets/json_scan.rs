@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use net::json_scan::{Found, Invalid, MAX_DEPTH, Scan};
+use net::json_scan::{Scanned, Invalid, MAX_DEPTH, Scan};
 use tcp_fuzz::{hash, oracle};
 
 fuzz_target!(|text: &[u8]| {
@@ -22,12 +22,12 @@ fuzz_target!(|text: &[u8]| {
 });
 
 /// The verdict in steps; `more` says how many of the bytes left come with the next one.
-fn cut(text: &[u8], mut more: impl FnMut(usize) -> usize) -> Result<Found, Invalid> {
+fn cut(text: &[u8], mut more: impl FnMut(usize) -> usize) -> Result<Scanned, Invalid> {
     let mut scan = Scan::default();
     let mut end = 0;
     loop {
         let verdict = scan.step(&text[..end], false);
-        let open = matches!(verdict, Ok(Found::Incomplete | Found::Nothing));
+        let open = matches!(verdict, Ok(Scanned::Incomplete | Scanned::Nothing));
         if !open || end == text.len() {
             return verdict;
         }
@@ -38,9 +38,9 @@ fn cut(text: &[u8], mut more: impl FnMut(usize) -> usize) -> Result<Found, Inval
 /// Whether `text` is one value and white space.
 fn accepts(text: &[u8]) -> bool {
     match Scan::default().step(text, true) {
-        Ok(Found::Value(range)) => {
+        Ok(Scanned::Value(range)) => {
             assert!(parses(&text[range.clone()]));
-            Scan::default().step(&text[range.end..], true) == Ok(Found::Nothing)
+            Scan::default().step(&text[range.end..], true) == Ok(Scanned::Nothing)
         }
         _ => false,
     }

@@ -309,10 +309,10 @@ impl<'a> Run<'a> {
                 // What comes before the value, or before the fault, counts.
                 Err(invalid) if invalid.at > max => large,
                 Err(_) => Outcome::Failed(Code::Json),
-                Ok(json_scan::Found::Value(text)) if text.end > max => large,
-                Ok(json_scan::Found::Value(text)) => item(0..text.end, text.end),
+                Ok(json_scan::Scanned::Value(text)) if text.end > max => large,
+                Ok(json_scan::Scanned::Value(text)) => item(0..text.end, text.end),
                 Ok(_) if rest.len() > max => large,
-                Ok(json_scan::Found::Nothing) if !self.fails => Outcome::End,
+                Ok(json_scan::Scanned::Nothing) if !self.fails => Outcome::End,
                 Ok(_) => Outcome::Failed(Code::Closed),
             },
         }

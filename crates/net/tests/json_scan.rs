@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use net::json_scan::{Found, Invalid, MAX_DEPTH, Scan};
+use net::json_scan::{Invalid, MAX_DEPTH, Scan, Scanned};
 
-type Verdict = Result<Found, Invalid>;
+type Verdict = Result<Scanned, Invalid>;
 
 const VALUES: &[&[u8]] = &[
     b"null",
@@ -203,7 +203,7 @@ fn a_value_is_found_with_its_last_byte() {
             for behind in ["", " ", "}", "\u{1}", "x"] {
                 let input = [front.as_bytes(), text, behind.as_bytes()].concat();
                 let range = front.len()..front.len() + end;
-                assert_eq!(check(&input), Ok(Found::Value(range)), "{}", show(&input));
+                assert_eq!(check(&input), Ok(Scanned::Value(range)), "{}", show(&input));
             }
         }
     }
@@ -213,12 +213,12 @@ fn a_value_is_found_with_its_last_byte() {
 fn what_follows_a_value_is_left_alone() {
     let mut rest: &[u8] = b"1 2\"a\"[3]{}null-4\n\ntrue5.5e1 ";
     let mut found = Vec::new();
-    while let Ok(Found::Value(range)) = check(rest) {
+    while let Ok(Scanned::Value(range)) = check(rest) {
         found.push(std::str::from_utf8(&rest[range.clone()]).expect("ASCII"));
         rest = &rest[range.end..];
     }
     assert_eq!(found, ["1", "2", "\"a\"", "[3]", "{}", "null", "-4", "true", "5.5e1"]);
-    assert_eq!(whole(rest, true), Ok(Found::Nothing));
+    assert_eq!(whole(rest, true), Ok(Scanned::Nothing));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn the_first_byte_that_cannot_be_is_refused_at_once() {
     for &(text, at, what) in REFUSED {
         assert_eq!(check(text), Err(Invalid { at, what }), "{}", show(text));
         let before = whole(&text[..at], false);
-        assert!(matches!(before, Ok(Found::Incomplete | Found::Nothing)), "{}", show(text));
+        assert!(matches!(before, Ok(Scanned::Incomplete | Scanned::Nothing)), "{}", show(text));
         assert_eq!(whole(&text[..=at], false), Err(Invalid { at, what }), "{}", show(text));
     }
 }
@@ -234,36 +234,36 @@ fn the_first_byte_that_cannot_be_is_refused_at_once() {
 #[test]
 fn an_unfinished_value_asks_for_more() {
     for text in INCOMPLETE {
-        assert_eq!(check(text), Ok(Found::Incomplete), "{}", show(text));
-        assert_eq!(whole(text, true), Ok(Found::Incomplete), "{}", show(text));
+        assert_eq!(check(text), Ok(Scanned::Incomplete), "{}", show(text));
+        assert_eq!(whole(text, true), Ok(Scanned::Incomplete), "{}", show(text));
     }
 }
 
 #[test]
 fn white_space_is_nothing() {
     for text in ["", " ", "\n", " \t\r\n", &" \n".repeat(1000)] {
-        assert_eq!(check(text.as_bytes()), Ok(Found::Nothing));
-        assert_eq!(whole(text.as_bytes(), true), Ok(Found::Nothing));
+        assert_eq!(check(text.as_bytes()), Ok(Scanned::Nothing));
+        assert_eq!(whole(text.as_bytes(), true), Ok(Scanned::Nothing));
     }
 }
 
 #[test]
 fn the_end_of_the_input_ends_a_lone_number() {
     for text in ["0", "-0", "12", "1.5", "1e5", "1e-05", "-10.01E+10"] {
-        assert_eq!(check(text.as_bytes()), Ok(Found::Incomplete));
-        assert_eq!(whole(text.as_bytes(), true), Ok(Found::Value(0..text.len())));
+        assert_eq!(check(text.as_bytes()), Ok(Scanned::Incomplete));
+        assert_eq!(whole(text.as_bytes(), true), Ok(Scanned::Value(0..text.len())));
     }
     for text in ["-", "1.", "-0.", "1e", "1.5E", "1e+", "1e-"] {
-        assert_eq!(Scan::default().step(text.as_bytes(), true), Ok(Found::Incomplete), "{text}");
+        assert_eq!(Scan::default().step(text.as_bytes(), true), Ok(Scanned::Incomplete), "{text}");
     }
 }
 
 #[test]
 fn the_end_may_come_by_itself() {
     let mut scan = Scan::default();
-    assert_eq!(scan.step(b" 12", false), Ok(Found::Incomplete));
-    assert_eq!(scan.step(b" 12", false), Ok(Found::Incomplete));
-    assert_eq!(scan.step(b" 12", true), Ok(Found::Value(1..3)));
+    assert_eq!(scan.step(b" 12", false), Ok(Scanned::Incomplete));
+    assert_eq!(scan.step(b" 12", false), Ok(Scanned::Incomplete));
+    assert_eq!(scan.step(b" 12", true), Ok(Scanned::Value(1..3)));
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn nesting_goes_to_its_limit() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[{\"a\":", "}]")] {
         let levels = if open.starts_with("[{") { 2 } else { 1 };
         let text = open.repeat(limit / levels) + "0" + &close.repeat(limit / levels);
-        assert_eq!(check(text.as_bytes()), Ok(Found::Value(0..text.len())));
+        assert_eq!(check(text.as_bytes()), Ok(Scanned::Value(0..text.len())));
         let front = open.repeat(limit / levels);
         let at = front.len();
         for bracket in ["[", "{"] {
@@ -282,7 +282,7 @@ fn nesting_goes_to_its_limit() {
         }
     }
     let wide = format!("[{}[]]", "[{}],".repeat(1000));
-    assert_eq!(check(wide.as_bytes()), Ok(Found::Value(0..wide.len())));
+    assert_eq!(check(wide.as_bytes()), Ok(Scanned::Value(0..wide.len())));
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn runs_end_where_they_end() {
         let text = format!("\"{}", "x".repeat(length));
         let at = text.len();
         let quoted = [text.as_bytes(), b"\"\"\x01\\"].concat();
-        assert_eq!(check(&quoted), Ok(Found::Value(0..at + 1)));
+        assert_eq!(check(&quoted), Ok(Scanned::Value(0..at + 1)));
         let escaped = [text.as_bytes(), b"\\\"\x01"].concat();
         assert_eq!(check(&escaped).map_err(|invalid| invalid.at), Err(at + 2));
         for (bytes, ahead) in [(b"\x1F\"", 0), (b"\xFF\"", 0), (b"\xC3\"", 1)] {
@@ -302,9 +302,9 @@ fn runs_end_where_they_end() {
     for length in 1..40 {
         for end in [b'/', b':', b' ', b'x', 0, 0x80, 0xB0, 0xFF] {
             let text = [&b"3".repeat(length), &[end][..], b"00"].concat();
-            assert_eq!(check(&text), Ok(Found::Value(0..length)));
+            assert_eq!(check(&text), Ok(Scanned::Value(0..length)));
             let text = [&b" ".repeat(length), &b"\n\r\t 0"[..], &[end]].concat();
-            assert_eq!(check(&text), Ok(Found::Value(length + 4..length + 5)));
+            assert_eq!(check(&text), Ok(Scanned::Value(length + 4..length + 5)));
         }
     }
 }
@@ -312,8 +312,8 @@ fn runs_end_where_they_end() {
 #[test]
 fn a_verdict_stays() {
     let mut scan = Scan::default();
-    assert_eq!(scan.step(b" [1]", false), Ok(Found::Value(1..4)));
-    assert_eq!(scan.step(b" [1] x", true), Ok(Found::Value(1..4)));
+    assert_eq!(scan.step(b" [1]", false), Ok(Scanned::Value(1..4)));
+    assert_eq!(scan.step(b" [1] x", true), Ok(Scanned::Value(1..4)));
     for (text, more, at) in [("[1,]", "]", 3), ("[x", "y", 1), ("\"\\q", "q\"", 2)] {
         let mut scan = Scan::default();
         let refused = scan.step(text.as_bytes(), false);
@@ -341,7 +341,7 @@ fn drops_are_not_looked_at_again_and_again() {
         ("[", "1,", "1]"),
     ] {
         let text = format!("{front}{}{end}", middle.repeat(count / middle.len()));
-        assert!(matches!(drip(text.as_bytes()), Ok(Found::Value(_))));
+        assert!(matches!(drip(text.as_bytes()), Ok(Scanned::Value(_))));
     }
 }
 
@@ -415,10 +415,10 @@ fn drip(text: &[u8]) -> Verdict {
 /// The verdict on `text` in steps that end at `cuts`; nothing is seen after a verdict.
 fn cut(text: &[u8], cuts: impl IntoIterator<Item = usize>) -> Verdict {
     let mut scan = Scan::default();
-    let mut last = Ok(Found::Nothing);
+    let mut last = Ok(Scanned::Nothing);
     for end in cuts {
         last = scan.step(&text[..end], false);
-        if !matches!(last, Ok(Found::Incomplete | Found::Nothing)) {
+        if !matches!(last, Ok(Scanned::Incomplete | Scanned::Nothing)) {
             break;
         }
     }
@@ -449,14 +449,14 @@ fn check(text: &[u8]) -> Verdict {
 /// Whether `text` is one value and white space.
 fn accepts(text: &[u8]) -> bool {
     match whole(text, true) {
-        Ok(Found::Value(range)) => whole(&text[range.end..], true) == Ok(Found::Nothing),
+        Ok(Scanned::Value(range)) => whole(&text[range.end..], true) == Ok(Scanned::Nothing),
         _ => false,
     }
 }
 
 fn agrees(text: &[u8]) {
     assert_eq!(accepts(text), parses(text), "{}", show(text));
-    if let Ok(Found::Value(range)) = whole(text, true) {
+    if let Ok(Scanned::Value(range)) = whole(text, true) {
         assert!(parses(&text[range]), "{}", show(text));
     }
 }
@@ -483,8 +483,10 @@ fn parses(text: &[u8]) -> bool {
 /// not refused at once.
 fn completes_if_not_refused(prefix: &[u8]) {
     match whole(prefix, false) {
-        Ok(Found::Incomplete | Found::Nothing) => assert!(completes(prefix), "{}", show(prefix)),
-        Ok(Found::Value(range)) => assert!(parses(&prefix[range])),
+        Ok(Scanned::Incomplete | Scanned::Nothing) => {
+            assert!(completes(prefix), "{}", show(prefix))
+        }
+        Ok(Scanned::Value(range)) => assert!(parses(&prefix[range])),
         Err(invalid) => assert!(!completes(&prefix[..=invalid.at]), "{}", show(prefix)),
     }
 }

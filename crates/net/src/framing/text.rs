@@ -135,8 +135,10 @@ impl Search {
     /// the stream is cut, the verdict is the same.
     fn json(&mut self, filled: &[u8], max: usize, end: bool) -> Result<Found> {
         let (length, found) = match self.scan.step(filled, end) {
-            Ok(json_scan::Found::Value(text)) => (text.end, Ok(Found::Item(Item::whole(text.end)))),
-            Ok(json_scan::Found::Nothing) if end => (filled.len(), Ok(Found::End)),
+            Ok(json_scan::Scanned::Value(text)) => {
+                (text.end, Ok(Found::Item(Item::whole(text.end))))
+            }
+            Ok(json_scan::Scanned::Nothing) if end => (filled.len(), Ok(Found::End)),
             Ok(_) => (filled.len(), Ok(Found::NotYet(Pending::More { have: filled.len() }))),
             Err(invalid) => (invalid.at, Err(invalid)),
         };

@@ -34,7 +34,7 @@ pub struct Scan {
 
 /// What a step came to.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Found {
+pub enum Scanned {
     /// The value's text is this range of the buffer, without the white space before it.
     Value(Range<usize>),
     /// More bytes are needed; the next step gets the same buffer, longer.
@@ -49,8 +49,8 @@ pub enum Found {
 pub fn fault(text: &[u8]) -> Option<Invalid> {
     let mut scan = Scan::default();
     let end = match scan.step(text, true) {
-        Ok(Found::Value(value)) => value.end,
-        Ok(Found::Nothing | Found::Incomplete) => {
+        Ok(Scanned::Value(value)) => value.end,
+        Ok(Scanned::Nothing | Scanned::Incomplete) => {
             return Some(Invalid { at: text.len(), what: scan.grammar.unfinished() });
         }
         Err(invalid) => return Some(invalid),
@@ -64,9 +64,9 @@ impl Scan {
     /// included; `end` says that no more will come.
     ///
     /// A value or an error, once given, is given again by every later step.
-    pub fn step(&mut self, filled: &[u8], end: bool) -> Result<Found, Invalid> {
+    pub fn step(&mut self, filled: &[u8], end: bool) -> Result<Scanned, Invalid> {
         self.skip_leading_space(filled);
-        let Some(start) = self.start else { return Ok(Found::Nothing) };
+        let Some(start) = self.start else { return Ok(Scanned::Nothing) };
         let grammar = self.grammar.advance(filled);
         // What is not UTF-8 was taken by the grammar, so it lies before what the grammar refuses.
         self.check_utf8(filled)?;
@@ -75,9 +75,9 @@ impl Scan {
             self.grammar.end_lone_number();
         }
         Ok(if self.grammar.is_done() {
-            Found::Value(start..self.grammar.taken())
+            Scanned::Value(start..self.grammar.taken())
         } else {
-            Found::Incomplete
+            Scanned::Incomplete
         })
     }
 
