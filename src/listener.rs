@@ -72,7 +72,7 @@ fn begin(call: &Call<'_>) -> Result<PendingOp> {
         json: accepted.json,
     };
     let start = || {
-        Bind::start(listen::Settings {
+        Bind::start(listen::ListenConfig {
             endpoint: accepted.endpoint,
             family: connect.family,
             backlog,

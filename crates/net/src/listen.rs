@@ -30,7 +30,7 @@ const ATTEMPTS: usize = 16;
 const PAUSE: f64 = 0.1;
 
 /// Where and how to listen, and what the accepted connections are like.
-pub struct Settings {
+pub struct ListenConfig {
     /// Port 0: any that is free.
     pub endpoint: Endpoint,
     pub family: Option<Family>,
@@ -51,17 +51,17 @@ pub struct Bind {
     setup: Option<tls::Setup>,
     resolve: Resolve,
     /// Taken when the listener is bound.
-    settings: Option<Settings>,
+    config: Option<ListenConfig>,
     trace: Option<Trace>,
 }
 
 impl Bind {
-    pub fn start(mut settings: Settings) -> Result<Self> {
-        let trace = settings.tracer.of(&settings.endpoint);
-        let Endpoint { host, port } = &settings.endpoint;
-        let resolve = Resolve::start(host, *port, settings.family, trace.as_ref())?;
-        let setup = settings.tls.take();
-        Ok(Self { setup, resolve, settings: Some(settings), trace })
+    pub fn start(mut config: ListenConfig) -> Result<Self> {
+        let trace = config.tracer.of(&config.endpoint);
+        let Endpoint { host, port } = &config.endpoint;
+        let resolve = Resolve::start(host, *port, config.family, trace.as_ref())?;
+        let setup = config.tls.take();
+        Ok(Self { setup, resolve, config: Some(config), trace })
     }
 
     /// The listener, at the first address of the host.
@@ -71,16 +71,16 @@ impl Bind {
             None => None,
         };
         let addresses = ready!(self.resolve.step()?);
-        let settings = self.settings.take().expect("a step after the last");
-        let address = first(&addresses, settings.family)?;
-        Ok(Step::Done(Listener::bind(address, settings, tls, self.trace.take())?))
+        let config = self.config.take().expect("a step after the last");
+        let address = first(&addresses, config.family)?;
+        Ok(Step::Done(Listener::bind(address, config, tls, self.trace.take())?))
     }
 }
 
 pub struct Listener {
     socket: Socket,
     sock: SocketAddr,
-    settings: Settings,
+    config: ListenConfig,
     tls: Option<tls::Config>,
     trace: Option<Trace>,
     /// See [`Listener::resumes`].
@@ -90,23 +90,23 @@ pub struct Listener {
 impl Listener {
     fn bind(
         address: SocketAddr,
-        settings: Settings,
+        config: ListenConfig,
         tls: Option<tls::Config>,
         trace: Option<Trace>,
     ) -> Result<Self> {
         let socket = new_socket(address)?;
-        socket.set_reuse_address(settings.reuse_addr)?;
-        if settings.reuse_port {
+        socket.set_reuse_address(config.reuse_addr)?;
+        if config.reuse_port {
             socket.set_reuse_port(true)?;
         }
-        let bound = socket.bind(&address.into()).and_then(|()| socket.listen(settings.backlog));
+        let bound = socket.bind(&address.into()).and_then(|()| socket.listen(config.backlog));
         bound.map_err(|error| Error::new(Code::Address, system_text(&error)))?;
         let sock = socket.local_addr()?.as_socket().unwrap_or(address);
         if let Some(trace) = &trace {
             trace.note(format_args!("listen: at {sock}"));
         }
         let resumes = Cell::new(Deadline::at(0.0));
-        Ok(Self { socket, sock, settings, tls, trace, resumes })
+        Ok(Self { socket, sock, config, tls, trace, resumes })
     }
 
     /// The address that it listens at.
@@ -180,25 +180,25 @@ impl Listener {
 
     /// Sets a client's options: this side's address.
     fn prepare(&self, socket: &Socket) -> io::Result<SocketAddr> {
-        socket.set_tcp_nodelay(self.settings.nodelay)?;
-        if self.settings.keepalive.is_some() {
-            set_keepalive(socket, self.settings.keepalive.as_ref())?;
+        socket.set_tcp_nodelay(self.config.nodelay)?;
+        if self.config.keepalive.is_some() {
+            set_keepalive(socket, self.config.keepalive.as_ref())?;
         }
         Ok(socket.local_addr()?.as_socket().unwrap_or(self.sock))
     }
 
     fn establish(&self, (socket, addresses): (Socket, Addresses)) -> Result<Established> {
         let Addresses { local, remote } = addresses;
-        let trace = self.settings.tracer.of(remote);
+        let trace = self.config.tracer.of(remote);
         if let Some(trace) = &trace {
             trace.note(format_args!("accept: at {local}"));
         }
         let tcp = Tcp::new(socket);
         let transport: Box<dyn Transport> = match &self.tls {
-            Some(config) => Box::new(config.begin(tcp, trace.as_ref())?),
+            Some(tls) => Box::new(tls.begin(tcp, trace.as_ref())?),
             None => Box::new(tcp),
         };
-        let stream = Box::new(Stream::new(traced(transport, trace), self.settings.limits));
+        let stream = Box::new(Stream::new(traced(transport, trace), self.config.limits));
         let (timings, side) = (Timings::default(), Side::Server);
         Ok(Established { stream, addresses, timings, side })
     }

@@ -33,10 +33,10 @@ pub enum Detail {
 
 /// What one Lua state traces, and where its lines go.
 #[derive(Clone, Debug, Default)]
-pub struct Tracer(Rc<State>);
+pub struct Tracer(Rc<Output>);
 
 #[derive(Debug, Default)]
-struct State {
+struct Output {
     detail: Cell<Detail>,
     /// Lines are kept here, unless they go to a file.
     kept: RefCell<VecDeque<String>>,

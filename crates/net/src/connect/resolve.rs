@@ -323,14 +323,14 @@ impl Waiter {
 
 /// The threads of a process, and what they are to do.
 struct Pool {
-    state: Mutex<State>,
+    state: Mutex<Lookups>,
     work: Condvar,
     /// That of its children: they have this memory and none of the threads, one of which may hold
     /// the lock.
     next: OnceLock<Box<Pool>>,
 }
 
-struct State {
+struct Lookups {
     /// What is asked and not answered yet.
     asked: BTreeMap<Question, Asked>,
     /// What of it is not begun yet, in the order in which it is to be.
@@ -360,7 +360,7 @@ static POOL: Pool = Pool::new();
 
 impl Pool {
     const fn new() -> Self {
-        let state = State {
+        let state = Lookups {
             asked: BTreeMap::new(),
             queue: BTreeMap::new(),
             last_id: 0,
@@ -398,7 +398,7 @@ impl Pool {
 
     /// Sees to it that there is a thread for one more. A name that needs no name server has one
     /// even where all others wait for one.
-    fn admit(&'static self, state: &mut State, question: &Question) -> Result<Lane> {
+    fn admit(&'static self, state: &mut Lookups, question: &Question) -> Result<Lane> {
         let is_local = state.threads >= THREADS && question.is_local();
         let (lane, most) = match is_local {
             true => (Lane::Local, THREADS + RESERVED),
@@ -456,7 +456,7 @@ impl Pool {
     }
 }
 
-impl State {
+impl Lookups {
     fn begin(&mut self) -> Option<(Lane, Question)> {
         let first = self.queue.first_entry()?;
         let (lane, _) = *first.key();
