@@ -31,7 +31,7 @@ pub struct Connection {
     pub timings: Timings,
     /// The part that `start_tls` takes unless it is told otherwise.
     pub side: Side,
-    pub settings: Settings,
+    pub config: ConnectionConfig,
     pub is_tls: bool,
     /// What the iterator of `lines` has, until the next call of whatever kind.
     pub lent: Option<LineBlock>,
@@ -50,7 +50,7 @@ pub struct Facts {
 
 /// How a script wants its connection.
 #[derive(Clone)]
-pub struct Settings {
+pub struct ConnectionConfig {
     /// Failures are returned and not thrown: the connection was made by `tcp.safe`.
     pub safe: bool,
     pub endpoint: Endpoint,
@@ -60,7 +60,12 @@ pub struct Settings {
 }
 
 impl Connection {
-    pub fn new(connected: Established, settings: Settings, is_tls: bool, host: &Rc<Host>) -> Self {
+    pub fn new(
+        connected: Established,
+        config: ConnectionConfig,
+        is_tls: bool,
+        host: &Rc<Host>,
+    ) -> Self {
         let Established { stream, addresses, timings, side } = connected;
         Self {
             open: Some(stream),
@@ -68,7 +73,7 @@ impl Connection {
             addresses,
             timings,
             side,
-            settings,
+            config,
             is_tls,
             lent: None,
             owners: Owners::default(),
@@ -90,7 +95,7 @@ impl Connection {
     /// Whom messages name.
     #[cold]
     pub fn label(&self) -> String {
-        self.settings.endpoint.to_string()
+        self.config.endpoint.to_string()
     }
 
     /// What is known of a peer whose certificate was refused.

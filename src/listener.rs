@@ -10,7 +10,7 @@ use net::io::step::Step;
 use net::listen::{self, Bind};
 use net::transport::tls::{Setup, Side};
 
-use crate::connection::{Connection, Settings};
+use crate::connection::{Connection, ConnectionConfig};
 use crate::ffi::call::{Body, Call, Operation, Result, Stop};
 use crate::ffi::reply::{Reply, Value};
 use crate::ops::info;
@@ -22,7 +22,7 @@ pub struct Listener {
     socket: Option<listen::Listener>,
     pub sock: SocketAddr,
     /// What its connections are like; their endpoint is their client's.
-    pub settings: Settings,
+    pub config: ConnectionConfig,
 }
 
 impl Listener {
@@ -39,19 +39,19 @@ impl Listener {
 
 struct Binding {
     bind: Bind,
-    settings: Settings,
+    config: ConnectionConfig,
 }
 
 impl LongOperation for Binding {
     fn step(&mut self) -> error::Result<Step<Reply>> {
         Ok(self.bind.step()?.map(|socket| {
-            let (sock, settings) = (socket.sock(), self.settings.clone());
-            Reply::Listener(Box::new(Listener { socket: Some(socket), sock, settings }))
+            let (sock, config) = (socket.sock(), self.config.clone());
+            Reply::Listener(Box::new(Listener { socket: Some(socket), sock, config }))
         }))
     }
 
     fn label(&self) -> String {
-        self.settings.endpoint.to_string()
+        self.config.endpoint.to_string()
     }
 }
 
@@ -65,7 +65,7 @@ fn begin(call: &Call<'_>) -> Result<PendingOp> {
     let ListenOptions { accepted, backlog, reuse_addr, reuse_port, tls } = options;
     let deadline = Deadline::after(accepted.connect_timeout.unwrap_or(accepted.timeout));
     let connect = accepted.connect;
-    let settings = Settings {
+    let config = ConnectionConfig {
         safe: call.safe,
         endpoint: accepted.endpoint.clone(),
         timeout: accepted.timeout,
@@ -86,8 +86,8 @@ fn begin(call: &Call<'_>) -> Result<PendingOp> {
         })
     };
     let bind =
-        start().map_err(|error| Stop::from(error.with_context(call.name(), &settings.endpoint)))?;
-    Ok(PendingOp::new(Binding { bind, settings }, deadline))
+        start().map_err(|error| Stop::from(error.with_context(call.name(), &config.endpoint)))?;
+    Ok(PendingOp::new(Binding { bind, config }, deadline))
 }
 
 type Method = fn(&mut Call<'_>, &mut Listener) -> Result<Reply>;
@@ -130,9 +130,9 @@ type StepOf = fn(&listen::Listener) -> error::Result<Step<Established>>;
 fn take(call: &Call<'_>, this: &mut Listener, timeout: f64, step: StepOf) -> Result<Reply> {
     let socket = this.socket()?;
     let connected = call.drive(timeout, call.wait_mode(), || step(socket))?;
-    let settings =
-        Settings { endpoint: connected.addresses.remote.into(), ..this.settings.clone() };
-    let connection = Connection::new(connected, settings, socket.is_tls(), call.host);
+    let config =
+        ConnectionConfig { endpoint: connected.addresses.remote.into(), ..this.config.clone() };
+    let connection = Connection::new(connected, config, socket.is_tls(), call.host);
     Ok(Reply::Connection(Box::new(connection), false))
 }
 

@@ -144,7 +144,7 @@ unsafe fn on_connection(call: &mut Call<'_>, is_method: bool, sides: Sides, body
         };
         let Some(this) = object.as_mut() else { return give_finalized(call) };
         if is_method {
-            call.safe = this.settings.safe;
+            call.safe = this.config.safe;
         }
         lines::take_back(state, SELF, this);
         let mut result = this.own(call, sides, body);
@@ -170,7 +170,7 @@ unsafe fn on_listener(
             return give(call, Err(in_use().with_context(call.name, "")), None);
         };
         let Some(this) = object.as_mut() else { return give_finalized(call) };
-        call.safe = this.settings.safe;
+        call.safe = this.config.safe;
         let result = body(call, this);
         let result = result.map_err(|stop| stop.with_context(call.name, &this.label()));
         give(call, result, None)

@@ -8,7 +8,7 @@ use net::io::deadline::Deadline;
 use net::io::step::Step;
 use net::transport::tls::Report;
 
-use crate::connection::{Connection, Settings};
+use crate::connection::{Connection, ConnectionConfig};
 use crate::event_loop::Host;
 use crate::ffi::call::{Call, Result, Stop};
 use crate::ffi::reply::Reply;
@@ -17,7 +17,7 @@ use crate::pending::{LongOperation, PendingOp, is_eager};
 
 struct Connecting {
     connect: ConnectOp,
-    settings: Settings,
+    config: ConnectionConfig,
     is_tls: bool,
     host: Rc<Host>,
 }
@@ -45,22 +45,22 @@ fn begin(call: &Call<'_>, is_tls: bool) -> Result<PendingOp> {
     connect.is_eager = is_eager(call.wait_mode());
     let connect = ConnectOp::start(&endpoint, connect, tls, limits)
         .map_err(|error| Stop::from(error.with_context(call.name(), &endpoint)))?;
-    let settings = Settings { safe: call.safe, endpoint, timeout, json };
+    let config = ConnectionConfig { safe: call.safe, endpoint, timeout, json };
     let host = Rc::clone(call.host);
-    Ok(PendingOp::new(Connecting { connect, settings, is_tls, host }, deadline))
+    Ok(PendingOp::new(Connecting { connect, config, is_tls, host }, deadline))
 }
 
 impl LongOperation for Connecting {
     fn step(&mut self) -> error::Result<Step<Reply>> {
         Ok(self.connect.step()?.map(|connected| {
-            let settings = self.settings.clone();
-            let connection = Connection::new(connected, settings, self.is_tls, &self.host);
+            let config = self.config.clone();
+            let connection = Connection::new(connected, config, self.is_tls, &self.host);
             Reply::Connection(Box::new(connection), !self.is_tls)
         }))
     }
 
     fn label(&self) -> String {
-        self.settings.endpoint.to_string()
+        self.config.endpoint.to_string()
     }
 
     fn report(&self) -> Option<Report> {

@@ -15,7 +15,7 @@ pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let Facts { traffic, report } = this.facts();
     let (phases, addresses) = (this.timings, this.addresses);
     Ok(Value::record([
-        ("host", this.settings.endpoint.host.clone().into()),
+        ("host", this.config.endpoint.host.clone().into()),
         ("peer", address(addresses.remote)),
         ("sock", address(addresses.local)),
         (
@@ -37,7 +37,7 @@ pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 pub fn listener(_: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {
     this.socket()?;
     Ok(Value::record([
-        ("host", this.settings.endpoint.host.clone().into()),
+        ("host", this.config.endpoint.host.clone().into()),
         ("sock", address(this.sock)),
     ])
     .into())

@@ -158,7 +158,7 @@ fn next_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply>
 fn json_packet(call: &Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Reply> {
     let request = this.stream()?.limits().packet();
     let Some(item) = find(call, this, request)? else { return at_end() };
-    match Document::parse(this.found(&item), this.settings.json).map_err(Stop::from) {
+    match Document::parse(this.found(&item), this.config.json).map_err(Stop::from) {
         Ok(document) => Ok(Reply::Json(document, item)),
         Err(stop) => {
             // The packet is whole, whatever is in it: the next one can be read. Only for want of
@@ -182,12 +182,12 @@ fn next_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 fn json_value(call: &Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Reply> {
     let request = Request::Json { max: this.stream()?.limits().max_buffer };
     let Some(item) = find(call, this, request)? else { return at_end() };
-    let document = Document::parse(this.found(&item), this.settings.json)?;
+    let document = Document::parse(this.found(&item), this.config.json)?;
     Ok(Reply::Json(document, item))
 }
 
 fn skip_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let (timeout, mode) = (this.settings.timeout, this.wait_mode(call));
+    let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
     let stream = this.stream()?;
     match call.drive(timeout, mode, || stream.step_skip_packet())? {
         Some(length) => Ok((length as i64).into()),
@@ -210,7 +210,7 @@ fn bytes(
 /// Inlined: what is returned in memory, and moved there, makes the processor wait.
 #[inline(always)]
 fn find(call: &Call<'_>, this: &mut Connection, request: Request<'_>) -> Result<Option<Item>> {
-    let (timeout, mode) = (this.settings.timeout, this.wait_mode(call));
+    let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
     let stream = this.stream()?;
     call.drive(timeout, mode, || stream.step_find(request))
 }

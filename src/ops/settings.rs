@@ -61,7 +61,7 @@ fn is_open(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 
 /// Finishes the TLS handshake that an accepted connection begins with.
 fn handshake(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let (timeout, mode) = (this.settings.timeout, this.wait_mode(call));
+    let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
     let tls = this.stream()?.transport().as_tls().ok_or_else(no_tls)?;
     call.drive(timeout, mode, || tls.step_handshake())?;
     Ok(Reply::Nothing)
@@ -80,7 +80,7 @@ fn no_tls() -> Error {
 fn set_timeout(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let seconds = call.argument(1).seconds()?;
     this.stream()?;
-    this.settings.timeout = seconds;
+    this.config.timeout = seconds;
     Ok(Reply::Nothing)
 }
 

@@ -14,7 +14,7 @@ use net::trace::Trace;
 use net::transport::tls::{Handshake, Report, Setup, Side};
 use net::transport::tracing::traced;
 
-use crate::connection::{Connection, Settings};
+use crate::connection::{Connection, ConnectionConfig};
 use crate::event_loop::Host;
 use crate::ffi::call::{Call, Result};
 use crate::ffi::reply::Reply;
@@ -29,7 +29,7 @@ struct Upgrade {
     addresses: Addresses,
     side: Side,
     timings: Timings,
-    settings: Settings,
+    config: ConnectionConfig,
     host: Rc<Host>,
 }
 
@@ -37,16 +37,16 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     if let Some(pending) = call.take_pending() {
         return pending.go_on(call);
     }
-    let host = &this.settings.endpoint.host;
+    let host = &this.config.endpoint.host;
     let (side, settings) = options::start_tls(call.argument(1), this.side, host)?;
-    let (timeout, mode) = (this.settings.timeout, this.wait_mode(call));
+    let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
     let stream = this.stream()?;
     // What is queued goes out as it was written. Once the work has begun, this handle is closed.
     call.drive(timeout, mode, || stream.step_flush())?;
     // Once: what a pipe had would be gone the second time.
     let setup = Setup::new(side, settings)?;
     let (limits, trace) = (stream.limits(), stream.trace().cloned());
-    let trace = trace.or_else(|| call.host.tracer.of(&this.settings.endpoint));
+    let trace = trace.or_else(|| call.host.tracer.of(&this.config.endpoint));
     let handshake = Handshake::new(setup, this.take_tcp()?, trace.as_ref());
     let work = Upgrade {
         handshake,
@@ -56,7 +56,7 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
         addresses: this.addresses,
         side: this.side,
         timings: this.timings,
-        settings: this.settings.clone(),
+        config: this.config.clone(),
         host: Rc::clone(call.host),
     };
     Box::new(PendingOp::new(work, call.deadline(timeout))).go_on(call)
@@ -70,14 +70,14 @@ impl LongOperation for Upgrade {
             let timings = Timings { tls: Some(now() - self.begun), ..self.timings };
             let Self { addresses, side, .. } = *self;
             let connected = Established { stream, addresses, timings, side };
-            let settings = self.settings.clone();
-            let connection = Connection::new(connected, settings, true, &self.host);
+            let config = self.config.clone();
+            let connection = Connection::new(connected, config, true, &self.host);
             Reply::Connection(Box::new(connection), false)
         }))
     }
 
     fn label(&self) -> String {
-        self.settings.endpoint.to_string()
+        self.config.endpoint.to_string()
     }
 
     fn report(&self) -> Option<Report> {

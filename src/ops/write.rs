@@ -76,7 +76,7 @@ fn flush(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 }
 
 fn shutdown(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let (timeout, mode) = (this.settings.timeout, this.wait_mode(call));
+    let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
     let stream = this.stream()?;
     call.drive(timeout, mode, || stream.step_shutdown())?;
     Ok(Reply::Nothing)
@@ -90,7 +90,7 @@ fn write(
     if call.is_first() {
         queue(call, this)?;
     }
-    let (timeout, mode) = (this.settings.timeout, this.wait_mode(call));
+    let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
     let stream = this.stream()?;
     call.drive(timeout, mode, || stream.step_flush())?;
     Ok(Reply::Nothing)
