@@ -75,12 +75,12 @@ impl PendingOp {
             Ok(Driven::Done(reply)) => Ok(reply),
             Ok(Driven::Interrupted) => Err(Stop::Again(Token::Pending(self), None)),
             Ok(Driven::Suspended(wait)) => Err(Stop::Again(Token::Pending(self), Some(wait))),
-            Err(error) => Err(self.failed(call, error)),
+            Err(error) => Err(self.failure(call, error)),
         }
     }
 
     #[cold]
-    fn failed(&self, call: &Call<'_>, error: error::Error) -> Stop {
+    fn failure(&self, call: &Call<'_>, error: error::Error) -> Stop {
         let error = error.with_context(call.name(), self.work.label());
         Stop::from(error).reported(|| self.work.report())
     }

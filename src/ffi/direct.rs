@@ -14,11 +14,12 @@ use super::*;
 const AGAIN: c_int = SAFE + 1;
 const SETTLE: c_int = SAFE + 2;
 
-/// What the shim's `settle` takes of the operation's results.
+/// What the shim's `finish_call` takes of the operation's results.
 const RESULTS: c_int = 6;
 
-/// `direct(operation, settle)`: the operation's function for scripts, which need no token. What is
-/// not done goes to `settle(operation, <its results>, <its arguments>)`, which gives the results.
+/// `direct(operation, finish_call)`: the operation's function for scripts, which need no token.
+/// What is not done goes to `finish_call(operation, <its results>, <its arguments>)`, which gives
+/// the results.
 pub fn function(lua: &Lua) -> mlua::Result<Function> {
     // SAFETY: nothing is captured.
     unsafe { lua.exec_raw((), |state| lua_pushcclosure(state, direct, 0)) }
@@ -47,13 +48,13 @@ unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
         lua_insert(state, TOKEN);
         let last = lua_gettop(state);
         let count = trampoline(state);
-        if lua_toboolean(state, -count) != 0 { count - 1 } else { settle(state, last, count) }
+        if lua_toboolean(state, -count) != 0 { count - 1 } else { finish_call(state, last, count) }
     }
 }
 
 /// Hands so many results, which are on top, to the shim, and the arguments, which end at `last`.
 #[cold]
-unsafe fn settle(state: *mut lua_State, last: c_int, count: c_int) -> c_int {
+unsafe fn finish_call(state: *mut lua_State, last: c_int, count: c_int) -> c_int {
     // SAFETY: as in `call`. The slots that the results leave are enough for the two functions.
     unsafe {
         ffi::luaL_checkstack(state, RESULTS, std::ptr::null());
@@ -74,7 +75,7 @@ unsafe fn settle(state: *mut lua_State, last: c_int, count: c_int) -> c_int {
     }
 }
 
-/// After a wait in `settle`.
+/// After a wait in `finish_call`.
 #[cfg(not(feature = "lua52"))]
 unsafe extern "C-unwind" fn go_on(state: *mut lua_State, _: c_int, _: ffi::lua_KContext) -> c_int {
     // SAFETY: Lua calls this, with the results alone on the stack.

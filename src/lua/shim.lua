@@ -116,7 +116,7 @@ end
 
 -- What a call comes to that was not done at once: the operation, what it answered, its arguments.
 -- Called by the C function that is the public face from Lua 5.2 on (ffi/direct.rs).
-local function settle(operation, ok, a, b, c, d, e, ...)
+local function finish_call(operation, ok, a, b, c, d, e, ...)
   if ok == nil then
     ok, a, b, c, d = resume(operation, a, b, c, d, e, ...)
   end
@@ -131,7 +131,7 @@ end
 -- The public face of an operation with one result, which need not be announced.
 local function direct(operation)
   if native.direct then
-    return native.direct(operation, settle)
+    return native.direct(operation, finish_call)
   end
   return public(operation)
 end

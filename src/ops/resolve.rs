@@ -30,7 +30,8 @@ pub fn resolve(call: &mut Call<'_>) -> Result<Reply> {
 impl LongOperation for Resolving {
     fn step(&mut self) -> error::Result<Step<Reply>> {
         let addresses = self.resolve.step()?;
-        Ok(addresses.map(|addresses| Value::list(addresses.iter().map(resolve::text)).into()))
+        Ok(addresses
+            .map(|addresses| Value::list(addresses.iter().map(resolve::address_text)).into()))
     }
 
     fn label(&self) -> String {

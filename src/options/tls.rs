@@ -55,8 +55,8 @@ pub fn set(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
         "key_password" => profile.key_password = Some(Arc::new(option.owned_bytes()?)),
         "min_version" => profile.min_version = version(option)?,
         "max_version" => profile.max_version = Some(version(option)?),
-        "ciphers" => profile.ciphers = Some(words(option)?),
-        "ciphersuites" => profile.ciphersuites = Some(words(option)?),
+        "ciphers" => profile.ciphers = Some(word_list(option)?),
+        "ciphersuites" => profile.ciphersuites = Some(word_list(option)?),
         "alpn" => profile.alpn = list(option, protocol)?,
         "session" => settings.session = Some(option.owned_bytes()?),
         "pin_sha256" => settings.pins = list(option, pin)?,
@@ -101,7 +101,7 @@ const LONGEST: usize = 4096;
 const MANY: usize = 64;
 
 /// A list in OpenSSL's notation.
-fn words(option: Argument<'_>) -> Result<String> {
+fn word_list(option: Argument<'_>) -> Result<String> {
     let words = option.text()?;
     if words.is_empty() || words.len() > LONGEST || words.contains('\0') {
         return Err(option.wrong("OpenSSL's names of ciphers expected"));

@@ -16,7 +16,7 @@ pub struct Endpoint {
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
-        Self { host: resolve::text(&address), port: address.port() }
+        Self { host: resolve::address_text(&address), port: address.port() }
     }
 }
 

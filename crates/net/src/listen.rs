@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use socket2::{Socket, TcpKeepalive};
 
 use crate::connect::Established;
-use crate::connect::race::{Timings, first, new_socket, set_keepalive};
+use crate::connect::race::{Timings, first_address, new_socket, set_keepalive};
 use crate::connect::resolve::{Family, Resolve};
 use crate::endpoint::{Addresses, Endpoint};
 use crate::error::{Code, Error, Pending, Result, is_exhausted, system_text};
@@ -72,7 +72,7 @@ impl Bind {
         };
         let addresses = ready!(self.resolve.step()?);
         let config = self.config.take().expect("a step after the last");
-        let address = first(&addresses, config.family)?;
+        let address = first_address(&addresses, config.family)?;
         Ok(Step::Done(Listener::bind(address, config, tls, self.trace.take())?))
     }
 }

@@ -150,7 +150,7 @@ impl Race {
     fn new(options: &ConnectOptions, mut addresses: Vec<SocketAddr>) -> Result<Self> {
         let families = [options.family, options.bind.map(family_of)];
         addresses.retain(|address| families.iter().all(|family| is_of(address, *family)));
-        first(&addresses, None)?;
+        first_address(&addresses, None)?;
         Ok(Self {
             waiting: addresses,
             last: None,
@@ -242,7 +242,8 @@ impl Race {
 
     fn start_next(&mut self, options: &ConnectOptions) -> Result<()> {
         let Some(peer) = self.take_next() else { return Ok(()) };
-        let begin = |trace: &Trace| trace.begin(format!("connect {}", resolve::text(&peer)));
+        let begin =
+            |trace: &Trace| trace.begin(format!("connect {}", resolve::address_text(&peer)));
         let phase = options.trace.as_ref().map(begin);
         let socket = match new_socket(peer) {
             Ok(socket) => socket,
@@ -361,7 +362,7 @@ impl Race {
 }
 
 /// The first address of the family that is asked for.
-pub fn first(addresses: &[SocketAddr], family: Option<Family>) -> Result<SocketAddr> {
+pub fn first_address(addresses: &[SocketAddr], family: Option<Family>) -> Result<SocketAddr> {
     let found = addresses.iter().find(|address| is_of(address, family));
     found.copied().ok_or_else(|| Error::new(Code::Dns, "no address of the family asked for"))
 }

@@ -100,7 +100,7 @@ impl Resolve {
 }
 
 /// An address without its port, with its zone.
-pub fn text(address: &SocketAddr) -> String {
+pub fn address_text(address: &SocketAddr) -> String {
     match address {
         SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
         _ => address.ip().to_string(),
@@ -139,7 +139,7 @@ impl Lookup {
 }
 
 fn texts(addresses: &[SocketAddr]) -> String {
-    addresses.iter().map(text).collect::<Vec<_>>().join(", ")
+    addresses.iter().map(address_text).collect::<Vec<_>>().join(", ")
 }
 
 /// The name as DNS has it (RFC 5890): names with other than ASCII letters are converted.

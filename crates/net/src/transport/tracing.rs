@@ -33,7 +33,7 @@ pub fn traced(inner: Box<dyn Transport>, trace: Option<Trace>) -> Box<dyn Transp
 }
 
 impl Traced {
-    fn failed<T>(&self, what: &str, result: Result<T>) -> Result<T> {
+    fn trace_failure<T>(&self, what: &str, result: Result<T>) -> Result<T> {
         result.inspect_err(|error| {
             self.tally.trace.note(format_args!("{what}: failed: {}", error.reason()));
         })
@@ -53,7 +53,7 @@ impl Transport for Traced {
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
         let filled = into.len();
         let result = self.inner.read(into);
-        let step = self.failed("read", result)?;
+        let step = self.trace_failure("read", result)?;
         match step {
             Step::Done(0) => self.tally.trace.note("read: end of stream"),
             Step::Done(count) => {
@@ -67,7 +67,7 @@ impl Transport for Traced {
 
     fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>> {
         let result = self.inner.write(bytes);
-        let step = self.failed("write", result)?;
+        let step = self.trace_failure("write", result)?;
         if let Step::Done(count) = step {
             self.tally.written += count as u64;
             let (size, taken) = (bytes.len(), &bytes[..count]);
@@ -82,7 +82,7 @@ impl Transport for Traced {
 
     fn shutdown(&mut self) -> Result<Step<()>> {
         let result = self.inner.shutdown();
-        let step = self.failed("shutdown", result)?;
+        let step = self.trace_failure("shutdown", result)?;
         if let Step::Done(()) = step {
             self.tally.trace.note("shutdown: nothing more is sent");
         }

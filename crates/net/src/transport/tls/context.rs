@@ -20,7 +20,7 @@ use openssl::ssl::{
 use openssl::x509::X509;
 
 use super::ca_store;
-use super::errors::{clear_errors, failed, reasons};
+use super::errors::{clear_errors, openssl_error, reasons};
 use super::pem::{NONBLOCK, Pem};
 use super::profile::{Profile, Settings, Trust, Version};
 use super::stamp::{self, Stamp};
@@ -76,7 +76,7 @@ pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
     let is_new_log = key.log.is_none() && log_path(profile).is_some();
     let mut builder = build(profile, SslMethod::tls_client())?;
     if !profile.alpn.is_empty() {
-        builder.set_alpn_protos(&profile.alpn_wire()).map_err(failed)?;
+        builder.set_alpn_protos(&profile.alpn_wire()).map_err(openssl_error)?;
     }
     // The sessions are the script's; OpenSSL keeps none.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
@@ -107,7 +107,7 @@ pub fn server(profile: &Profile, settings: &Settings) -> Result<SslContext> {
         builder.set_verify(SslVerifyMode::PEER | must);
         // A ticket keeps the client's leaf alone, not what it takes to verify it again.
         builder.set_options(SslOptions::NO_TICKET);
-        builder.set_num_tickets(0).map_err(failed)?;
+        builder.set_num_tickets(0).map_err(openssl_error)?;
     }
     // What resumes is the client's to keep: a cache would hold its certificates for hours.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
@@ -135,7 +135,7 @@ fn select<'a>(ours: &[Vec<u8>], theirs: &'a [u8]) -> Option<&'a [u8]> {
 
 fn build(profile: &Profile, method: SslMethod) -> Result<SslContextBuilder> {
     clear_errors();
-    let mut builder = SslContextBuilder::new(method).map_err(failed)?;
+    let mut builder = SslContextBuilder::new(method).map_err(openssl_error)?;
     // Our write buffer moves, and a write may take a part; an idle connection keeps no buffers.
     builder.set_mode(
         SslMode::ENABLE_PARTIAL_WRITE
@@ -147,8 +147,8 @@ fn build(profile: &Profile, method: SslMethod) -> Result<SslContextBuilder> {
         let detail = "max_version is lower than min_version, which is 1.2 unless it is given";
         return Err(Error::new(Code::Tls, detail));
     }
-    builder.set_min_proto_version(Some(version(profile.min_version))).map_err(failed)?;
-    builder.set_max_proto_version(profile.max_version.map(version)).map_err(failed)?;
+    builder.set_min_proto_version(Some(version(profile.min_version))).map_err(openssl_error)?;
+    builder.set_max_proto_version(profile.max_version.map(version)).map_err(openssl_error)?;
     if let Some(ciphers) = &profile.ciphers {
         builder.set_cipher_list(ciphers).map_err(|stack| refused("ciphers", &stack))?;
     }
@@ -192,16 +192,16 @@ fn trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<()> {
         }
     }
     if trust.is_system() && trust.pipe.is_none() {
-        return builder.set_default_verify_paths().map_err(failed);
+        return builder.set_default_verify_paths().map_err(openssl_error);
     }
     for pem in trust.certificates.iter().chain(&trust.pipe) {
         for certificate in certificates(pem, "ca")? {
-            builder.cert_store_mut().add_cert(certificate).map_err(failed)?;
+            builder.cert_store_mut().add_cert(certificate).map_err(openssl_error)?;
         }
     }
-    folders
-        .iter()
-        .try_for_each(|folder| builder.load_verify_locations(None, Some(folder)).map_err(failed))
+    folders.iter().try_for_each(|folder| {
+        builder.load_verify_locations(None, Some(folder)).map_err(openssl_error)
+    })
 }
 
 #[cold]
@@ -223,7 +223,7 @@ fn identify(builder: &mut SslContextBuilder, profile: &Profile) -> Result<()> {
     let leaf = chain.next().expect("one at least");
     builder.set_certificate(&leaf).map_err(|stack| refused("cert", &stack))?;
     for certificate in chain {
-        builder.add_extra_chain_cert(certificate).map_err(failed)?;
+        builder.add_extra_chain_cert(certificate).map_err(openssl_error)?;
     }
     // The key may stand behind the certificate.
     let (pem, option) = profile.key.as_ref().map_or((pem, "cert"), |key| (key, "key"));

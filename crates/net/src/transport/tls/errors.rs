@@ -61,7 +61,7 @@ pub fn reasons(stack: &ErrorStack) -> String {
 
 /// A failure to set something up, before there is a peer.
 #[cold]
-pub fn failed(stack: ErrorStack) -> Error {
+pub fn openssl_error(stack: ErrorStack) -> Error {
     // OpenSSL's number for it changes with its versions.
     let is_memory = |error: &openssl::error::Error| error.reason() == Some("malloc failure");
     match stack.errors().iter().any(is_memory) {

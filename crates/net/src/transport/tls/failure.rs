@@ -60,13 +60,13 @@ impl Verification {
         {
             self.shortage.get_or_init(|| error);
         }
-        let words = || self.words(store.error(), store.current_cert(), trust.is_system());
+        let words = || self.describe(store.error(), store.current_cert(), trust.is_system());
         self.failure.get_or_init(words);
         // A failure that is forgiven must not be taken for that of the operation.
         clear_errors();
     }
 
-    fn words(&self, error: X509VerifyResult, at: Option<&X509Ref>, system: bool) -> String {
+    fn describe(&self, error: X509VerifyResult, at: Option<&X509Ref>, system: bool) -> String {
         let plain = error.error_string();
         let Some(certificate) = at else { return plain.to_owned() };
         let subject = short(certificate.subject_name());

@@ -10,7 +10,7 @@ use openssl::ssl::{Ssl, SslContext, SslRef, SslStream, SslVerifyMode};
 use openssl::x509::verify::X509CheckFlags;
 
 use super::context::{self, Key};
-use super::errors::failed;
+use super::errors::openssl_error;
 use super::failure::Verification;
 use super::ffi::Alerts;
 use super::loader::Loader;
@@ -94,16 +94,16 @@ impl Config {
 
     fn connect(&self, tcp: Tcp, trace: Option<&Trace>) -> Result<Tls> {
         let settings = &self.settings;
-        let mut ssl = Ssl::new(&self.context).map_err(failed)?;
-        expect(&mut ssl, &settings.server_name).map_err(failed)?;
+        let mut ssl = Ssl::new(&self.context).map_err(openssl_error)?;
+        expect(&mut ssl, &settings.server_name).map_err(openssl_error)?;
         let verification = self.observe(&mut ssl, SslVerifyMode::PEER, &settings.server_name)?;
         let session = settings.session.as_ref();
         let offered = session.and_then(|bytes| Session::offered(bytes, settings, &self.context));
         if let Some(session) = &offered {
-            resume(&mut ssl, session).map_err(failed)?;
+            resume(&mut ssl, session).map_err(openssl_error)?;
         }
         ssl.set_connect_state();
-        let stream = SslStream::new(ssl, tcp).map_err(failed)?;
+        let stream = SslStream::new(ssl, tcp).map_err(openssl_error)?;
         Ok(Tls::new(
             stream,
             HandshakeConfig { settings: Arc::clone(settings), verification, offered },
@@ -113,13 +113,13 @@ impl Config {
 
     /// The handshake may run with the first read or write, so that a silent client holds up nobody.
     fn accept(&self, mut tcp: Tcp, trace: Option<&Trace>) -> Result<Tls> {
-        let mut ssl = Ssl::new(&self.context).map_err(failed)?;
+        let mut ssl = Ssl::new(&self.context).map_err(openssl_error)?;
         let verification = self.observe(&mut ssl, self.context.verify_mode(), "the client")?;
         ssl.set_accept_state();
         // Whoever reads or writes first makes the handshake, and must not take what another waits
         // for.
         tcp.set_reads_ahead(false);
-        let stream = SslStream::new(ssl, tcp).map_err(failed)?;
+        let stream = SslStream::new(ssl, tcp).map_err(openssl_error)?;
         let config =
             HandshakeConfig { settings: Arc::clone(&self.settings), verification, offered: None };
         Ok(Tls::new(stream, config, trace))
@@ -139,7 +139,7 @@ impl Config {
             noted.note(ok, store, &settings.profile.trust);
             ok || !settings.verify
         });
-        Alerts::watch(ssl).map_err(failed)?;
+        Alerts::watch(ssl).map_err(openssl_error)?;
         Ok(verification)
     }
 }

@@ -141,7 +141,7 @@ impl Tls {
         };
         let resume = session.to_owned();
         let session = Session { resume, chain: self.chain(), failure: self.verify_error() };
-        session.to_bytes(&self.config.settings, ssl.ssl_context()).map(Some).map_err(failed)
+        session.to_bytes(&self.config.settings, ssl.ssl_context()).map(Some).map_err(openssl_error)
     }
 
     fn verify_error(&self) -> Option<String> {
