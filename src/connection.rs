@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 use net::connect::Established;
-use net::connect::race::Timings;
+use net::connect::dial::Timings;
 use net::endpoint::Addresses;
 use net::endpoint::Endpoint;
 use net::error::{self, Code, Error};

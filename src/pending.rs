@@ -1,5 +1,5 @@
-//! LongOperation that is not a connection's own and may take longer than the interpreter can be kept
-//! waiting: connecting, resolving, listening, upgrading. What is not done at once lives in the
+//! Operations that are not a connection's own and may take longer than the interpreter can be kept
+//! waiting: connecting, resolving, listening, upgrading. One that is not done at once lives in the
 //! token of its call. Uses `ffi`.
 
 use std::rc::Rc;
@@ -26,14 +26,14 @@ pub trait LongOperation {
     }
 }
 
-/// LongOperation under way, and when it must be done.
+/// An operation under way, and when it must be done.
 pub struct PendingOp {
-    work: Box<dyn LongOperation>,
+    operation: Box<dyn LongOperation>,
     deadline: Deadline,
     left: Option<Left>,
 }
 
-/// A wait that is left to a loop: over where its work goes on, or is given up.
+/// A wait that is left to a loop: over where its operation goes on, or is given up.
 struct Left {
     host: Rc<Host>,
     claim: Claim,
@@ -46,8 +46,8 @@ impl Drop for Left {
 }
 
 impl PendingOp {
-    pub fn new(work: impl LongOperation + 'static, deadline: Deadline) -> Self {
-        Self { work: Box::new(work), deadline, left: None }
+    pub fn new(operation: impl LongOperation + 'static, deadline: Deadline) -> Self {
+        Self { operation: Box::new(operation), deadline, left: None }
     }
 
     pub fn deadline(&self) -> Deadline {
@@ -59,8 +59,8 @@ impl PendingOp {
         self.left = suspended.is_polled().then(left);
     }
 
-    /// Goes on with the work that an earlier call has left, or begins what `make` gives. LongOperation that
-    /// fails closes what it has opened now, and not when it is collected.
+    /// Goes on with the operation that an earlier call has left, or begins what `make` gives. One
+    /// that fails closes now what it has opened, and not when it is collected.
     pub fn drive(call: &Call<'_>, make: impl FnOnce() -> Result<Self>) -> Result<Reply> {
         match call.take_pending() {
             Some(pending) => pending.go_on(call),
@@ -70,8 +70,8 @@ impl PendingOp {
 
     pub fn go_on(mut self: Box<Self>, call: &Call<'_>) -> Result<Reply> {
         self.left = None;
-        let (work, mode) = (&mut self.work, call.wait_mode());
-        match drive(self.deadline, mode, || work.step()) {
+        let (operation, mode) = (&mut self.operation, call.wait_mode());
+        match drive(self.deadline, mode, || operation.step()) {
             Ok(Driven::Done(reply)) => Ok(reply),
             Ok(Driven::Interrupted) => Err(Stop::Again(Token::Pending(self), None)),
             Ok(Driven::Suspended(wait)) => Err(Stop::Again(Token::Pending(self), Some(wait))),
@@ -81,8 +81,8 @@ impl PendingOp {
 
     #[cold]
     fn failure(&self, call: &Call<'_>, error: error::Error) -> Stop {
-        let error = error.with_context(call.name(), self.work.label());
-        Stop::from(error).reported(|| self.work.report())
+        let error = error.with_context(call.name(), self.operation.label());
+        Stop::from(error).reported(|| self.operation.report())
     }
 }
 

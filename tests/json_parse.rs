@@ -19,7 +19,7 @@ mod tape;
 mod write;
 
 use parse::{BigInt, Failure};
-use tape::{Entry, Lent, Tape};
+use tape::{BorrowedTape, Entry, Tape};
 use write::Unwritable;
 
 /// An entry of a tape, with the strings themselves and floats as their bits.
@@ -52,7 +52,7 @@ fn items(text: &[u8], tape: &Tape) -> Vec<Item> {
 }
 
 fn parse(text: &[u8], bigint: BigInt) -> Result<Vec<Item>, Failure> {
-    let mut tape = Lent::take();
+    let mut tape = BorrowedTape::take();
     parse::parse(text, bigint, &mut tape)?;
     Ok(items(text, &tape))
 }
@@ -303,7 +303,7 @@ fn big_integers_are_what_is_asked_for() {
 fn keeps_no_large_tape() {
     let text = format!("[{}0]", "\"\\n\",".repeat(400_000));
     assert!(parse(text.as_bytes(), BigInt::Float).is_ok());
-    let tape = Lent::take();
+    let tape = BorrowedTape::take();
     assert!(tape.entries.capacity() <= 1 << 16 && tape.arena.capacity() <= 1 << 18);
 }
 

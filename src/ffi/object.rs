@@ -69,7 +69,7 @@ impl<T: 'static> Kind<T> {
     pub unsafe fn push_empty<'a>(self, state: *mut lua_State) -> &'a UserdataCell<T> {
         // What Lua aligns each block to.
         const { assert!(align_of::<UserdataCell<T>>() <= align_of::<f64>()) };
-        // SAFETY: the caller's. The block is a `UserdataCell` before it gets the metatable that says so.
+        // SAFETY: the caller's. The block is a `UserdataCell` before it gets the metatable of one.
         unsafe {
             let block =
                 ffi::lua_newuserdata(state, size_of::<UserdataCell<T>>()).cast::<UserdataCell<T>>();

@@ -93,7 +93,7 @@ fn set_nodelay(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 fn set_keepalive(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let keepalive = options::keepalive(call.argument(1))?;
     let fd = this.stream()?.fd();
-    net::connect::race::set_keepalive(&SockRef::from(&fd), keepalive.as_ref())
+    net::connect::socket::set_keepalive(&SockRef::from(&fd), keepalive.as_ref())
         .map_err(Error::from)?;
     Ok(Reply::Nothing)
 }

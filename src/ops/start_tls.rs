@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use net::connect::Established;
-use net::connect::race::Timings;
+use net::connect::dial::Timings;
 use net::endpoint::Addresses;
 use net::error;
 use net::io::deadline::now;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use socket2::TcpKeepalive;
 
-use net::connect::race::ConnectOptions;
 use net::connect::resolve::{self, Family};
+use net::connect::socket::ConnectOptions;
 use net::endpoint::Endpoint;
 use net::error;
 use net::framing::Endian;

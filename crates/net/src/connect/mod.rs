@@ -1,11 +1,15 @@
 //! From a options to a connection: dial, then the TLS handshake where one is wanted, as one step
-//! under one deadline. Uses `endpoint`, `connect::race`, `transport`, `stream`, `io::step`,
+//! under one deadline. Uses `endpoint`, `connect::dial`, `transport`, `stream`, `io::step`,
 //! `trace`, `error`.
 
+pub mod dial;
 pub mod race;
 pub mod resolve;
+pub mod socket;
 
-use crate::connect::race::{ConnectOptions, Dial, Dialed, Timings};
+use crate::connect::dial::{Dial, Timings};
+use crate::connect::race::Dialed;
+use crate::connect::socket::ConnectOptions;
 use crate::endpoint::{Addresses, Endpoint};
 use crate::error::Result;
 use crate::io::deadline::now;
@@ -27,12 +31,21 @@ pub struct Established {
 }
 
 pub struct ConnectOp {
-    dial: Dial,
-    limits: Limits,
-    /// What waits for the dial, if TLS is wanted.
+    stage: Stage,
+    begun: f64,
+    timings: Timings,
+    /// Known as soon as the socket is connected.
+    addresses: Option<Addresses>,
+    /// What waits for its stage, if TLS is wanted.
     setup: Option<tls::Setup>,
-    handshake: Option<Box<(Handshake, Addresses)>>,
+    limits: Limits,
     trace: Option<Trace>,
+}
+
+/// One after the other, under one deadline.
+enum Stage {
+    Dialing(Box<Dial>),
+    Handshaking(Box<Handshake>),
 }
 
 impl ConnectOp {
@@ -45,39 +58,51 @@ impl ConnectOp {
     ) -> Result<Self> {
         let setup = tls.map(|settings| tls::Setup::new(Side::Client, *settings)).transpose()?;
         let trace = options.trace.clone();
-        Ok(Self { dial: Dial::start(endpoint, options)?, limits, setup, handshake: None, trace })
+        let dial = Dial::start(endpoint, options)?;
+        let (begun, timings) = (dial.begun(), Timings::default());
+        let stage = Stage::Dialing(Box::new(dial));
+        Ok(Self { stage, begun, timings, addresses: None, setup, limits, trace })
     }
 
     pub fn step(&mut self) -> Result<Step<Established>> {
-        let (handshake, addresses) = match self.handshake.as_deref_mut() {
-            Some(handshake) => handshake,
-            None => {
-                let Dialed { socket, addresses } = ready!(self.dial.step()?);
-                let tcp = Tcp::new(socket);
-                match self.setup.take() {
-                    Some(setup) => {
-                        let handshake = Handshake::new(setup, tcp, self.trace.as_ref());
-                        self.handshake.insert(Box::new((handshake, addresses)))
-                    }
-                    None => return Ok(Step::Done(self.finish(Box::new(tcp), addresses))),
-                }
+        let tcp = match &mut self.stage {
+            Stage::Dialing(dial) => {
+                let Dialed { socket, addresses } = ready!(dial.step()?);
+                self.timings = dial.timings();
+                self.addresses = Some(addresses);
+                Tcp::new(socket)
             }
+            Stage::Handshaking(_) => return self.step_handshake(),
         };
-        let (tls, addresses) = (ready!(handshake.step()?), *addresses);
-        Ok(Step::Done(self.finish(Box::new(tls), addresses)))
+        match self.setup.take() {
+            Some(setup) => {
+                let handshake = Handshake::new(setup, tcp, self.trace.as_ref());
+                self.stage = Stage::Handshaking(Box::new(handshake));
+                self.step_handshake()
+            }
+            None => Ok(Step::Done(self.finish(Box::new(tcp)))),
+        }
+    }
+
+    fn step_handshake(&mut self) -> Result<Step<Established>> {
+        let Stage::Handshaking(handshake) = &mut self.stage else { unreachable!("it has begun") };
+        let tls = ready!(handshake.step()?);
+        self.timings.tls = Some(now() - self.begun - self.timings.total());
+        Ok(Step::Done(self.finish(Box::new(tls))))
     }
 
     /// What is known of a TLS peer whose handshake failed.
     pub fn report(&self) -> Option<tls::Report> {
-        self.handshake.as_ref().and_then(|handshake| handshake.0.report())
+        match &self.stage {
+            Stage::Handshaking(handshake) => handshake.report(),
+            Stage::Dialing(_) => None,
+        }
     }
 
-    fn finish(&mut self, transport: Box<dyn Transport>, addresses: Addresses) -> Established {
-        let mut timings = self.dial.timings();
-        if self.handshake.is_some() {
-            timings.tls = Some(now() - self.dial.begun() - timings.total());
-        }
+    fn finish(&mut self, transport: Box<dyn Transport>) -> Established {
+        let addresses = self.addresses.expect("the socket is connected");
         let stream = Stream::new(traced(transport, self.trace.take()), self.limits);
+        let timings = self.timings;
         Established { stream: Box::new(stream), addresses, timings, side: Side::Client }
     }
 }

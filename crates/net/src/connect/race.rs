@@ -1,7 +1,7 @@
-//! From a host and a port to a connected socket: every address is tried, families interleaved and
+//! From addresses to a connected socket: every address is tried, families interleaved and
 //! staggered, and the first to connect wins (RFC 8305, sections 4 and 5). Racing connects sit
-//! behind one descriptor, so that a wait is always for one.
-//! Uses `endpoint`, `connect::resolve`, `io::step`, `io::deadline`, `trace`, `error`.
+//! behind one descriptor, so that a wait is always for one. Uses `endpoint`, `connect::resolve`,
+//! `connect::socket`, `io::step`, `io::deadline`, `trace`, `error`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,49 +10,21 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use nix::sys::socket::{setsockopt, sockopt};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{SockAddr, Socket};
 
-use crate::connect::resolve::{self, Family, Resolve};
-use crate::endpoint::{Addresses, Endpoint};
+use crate::connect::resolve::{self, Family, family_of};
+use crate::connect::socket::{ConnectOptions, bind, in_zone_of, new_socket, outcome, prepare};
+use crate::endpoint::Addresses;
 use crate::error::{Code, Error, Pending, Result, system_text};
-use crate::io::deadline::{Deadline, now};
-use crate::io::step::{Step, Wait, Want, ready};
+use crate::io::deadline::Deadline;
+use crate::io::step::{Step, Wait, Want};
 use crate::trace::{Phase, Trace};
 
 /// Head start of an address over the next one, in seconds (RFC 8305, section 5).
 const STAGGER: f64 = 0.25;
 
-/// How to connect to a host.
-#[derive(Clone, Debug)]
-pub struct ConnectOptions {
-    pub family: Option<Family>,
-    /// Local address to connect from; port 0 leaves the port to the system.
-    pub bind: Option<SocketAddr>,
-    pub nodelay: bool,
-    pub keepalive: Option<TcpKeepalive>,
-    pub trace: Option<Trace>,
-    /// Looks at a connect before the first wait for it: to this machine it is through as soon as it
-    /// is begun. In a loop the others are to have their turn.
-    pub is_eager: bool,
-}
-
-/// Seconds that each phase took; 0 for the name where there is none.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Timings {
-    pub dns: f64,
-    pub connect: f64,
-    pub tls: Option<f64>,
-}
-
-impl Timings {
-    pub fn total(self) -> f64 {
-        self.dns + self.connect + self.tls.unwrap_or_default()
-    }
-}
-
+/// A socket that is connected.
 pub struct Dialed {
     pub socket: Socket,
     pub addresses: Addresses,
@@ -63,52 +35,6 @@ struct Running {
     socket: Socket,
     peer: SocketAddr,
     phase: Option<Phase>,
-}
-
-pub struct Dial {
-    options: ConnectOptions,
-    stage: Stage,
-    begun: f64,
-    timings: Timings,
-}
-
-enum Stage {
-    Resolving(Resolve),
-    Racing(Race),
-}
-
-impl Dial {
-    pub fn start(endpoint: &Endpoint, options: ConnectOptions) -> Result<Self> {
-        let begun = now();
-        let Endpoint { host, port } = endpoint;
-        let family = options.family.or(options.bind.map(family_of));
-        let resolve = Resolve::start(host, *port, family, options.trace.as_ref())?;
-        let stage = Stage::Resolving(resolve);
-        Ok(Self { options, stage, begun, timings: Timings::default() })
-    }
-
-    /// When it began, as [`now`] counts.
-    pub fn begun(&self) -> f64 {
-        self.begun
-    }
-
-    pub fn timings(&self) -> Timings {
-        self.timings
-    }
-
-    pub fn step(&mut self) -> Result<Step<Dialed>> {
-        if let Stage::Resolving(resolve) = &mut self.stage {
-            let addresses = ready!(resolve.step()?);
-            if resolve.is_lookup() {
-                self.timings.dns = now() - self.begun;
-            }
-            self.stage = Stage::Racing(Race::new(&self.options, addresses)?);
-        }
-        let Stage::Racing(race) = &mut self.stage else { unreachable!("resolved above") };
-        let dialed = ready!(race.step(&self.options)?);
-        self.timings.connect = now() - self.begun - self.timings.dns;
-        Ok(Step::Done(dialed))
-    }
 }
 
 /// An address that failed, and how.
@@ -134,7 +60,7 @@ impl Failed {
 }
 
 /// Connects under way.
-struct Race {
+pub struct Race {
     waiting: Vec<SocketAddr>,
     /// The family of the last that was started.
     last: Option<Family>,
@@ -147,7 +73,7 @@ struct Race {
 }
 
 impl Race {
-    fn new(options: &ConnectOptions, mut addresses: Vec<SocketAddr>) -> Result<Self> {
+    pub fn new(options: &ConnectOptions, mut addresses: Vec<SocketAddr>) -> Result<Self> {
         let families = [options.family, options.bind.map(family_of)];
         addresses.retain(|address| families.iter().all(|family| is_of(address, *family)));
         first_address(&addresses, None)?;
@@ -161,7 +87,7 @@ impl Race {
         })
     }
 
-    fn step(&mut self, options: &ConnectOptions) -> Result<Step<Dialed>> {
+    pub fn step(&mut self, options: &ConnectOptions) -> Result<Step<Dialed>> {
         self.drain_events()?;
         let mut looks = true;
         loop {
@@ -371,83 +297,10 @@ fn is_of(address: &SocketAddr, family: Option<Family>) -> bool {
     family.is_none_or(|family| family == family_of(*address))
 }
 
-fn family_of(address: SocketAddr) -> Family {
-    Family::of(address.ip())
-}
-
-/// A socket in nonblocking mode for this address.
-pub fn new_socket(address: SocketAddr) -> io::Result<Socket> {
-    #[cfg(target_os = "linux")]
-    let kind = Type::STREAM.nonblocking();
-    #[cfg(not(target_os = "linux"))]
-    let kind = Type::STREAM;
-    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
-    #[cfg(not(target_os = "linux"))]
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-/// Sets a new socket's options.
-fn prepare(socket: &Socket, options: &ConnectOptions) -> Result<()> {
-    if options.nodelay {
-        socket.set_tcp_nodelay(true)?;
-    }
-    if options.keepalive.is_some() {
-        set_keepalive(socket, options.keepalive.as_ref())?;
-    }
-    Ok(())
-}
-
-/// The same local address, in the peer's zone if it says none: an address of a link alone, such as
-/// fe80::1, is one there only.
-fn in_zone_of(peer: SocketAddr, mut local: SocketAddr) -> SocketAddr {
-    if let (SocketAddr::V6(peer), SocketAddr::V6(local)) = (peer, &mut local)
-        && local.scope_id() == 0
-        && local.ip().is_unicast_link_local()
-    {
-        local.set_scope_id(peer.scope_id());
-    }
-    local
-}
-
-/// A port may be shared by connects to several addresses, and with connections that have ended.
-/// Where none is given, the connect chooses it, and only one to the same peer is in its way.
-fn bind(socket: &Socket, local: SocketAddr) -> io::Result<()> {
-    // Where the option cannot be had, bind does without it, and says what is wrong if anything is.
-    match local.port() {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        0 => drop(setsockopt(socket, sockopt::IpBindAddressNoPort, &true)),
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        0 => {}
-        _ => drop(socket.set_reuse_address(true)),
-    }
-    socket.bind(&local.into())
-}
-
-/// Turns the kernel's probes of an idle connection on, or off.
-pub fn set_keepalive(socket: &Socket, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
-    socket.set_keepalive(keepalive.is_some())?;
-    if let Some(keepalive) = keepalive {
-        socket.set_tcp_keepalive(keepalive)?;
-    }
-    Ok(())
-}
-
-/// Whether a connect is through: not yet, connected, or failed.
-fn outcome(socket: &Socket) -> io::Result<bool> {
-    match socket.peer_addr() {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => match socket.take_error()? {
-            Some(error) => Err(error),
-            None => Ok(false),
-        },
-        Err(error) => Err(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::deadline::now;
     use crate::io::wait::{Driven, WaitMode, drive};
     use std::net::TcpListener;
 

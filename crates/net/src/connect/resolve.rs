@@ -46,6 +46,10 @@ impl Family {
     }
 }
 
+pub fn family_of(address: SocketAddr) -> Family {
+    Family::of(address.ip())
+}
+
 /// What a name may have in bytes: four to each of the 255 that DNS takes (RFC 1035, section 2.3.4).
 const LONGEST: usize = 1020;
 

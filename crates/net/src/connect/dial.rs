@@ -1,0 +1,72 @@
+//! From a host and a port to a connected socket: the name is resolved, and its addresses race. Uses
+//! `endpoint`, `connect::resolve`, `connect::race`, `connect::socket`, `io::step`, `io::deadline`,
+//! `error`.
+
+use crate::connect::race::{Dialed, Race};
+use crate::connect::resolve::{Resolve, family_of};
+use crate::connect::socket::ConnectOptions;
+use crate::endpoint::Endpoint;
+use crate::error::Result;
+use crate::io::deadline::now;
+use crate::io::step::{Step, ready};
+
+/// Seconds that each phase took; 0 for the name where there is none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    pub dns: f64,
+    pub connect: f64,
+    pub tls: Option<f64>,
+}
+
+impl Timings {
+    pub fn total(self) -> f64 {
+        self.dns + self.connect + self.tls.unwrap_or_default()
+    }
+}
+
+/// Resolves, then connects.
+pub struct Dial {
+    options: ConnectOptions,
+    stage: Stage,
+    begun: f64,
+    timings: Timings,
+}
+
+enum Stage {
+    Resolving(Resolve),
+    Racing(Race),
+}
+
+impl Dial {
+    pub fn start(endpoint: &Endpoint, options: ConnectOptions) -> Result<Self> {
+        let begun = now();
+        let Endpoint { host, port } = endpoint;
+        let family = options.family.or(options.bind.map(family_of));
+        let resolve = Resolve::start(host, *port, family, options.trace.as_ref())?;
+        let stage = Stage::Resolving(resolve);
+        Ok(Self { options, stage, begun, timings: Timings::default() })
+    }
+
+    /// When it began, as [`now`] counts.
+    pub fn begun(&self) -> f64 {
+        self.begun
+    }
+
+    pub fn timings(&self) -> Timings {
+        self.timings
+    }
+
+    pub fn step(&mut self) -> Result<Step<Dialed>> {
+        if let Stage::Resolving(resolve) = &mut self.stage {
+            let addresses = ready!(resolve.step()?);
+            if resolve.is_lookup() {
+                self.timings.dns = now() - self.begun;
+            }
+            self.stage = Stage::Racing(Race::new(&self.options, addresses)?);
+        }
+        let Stage::Racing(race) = &mut self.stage else { unreachable!("resolved above") };
+        let dialed = ready!(race.step(&self.options)?);
+        self.timings.connect = now() - self.begun - self.timings.dns;
+        Ok(Step::Done(dialed))
+    }
+}

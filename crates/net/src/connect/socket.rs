@@ -1,0 +1,97 @@
+//! A socket that is going to be connected, and how it is set up. Uses `connect::resolve`, `error`,
+//! `trace`.
+
+use std::io;
+use std::net::SocketAddr;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use crate::connect::resolve::Family;
+use crate::error::Result;
+use crate::trace::Trace;
+
+/// How to connect to a host.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    pub family: Option<Family>,
+    /// Local address to connect from; port 0 leaves the port to the system.
+    pub bind: Option<SocketAddr>,
+    pub nodelay: bool,
+    pub keepalive: Option<TcpKeepalive>,
+    pub trace: Option<Trace>,
+    /// Looks at a connect before the first wait for it: to this machine it is through as soon as it
+    /// is begun. In a loop the others are to have their turn.
+    pub is_eager: bool,
+}
+
+/// A socket in nonblocking mode for this address.
+pub fn new_socket(address: SocketAddr) -> io::Result<Socket> {
+    #[cfg(target_os = "linux")]
+    let kind = Type::STREAM.nonblocking();
+    #[cfg(not(target_os = "linux"))]
+    let kind = Type::STREAM;
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    #[cfg(not(target_os = "linux"))]
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Sets a new socket's options.
+pub fn prepare(socket: &Socket, options: &ConnectOptions) -> Result<()> {
+    if options.nodelay {
+        socket.set_tcp_nodelay(true)?;
+    }
+    if options.keepalive.is_some() {
+        set_keepalive(socket, options.keepalive.as_ref())?;
+    }
+    Ok(())
+}
+
+/// The same local address, in the peer's zone if it says none: an address of a link alone, such as
+/// fe80::1, is one there only.
+pub fn in_zone_of(peer: SocketAddr, mut local: SocketAddr) -> SocketAddr {
+    if let (SocketAddr::V6(peer), SocketAddr::V6(local)) = (peer, &mut local)
+        && local.scope_id() == 0
+        && local.ip().is_unicast_link_local()
+    {
+        local.set_scope_id(peer.scope_id());
+    }
+    local
+}
+
+/// A port may be shared by connects to several addresses, and with connections that have ended.
+/// Where none is given, the connect chooses it, and only one to the same peer is in its way.
+pub fn bind(socket: &Socket, local: SocketAddr) -> io::Result<()> {
+    // Where the option cannot be had, bind does without it, and says what is wrong if anything is.
+    match local.port() {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        0 => drop(setsockopt(socket, sockopt::IpBindAddressNoPort, &true)),
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        0 => {}
+        _ => drop(socket.set_reuse_address(true)),
+    }
+    socket.bind(&local.into())
+}
+
+/// Turns the kernel's probes of an idle connection on, or off.
+pub fn set_keepalive(socket: &Socket, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
+    socket.set_keepalive(keepalive.is_some())?;
+    if let Some(keepalive) = keepalive {
+        socket.set_tcp_keepalive(keepalive)?;
+    }
+    Ok(())
+}
+
+/// Whether a connect is through: not yet, connected, or failed.
+pub fn outcome(socket: &Socket) -> io::Result<bool> {
+    match socket.peer_addr() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => match socket.take_error()? {
+            Some(error) => Err(error),
+            None => Ok(false),
+        },
+        Err(error) => Err(error),
+    }
+}
