@@ -4,7 +4,7 @@
 use std::ffi::c_int;
 use std::fmt::Display;
 
-use net::connect::resolve;
+use net::connect::host;
 use net::error::excerpt;
 use net::memory::{copy, copy_text};
 
@@ -145,7 +145,7 @@ impl<'a> Argument<'a> {
 
     /// A host's name, as far as there can be one.
     pub fn host(&self) -> Result<String> {
-        Ok(resolve::host(self.bytes()?))
+        Ok(host::host(self.bytes()?))
     }
 
     pub fn boolean(&self) -> Result<bool> {

@@ -4,7 +4,7 @@
 use std::ffi::c_int;
 use std::rc::Rc;
 
-use net::connect::resolve::is_unusual_address;
+use net::connect::host::is_unusual_address;
 use net::endpoint::Endpoint;
 use net::io::deadline::Deadline;
 use net::io::step::{Step, Wait};

@@ -1,6 +1,7 @@
 //! `resolve`: the addresses of a name. Uses `ffi`, `pending`.
 
-use net::connect::resolve::{self, Resolve};
+use net::connect::host::address_text;
+use net::connect::resolve::Resolve;
 use net::error::{self, printable};
 use net::io::deadline::Deadline;
 use net::io::step::Step;
@@ -30,8 +31,7 @@ pub fn resolve(call: &mut Call<'_>) -> Result<Reply> {
 impl LongOperation for Resolving {
     fn step(&mut self) -> error::Result<Step<Reply>> {
         let addresses = self.resolve.step()?;
-        Ok(addresses
-            .map(|addresses| Value::list(addresses.iter().map(resolve::address_text)).into()))
+        Ok(addresses.map(|addresses| Value::list(addresses.iter().map(address_text)).into()))
     }
 
     fn label(&self) -> String {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::TcpKeepalive;
 
-use net::connect::resolve::{self, Family};
+use net::connect::host::{self, Family};
 use net::connect::socket::ConnectOptions;
 use net::endpoint::Endpoint;
 use net::error;
@@ -183,14 +183,14 @@ fn address(option: Argument<'_>) -> Result<SocketAddr> {
             option.each_element(|element| {
                 count += 1;
                 match count {
-                    1 => host = resolve::literal(element.text()?),
+                    1 => host = host::literal(element.text()?),
                     2 => port = element.integer(0, 65535)?,
                     _ => {}
                 }
                 Ok(())
             })?;
         }
-        _ => host = resolve::literal(option.text()?),
+        _ => host = host::literal(option.text()?),
     }
     Ok((host.ok_or_else(wrong)?, port as u16).into())
 }

@@ -1,10 +1,10 @@
-//! A host and a port, as scripts give them and as messages name them. Uses `connect::resolve`,
+//! A host and a port, as scripts give them and as messages name them. Uses `connect::host`,
 //! `error`.
 
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::connect::resolve;
+use crate::connect::host;
 use crate::error::printable;
 
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct Endpoint {
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
-        Self { host: resolve::address_text(&address), port: address.port() }
+        Self { host: host::address_text(&address), port: address.port() }
     }
 }
 
@@ -30,7 +30,7 @@ pub struct Addresses {
 /// As people read it: `[::1]:80`.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = match self.host.contains(':').then(|| resolve::literal(&self.host)).flatten() {
+        let host = match self.host.contains(':').then(|| host::literal(&self.host)).flatten() {
             Some(ip) => ip.to_string(),
             None => printable(&self.host),
         };

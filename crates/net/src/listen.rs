@@ -12,8 +12,9 @@ use socket2::{Socket, TcpKeepalive};
 
 use crate::connect::Established;
 use crate::connect::dial::Timings;
+use crate::connect::host::Family;
 use crate::connect::race::first_address;
-use crate::connect::resolve::{Family, Resolve};
+use crate::connect::resolve::Resolve;
 use crate::connect::socket::{new_socket, set_keepalive};
 use crate::endpoint::{Addresses, Endpoint};
 use crate::error::{Code, Error, Pending, Result, is_exhausted, system_text};

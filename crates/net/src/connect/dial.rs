@@ -2,8 +2,9 @@
 //! `endpoint`, `connect::resolve`, `connect::race`, `connect::socket`, `io::step`, `io::deadline`,
 //! `error`.
 
+use crate::connect::host::family_of;
 use crate::connect::race::{Dialed, Race};
-use crate::connect::resolve::{Resolve, family_of};
+use crate::connect::resolve::Resolve;
 use crate::connect::socket::ConnectOptions;
 use crate::endpoint::Endpoint;
 use crate::error::Result;

@@ -3,8 +3,11 @@
 //! `trace`, `error`.
 
 pub mod dial;
+pub mod host;
+pub mod question;
 pub mod race;
 pub mod resolve;
+pub mod resolver;
 pub mod socket;
 
 use crate::connect::dial::{Dial, Timings};

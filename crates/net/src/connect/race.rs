@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
 use socket2::{SockAddr, Socket};
 
-use crate::connect::resolve::{self, Family, family_of};
+use crate::connect::host::{Family, address_text, family_of};
 use crate::connect::socket::{ConnectOptions, bind, in_zone_of, new_socket, outcome, prepare};
 use crate::endpoint::Addresses;
 use crate::error::{Code, Error, Pending, Result, system_text};
@@ -168,8 +168,7 @@ impl Race {
 
     fn start_next(&mut self, options: &ConnectOptions) -> Result<()> {
         let Some(peer) = self.take_next() else { return Ok(()) };
-        let begin =
-            |trace: &Trace| trace.begin(format!("connect {}", resolve::address_text(&peer)));
+        let begin = |trace: &Trace| trace.begin(format!("connect {}", address_text(&peer)));
         let phase = options.trace.as_ref().map(begin);
         let socket = match new_socket(peer) {
             Ok(socket) => socket,

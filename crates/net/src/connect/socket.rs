@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use crate::connect::resolve::Family;
+use crate::connect::host::Family;
 use crate::error::Result;
 use crate::trace::Trace;
 

@@ -5,4 +5,5 @@ pub mod deadline;
 pub mod fork;
 pub mod poller;
 pub mod step;
+pub mod ticket;
 pub mod wait;

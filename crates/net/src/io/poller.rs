@@ -1,5 +1,6 @@
 //! Many waits behind one descriptor, for a loop that watches only that one: it is readable when
-//! some of them may be over. Never blocks. Uses `io::step`, `io::deadline`, `io::fork`, `error`.
+//! some of them may be over. Never blocks. Uses `io::step`, `io::ticket`, `io::deadline`,
+//! `io::fork`, `error`.
 //!
 //! A descriptor is watched from its first wait until it is closed, and what happens to it is
 //! reported once (edge-triggered): a wait costs no system call. What is reported while nobody waits
@@ -16,54 +17,18 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll};
 use rustix::io::Errno;
 
 use crate::error::Result;
 use crate::io::deadline::Deadline;
 use crate::io::fork;
 use crate::io::step::{Wait, Want};
+pub use crate::io::ticket::{DESCRIPTORS, Registration, Ticket, descriptor};
+use crate::io::ticket::{Moment, NUMBERS, index_of};
 
 /// Events taken in one call of `poll_events`.
 const EVENTS: usize = 1024;
-
-/// The name of a wait: a running number, never 0, and below it the descriptor. A double holds it.
-pub type Ticket = u64;
-/// The first number that is no descriptor here; Linux has a thousandth of that unless it is told
-/// otherwise.
-pub const DESCRIPTORS: u64 = 1 << DESCRIPTOR_BITS;
-const DESCRIPTOR_BITS: u32 = 24;
-const NUMBERS: u64 = 1 << 29;
-
-/// What a wait with this ticket is for.
-pub fn descriptor(ticket: Ticket) -> RawFd {
-    (ticket % DESCRIPTORS) as RawFd
-}
-
-/// Which registration of its number a descriptor has, for whoever waits for it again; by default
-/// none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Registration(u64);
-
-impl Registration {
-    pub fn is_some(self) -> bool {
-        self != Self::default()
-    }
-
-    fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-
-    /// What an event of this registration brings along. A usize of 32 bits has room for the last 8
-    /// of the number.
-    fn token(self, index: usize) -> Token {
-        Token((self.0 as usize) << DESCRIPTOR_BITS | index)
-    }
-}
-
-fn index_of(token: Token) -> usize {
-    token.0 % DESCRIPTORS as usize
-}
 
 pub struct Poller {
     poll: Poll,
@@ -94,24 +59,6 @@ struct Slot {
     /// The end has come, maybe behind bytes: a wait to read is over from now on.
     is_ended: bool,
     timeout: Option<Moment>,
-}
-
-/// A deadline, in the order of time.
-#[derive(Clone, Copy, PartialEq)]
-struct Moment(f64);
-
-impl Eq for Moment {}
-
-impl Ord for Moment {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Moment {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
 }
 
 impl Poller {

@@ -1,26 +1,24 @@
 //! The grammar of JSON, a byte at a time where it must be and a run at a time where it can be. It
-//! does not know UTF-8: in strings, any byte over 0x7F will do. Uses `escape`, `run`.
+//! does not know UTF-8: in strings, any byte over 0x7F will do. Uses `escape`, `nest`, `run`.
 
 use super::escape::{self, Halt};
 use super::invalid::Invalid;
+use super::nest::{MAX_DEPTH, Nest};
 use super::run;
-
-/// Deepest nesting accepted: far beyond honest data, and no danger to the stack of a parser.
-pub const MAX_DEPTH: u32 = 128;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Grammar {
     /// All before this has been taken.
-    at: usize,
-    state: State,
-    nest: Nest,
+    pub(super) at: usize,
+    pub(super) state: State,
+    pub(super) nest: Nest,
     /// Whether the string being read names a member.
     name: bool,
 }
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-enum State {
+pub(super) enum State {
     #[default]
     Value,
     ItemOrEnd,
@@ -40,7 +38,7 @@ enum State {
 
 /// The parts of a number, in their order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Part {
+pub enum Part {
     Minus,
     Zero,
     Integer,
@@ -89,15 +87,6 @@ impl Grammar {
             State::Number(_) => "unexpected end in a number",
         }
     }
-
-    /// A number that stands alone has no last byte of its own: the end of the input ends it.
-    pub fn end_lone_number(&mut self) {
-        if let (State::Number(part), 0) = (self.state, self.nest.depth)
-            && !matches!(part, Part::Minus | Part::Point | Part::E | Part::Sign)
-        {
-            self.state = State::Done;
-        }
-    }
 }
 
 /// What takes bytes. All of it is inlined into one loop: with calls between its parts it was a
@@ -138,21 +127,25 @@ impl Grammar {
 
     /// What ends every value. A comma right behind it is taken, too, which saves a turn.
     #[inline(always)]
-    fn end_value(&mut self, bytes: &[u8]) -> Result<(), Halt> {
-        if self.nest.depth == 0 {
+    pub(super) fn end_value(&mut self, bytes: &[u8]) -> Result<(), Halt> {
+        if self.nest.depth() == 0 {
             self.state = State::Done;
             return Ok(());
         }
         self.state = State::CommaOrEnd;
         if self.peek(bytes)? == b',' {
-            self.take(self.nest.after_comma());
+            self.take(self.after_comma());
         }
         Ok(())
     }
 
+    fn after_comma(&self) -> State {
+        if self.nest.in_object() { State::Name } else { State::Value }
+    }
+
     #[inline(always)]
     fn open(&mut self, object: bool) -> Result<(), Halt> {
-        if self.nest.depth == MAX_DEPTH {
+        if self.nest.depth() == MAX_DEPTH {
             return wrong("nested deeper than 128");
         }
         self.nest.open(object);
@@ -171,7 +164,7 @@ impl Grammar {
     fn comma_or_end(&mut self, bytes: &[u8]) -> Result<(), Halt> {
         match (self.peek(bytes)?, self.nest.in_object()) {
             (b',', _) => {
-                self.take(self.nest.after_comma());
+                self.take(self.after_comma());
                 Ok(())
             }
             (b'}', true) | (b']', false) => self.close(bytes),
@@ -257,112 +250,18 @@ impl Grammar {
     }
 
     #[inline(always)]
-    fn number_from(&mut self, part: Part, bytes: &[u8]) -> Result<(), Halt> {
-        self.part(part);
-        self.number(part, bytes)
-    }
-
-    /// Takes no byte that only ends the number. Written in the parts' order: as a loop over them it
-    /// was a quarter slower on floats.
-    #[inline(always)]
-    fn number(&mut self, mut part: Part, bytes: &[u8]) -> Result<(), Halt> {
-        use Part::*;
-        if part == Minus {
-            part = if self.peek(bytes)? == b'0' { Zero } else { Integer };
-            self.first_digit(part, bytes)?;
-        }
-        if part == Integer {
-            self.digits(bytes);
-        }
-        if part == Zero && self.peek(bytes)?.is_ascii_digit() {
-            return wrong("a number may not start with 0");
-        }
-        if matches!(part, Zero | Integer) && self.peek(bytes)? == b'.' {
-            part = self.part(Point);
-        }
-        if part == Point {
-            part = self.first_digit(Fraction, bytes)?;
-        }
-        if part == Fraction {
-            self.digits(bytes);
-        }
-        if matches!(part, Zero | Integer | Fraction) && matches!(self.peek(bytes)?, b'e' | b'E') {
-            part = self.part(E);
-        }
-        if part == E && matches!(self.peek(bytes)?, b'+' | b'-') {
-            part = self.part(Sign);
-        }
-        if matches!(part, E | Sign) {
-            part = self.first_digit(Exponent, bytes)?;
-        }
-        if part == Exponent {
-            self.digits(bytes);
-            self.peek(bytes)?;
-        }
-        self.end_value(bytes)
-    }
-
-    #[inline(always)]
-    fn part(&mut self, part: Part) -> Part {
-        self.take(State::Number(part));
-        part
-    }
-
-    #[inline(always)]
-    fn first_digit(&mut self, part: Part, bytes: &[u8]) -> Result<Part, Halt> {
-        match self.peek(bytes)? {
-            b'0'..=b'9' => Ok(self.part(part)),
-            _ => wrong("expected a digit"),
-        }
-    }
-
-    #[inline(always)]
-    fn digits(&mut self, bytes: &[u8]) {
-        self.at += run::digits(&bytes[self.at..]);
-    }
-
-    #[inline(always)]
-    fn peek(&self, bytes: &[u8]) -> Result<u8, Halt> {
+    pub(super) fn peek(&self, bytes: &[u8]) -> Result<u8, Halt> {
         bytes.get(self.at).copied().ok_or(Halt::Short)
     }
 
     #[inline(always)]
-    fn take(&mut self, next: State) {
+    pub(super) fn take(&mut self, next: State) {
         self.at += 1;
         self.state = next;
     }
 }
 
 #[inline(always)]
-fn wrong<T>(what: &'static str) -> Result<T, Halt> {
+pub(super) fn wrong<T>(what: &'static str) -> Result<T, Halt> {
     Err(Halt::Wrong { ahead: 0, what })
-}
-
-/// The arrays and objects around the next byte, as bits: the innermost lowest, 1 an object.
-#[derive(Clone, Copy, Debug, Default)]
-struct Nest {
-    objects: u128,
-    depth: u32,
-}
-
-const _: () = assert!(MAX_DEPTH <= u128::BITS);
-
-impl Nest {
-    fn open(&mut self, object: bool) {
-        self.objects = self.objects << 1 | u128::from(object);
-        self.depth += 1;
-    }
-
-    fn close(&mut self) {
-        self.objects >>= 1;
-        self.depth -= 1;
-    }
-
-    fn in_object(&self) -> bool {
-        self.objects & 1 == 1
-    }
-
-    fn after_comma(&self) -> State {
-        if self.in_object() { State::Name } else { State::Value }
-    }
 }

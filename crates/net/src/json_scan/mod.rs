@@ -11,6 +11,8 @@
 mod escape;
 mod grammar;
 mod invalid;
+mod nest;
+mod number;
 mod run;
 
 use std::ops::Range;
@@ -18,8 +20,8 @@ use std::ops::Range;
 use simdutf8::compat::from_utf8;
 
 use self::grammar::Grammar;
-pub use self::grammar::MAX_DEPTH;
 pub use self::invalid::Invalid;
+pub use self::nest::MAX_DEPTH;
 
 /// The scan of one value at the front of a buffer. It remembers offsets, so it goes with that
 /// buffer: once bytes have left the front, a new scan begins.

@@ -3,10 +3,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -19,13 +16,12 @@ use openssl::ssl::{
 };
 use openssl::x509::X509;
 
-use super::ca_store;
 use super::errors::{clear_errors, openssl_error, reasons};
-use super::pem::{NONBLOCK, Pem};
+use super::pem::Pem;
 use super::profile::{Profile, Settings, Trust, Version};
 use super::stamp::{self, Stamp};
+use super::{ca_store, key_log};
 use crate::error::{Code, Error, Result, system_text};
-use crate::trace;
 
 /// Contexts kept at most.
 const KEPT: usize = 16;
@@ -54,7 +50,7 @@ impl Key {
             files: files.map(stamp::file).collect(),
             folders: folders.map(|dir: &PathBuf| stamp::folder(dir)).collect(),
             environment: ["SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"].map(env::var_os),
-            log: log_path(profile).and_then(|path| stamp::identity(&path)),
+            log: key_log::path(profile).and_then(|path| stamp::identity(&path)),
         }
     }
 }
@@ -73,7 +69,7 @@ pub fn kept(key: &Key) -> Option<SslContext> {
 /// trusts could not be read, or its key log was not there yet: the next may be another one.
 pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
     let is_whole = !profile.trust.is_system() || ca_store::is_readable()?;
-    let is_new_log = key.log.is_none() && log_path(profile).is_some();
+    let is_new_log = key.log.is_none() && key_log::path(profile).is_some();
     let mut builder = build(profile, SslMethod::tls_client())?;
     if !profile.alpn.is_empty() {
         builder.set_alpn_protos(&profile.alpn_wire()).map_err(openssl_error)?;
@@ -157,8 +153,8 @@ fn build(profile: &Profile, method: SslMethod) -> Result<SslContextBuilder> {
     }
     trust(&mut builder, &profile.trust)?;
     identify(&mut builder, profile)?;
-    if let Some(path) = log_path(profile) {
-        log_keys(&mut builder, &path)?;
+    if let Some(path) = key_log::path(profile) {
+        key_log::append(&mut builder, &path)?;
     }
     Ok(builder)
 }
@@ -300,40 +296,4 @@ fn private_key(pem: &Pem, option: &str, password: Option<&[u8]>) -> Result<PKey<
 
 fn refused(option: &str, stack: &ErrorStack) -> Error {
     Error::new(Code::Tls, format!("{option}: {}", reasons(stack)))
-}
-
-/// The file that the environment names, where keys are to be logged.
-fn log_path(profile: &Profile) -> Option<PathBuf> {
-    let path = env::var_os("SSLKEYLOGFILE").filter(|path| profile.keylog && !path.is_empty());
-    path.map(PathBuf::from)
-}
-
-/// Appends the keys of each connection to that file, for Wireshark.
-fn log_keys(builder: &mut SslContextBuilder, path: &Path) -> Result<()> {
-    let file = open_log(path).map_err(|error| {
-        let (path, why) = (path.display(), system_text(&error));
-        Error::new(Code::Io, format!("cannot write SSLKEYLOGFILE '{path}': {why}"))
-    })?;
-    // A log that cannot be written is no reason to fail.
-    builder.set_keylog_callback(move |_, line| trace::write_line(&file, line.to_owned()));
-    Ok(())
-}
-
-/// A file that no write waits for. A pipe's reader may go at any time, or read nothing; stderr may
-/// be one.
-fn open_log(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    // What is in it opens all that was said: nobody else is to read it.
-    let file = options.append(true).create(true).mode(0o600).custom_flags(NONBLOCK).open(path)?;
-    let metadata = file.metadata()?;
-    match metadata.file_type().is_fifo() && !is_stderr(&metadata) {
-        true => Err(io::Error::other("it is a pipe")),
-        false => Ok(file),
-    }
-}
-
-fn is_stderr(metadata: &Metadata) -> bool {
-    let stderr = io::stderr().as_fd().try_clone_to_owned().map(File::from);
-    let same = |other: Metadata| (other.dev(), other.ino()) == (metadata.dev(), metadata.ino());
-    stderr.and_then(|stderr| stderr.metadata()).is_ok_and(same)
 }

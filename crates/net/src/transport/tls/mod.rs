@@ -9,6 +9,7 @@ mod errors;
 mod failure;
 mod ffi;
 mod hints;
+mod key_log;
 mod loader;
 mod pem;
 mod profile;

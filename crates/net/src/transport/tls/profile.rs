@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::pem::Pem;
-use crate::connect::resolve;
+use crate::connect::host;
 use crate::error::{Code, Error, Result};
 
 /// Versions of the protocol.
@@ -89,10 +89,10 @@ pub type Pin = [u8; 32];
 pub fn server_name(host: &str) -> Result<String> {
     // A zone is this machine's affair.
     let address = host.split_once('%').map_or(host, |(address, _)| address);
-    if let Some(ip) = resolve::literal(host).or_else(|| resolve::literal(address)) {
+    if let Some(ip) = host::literal(host).or_else(|| host::literal(address)) {
         return Ok(ip.to_string());
     }
-    let name = resolve::ascii(host)?;
+    let name = host::ascii(host)?;
     let name = name.strip_suffix('.').unwrap_or(&name);
     // For OpenSSL an empty name is any, one that begins with a dot a whole domain, and a wildcard
     // itself.

@@ -1,0 +1,61 @@
+//! What the poller names waits, registrations and moments by.
+
+use std::os::fd::RawFd;
+
+use mio::Token;
+
+/// The name of a wait: a running number, never 0, and below it the descriptor. A double holds it.
+pub type Ticket = u64;
+/// The first number that is no descriptor here; Linux has a thousandth of that unless it is told
+/// otherwise.
+pub const DESCRIPTORS: u64 = 1 << DESCRIPTOR_BITS;
+const DESCRIPTOR_BITS: u32 = 24;
+pub const NUMBERS: u64 = 1 << 29;
+
+/// What a wait with this ticket is for.
+pub fn descriptor(ticket: Ticket) -> RawFd {
+    (ticket % DESCRIPTORS) as RawFd
+}
+
+/// Which registration of its number a descriptor has, for whoever waits for it again; by default
+/// none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registration(u64);
+
+impl Registration {
+    pub fn is_some(self) -> bool {
+        self != Self::default()
+    }
+
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// What an event of this registration brings along. A usize of 32 bits has room for the last 8
+    /// of the number.
+    pub fn token(self, index: usize) -> Token {
+        Token((self.0 as usize) << DESCRIPTOR_BITS | index)
+    }
+}
+
+pub fn index_of(token: Token) -> usize {
+    token.0 % DESCRIPTORS as usize
+}
+
+/// A deadline, in the order of time.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Moment(pub f64);
+
+impl Eq for Moment {}
+
+impl Ord for Moment {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Moment {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
