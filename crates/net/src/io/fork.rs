@@ -1,5 +1,5 @@
-//! Forks of this process: counters that each of them raises, and a descriptor's number that a child
-//! goes on with. What is shared with another process is told by them. May use nothing of ours.
+//! Forks of this process. Counters tell whether another process shares what this one has, and
+//! `replace` gives a child a descriptor of its own. Uses no other module.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -13,15 +13,15 @@ static GENERATION: AtomicU64 = AtomicU64::new(0);
 static FORKS: AtomicU64 = AtomicU64::new(0);
 static HANDLER: Once = Once::new();
 
-/// How many forks lie between this process and the one that asked first. A load is cheaper than
+/// The number of forks between this process and the first that called this. A load is cheaper than
 /// `getpid`.
 pub fn generation() -> u64 {
     watch();
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// How many forks this process and those before it have made, or come from. As long as it stays, no
-/// other process has got what this one has.
+/// The number of forks that this process and its ancestors have made. While it stays the same, no
+/// other process shares the descriptors that were opened since.
 pub fn forks() -> u64 {
     watch();
     FORKS.load(Ordering::Relaxed)
@@ -46,12 +46,13 @@ extern "C" fn in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Makes the descriptor of `owner` another one of what `with` is, under the number that it has.
-/// This holds for this process alone: another that shares what it was keeps that.
+/// Makes the descriptor of `owner` a copy of that of `with`, under the same number (dup2). Other
+/// processes that share the old descriptor keep it.
 #[allow(unsafe_code)]
 pub fn replace(owner: &mut impl AsRawFd, with: &impl AsRawFd) -> io::Result<()> {
     let fd = owner.as_raw_fd();
-    // A daemon may have closed all that it had from its parent, and the number may be another's.
+    // A daemon may have closed its inherited descriptors, and the number may belong to another
+    // file.
     if kind(fd).is_some_and(|other| Some(other) != kind(with.as_raw_fd())) {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
@@ -64,7 +65,7 @@ pub fn replace(owner: &mut impl AsRawFd, with: &impl AsRawFd) -> io::Result<()> 
     if is_done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// What tells a socket, a file and a poller apart; none of a number that is not open.
+/// The device and the file type of a descriptor; none if it is not open.
 #[allow(unsafe_code)]
 fn kind(fd: RawFd) -> Option<(libc::dev_t, libc::mode_t)> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();

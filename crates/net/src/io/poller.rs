@@ -3,12 +3,12 @@
 //! `io::fork`, `error`.
 //!
 //! A descriptor is watched from its first wait until it is closed, and what happens to it is
-//! reported once (edge-triggered): a wait costs no system call. What is reported while nobody waits
-//! is noted for the next that does, who looks in vain at worst.
+//! reported once (edge-triggered): a wait costs no system call. An event that comes while nobody
+//! waits is kept for the next wait, which may then end early.
 //!
-//! The kernel reports of a file, whose end may come after its descriptor's number is used again: by
-//! a copy, or by another process that has inherited it. So each registration has a number, which
-//! its events bring along.
+//! The kernel watches an open file description, which may outlive the descriptor: a copy or a child
+//! of fork may keep it. Its events could then be taken for those of another descriptor with the
+//! same number. So each registration has a number, and each event carries it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -56,7 +56,7 @@ struct Slot {
     waits: Vec<(Ticket, Wait)>,
     can_read: bool,
     can_write: bool,
-    /// The end has come, maybe behind bytes: a wait to read is over from now on.
+    /// The end of the stream has come, perhaps behind bytes: each wait to read is over at once.
     is_ended: bool,
     timeout: Option<Moment>,
 }
@@ -76,8 +76,8 @@ impl Poller {
         })
     }
 
-    /// A child of fork begins anew: what it shares with its parent is the parent's. Who waits looks
-    /// for himself.
+    /// A child of fork gets a poller of its own: the one that it has inherited belongs to its
+    /// parent. All waits end, so that each step is tried again.
     fn adopt(&mut self) -> Result<()> {
         let generation = fork::generation();
         if self.generation == generation {
@@ -92,8 +92,8 @@ impl Poller {
         Ok(())
     }
 
-    /// Begins a wait. `known` is the registration that this very descriptor got with an earlier
-    /// one, if any, and becomes the one that it has.
+    /// Begins a wait. `known` is the registration of this descriptor from an earlier wait, if any;
+    /// it is updated.
     pub fn watch(&mut self, wait: Wait, known: &mut Registration) -> Result<Ticket> {
         self.adopt()?;
         if self.has_failed {
@@ -129,7 +129,7 @@ impl Poller {
         Ok(ticket)
     }
 
-    /// Where entries that mean nothing are the most, they go: theirs may be in years.
+    /// Stale entries are removed when they are the majority, since their time may be far away.
     fn add_timeout(&mut self, moment: Moment, fd: RawFd) {
         if self.timeouts.len() > 2 * self.slots.len() {
             self.timeouts
@@ -144,7 +144,7 @@ impl Poller {
         let (token, both) =
             (registration.token(fd as usize), Interest::READABLE | Interest::WRITABLE);
         let (registry, mut source) = (self.poll.registry(), SourceFd(&fd));
-        // That of an earlier descriptor has gone with it; one that is still there is told anew.
+        // The kernel has dropped the registration of a closed descriptor; another one is replaced.
         match registry.reregister(&mut source, token, both) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 registry.register(&mut source, token, both)?;
@@ -156,7 +156,7 @@ impl Poller {
         Ok(registration)
     }
 
-    /// Ends a wait that is not over: what it was for.
+    /// Ends a wait before it is over, and returns it.
     pub fn cancel(&mut self, ticket: Ticket) -> Option<Wait> {
         let slot = self.slots.get_mut(descriptor(ticket) as usize)?;
         let at = slot.waits.iter().position(|(other, _)| *other == ticket)?;
@@ -174,11 +174,11 @@ impl Poller {
 
     /// The kernel forgets a descriptor by itself only when its file is closed everywhere.
     fn deregister(&mut self, fd: RawFd) -> Option<&mut Slot> {
-        // Without a poller of our own, the registration is the parent's.
+        // If there is no poller of this process, the registration is the parent's.
         let is_own = self.adopt().is_ok();
         let slot = self.slots.get_mut(fd as usize)?;
         if is_own && slot.registration.is_some() {
-            // One that has gone already is as good.
+            // It does no harm if the kernel has dropped it already.
             let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
             slot.registration = slot.registration.next();
         }
@@ -201,12 +201,12 @@ impl Poller {
         for event in &self.events {
             let index = index_of(event.token());
             let slot = self.slots.get_mut(index);
-            // Of a file whose descriptor has gone, and whose number may be another's.
+            // The event of a closed descriptor, whose number may have been used again.
             let is_current = |slot: &&mut Slot| slot.registration.token(index) == event.token();
             let Some(slot) = slot.filter(is_current) else { continue };
             let all = event.is_error() || event.is_read_closed() || event.is_write_closed();
             let (can_read, can_write) = (all || event.is_readable(), all || event.is_writable());
-            // Who waits is told, and else who waits next.
+            // The event ends the waits of now, or else the next wait.
             slot.can_read |= can_read;
             slot.can_write |= can_write;
             slot.is_ended |= all;

@@ -19,14 +19,14 @@ pub enum Want {
     Write,
 }
 
-/// What a step that waits knows of its descriptor.
+/// What a step knows of its descriptor when it must wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// It has just looked, in vain.
+    /// The last call returned EAGAIN.
     WouldBlock,
-    /// It has not, for an answer that cannot be there yet: it must before the time is up.
+    /// It has not tried yet, since an answer cannot have come. It must try before it times out.
     Untried,
-    /// The same; and when it looked last, it took all that there was.
+    /// It has not tried since a short read, which took all that there was.
     ShortRead,
 }
 
@@ -48,7 +48,7 @@ impl Wait {
         Self { fd: fd.as_raw_fd(), want, wake: Deadline::NEVER, look: Look::WouldBlock, pending }
     }
 
-    /// Not a wait, but a moment for the clock, the interpreter and other coroutines: a peer that
+    /// Lets the deadline be checked, and the interpreter and other coroutines run. A peer that
     /// sends without end must not keep a step busy past its deadline.
     pub fn yield_now(fd: &impl AsRawFd) -> Self {
         Self { wake: Deadline::at(0.0), ..Self::new(fd, Want::Read) }

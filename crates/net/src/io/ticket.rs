@@ -4,21 +4,20 @@ use std::os::fd::RawFd;
 
 use mio::Token;
 
-/// The name of a wait: a running number, never 0, and below it the descriptor. A double holds it.
+/// The name of a wait: a running number, never 0, in the high bits, and the descriptor in the low
+/// ones. A double can hold it.
 pub type Ticket = u64;
-/// The first number that is no descriptor here; Linux has a thousandth of that unless it is told
-/// otherwise.
+/// Descriptors are less than this. The default limit of Linux is a thousandth of it.
 pub const DESCRIPTORS: u64 = 1 << DESCRIPTOR_BITS;
 const DESCRIPTOR_BITS: u32 = 24;
 pub const NUMBERS: u64 = 1 << 29;
 
-/// What a wait with this ticket is for.
+/// The descriptor of a wait.
 pub fn descriptor(ticket: Ticket) -> RawFd {
     (ticket % DESCRIPTORS) as RawFd
 }
 
-/// Which registration of its number a descriptor has, for whoever waits for it again; by default
-/// none.
+/// Counts the registrations of a descriptor's number with the kernel; 0 is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Registration(u64);
 
@@ -31,7 +30,7 @@ impl Registration {
         Self(self.0 + 1)
     }
 
-    /// What an event of this registration brings along. A usize of 32 bits has room for the last 8
+    /// What the events of this registration carry. A usize of 32 bits has room for the last 8 bits
     /// of the number.
     pub fn token(self, index: usize) -> Token {
         Token((self.0 as usize) << DESCRIPTOR_BITS | index)

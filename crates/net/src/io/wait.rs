@@ -10,13 +10,13 @@ use crate::error::{Code, Error, Result};
 use crate::io::deadline::Deadline;
 use crate::io::step::{Look, Step, Wait, Want};
 
-/// Longest time in here at a stretch, in seconds. A signal that lands just before `poll` does not
+/// The longest time in one poll(2), in seconds. A signal that lands just before `poll` does not
 /// interrupt it: the interpreter's hook runs when the caller gets control back.
 const SLICE: f64 = 0.2;
 
 const TOO_MANY: &str = "more descriptors than this process may have, see ulimit -n";
 
-/// Where it is waited.
+/// How a call waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitMode {
     Blocking,
@@ -38,11 +38,11 @@ pub enum Driven<T> {
     Suspended(Wait),
 }
 
-/// Makes `step` until it is done, waiting in between, at most until `deadline`; or until it must
-/// wait, where that is done elsewhere.
+/// Repeats `step` until it is done, at most until `deadline`. Where it must wait, it waits here, or
+/// returns the wait, as `mode` says.
 ///
-/// The step is tried before the clock is looked at, also after the last wait: what can be done is
-/// done, however short the time.
+/// The step is tried before the clock is read, also after the last wait: what can be done is done,
+/// however short the timeout.
 pub fn drive<T>(
     deadline: Deadline,
     mode: WaitMode,
