@@ -1,5 +1,5 @@
-//! The arguments of a call, read from Lua's stack and checked, and worded as Lua's own library
-//! words them. Nothing here raises. Uses `ffi`, `call`.
+//! The arguments of a call, read from Lua's stack and checked. A wrong one is a failure in the
+//! words of luaL_argerror. Nothing here raises. Uses `ffi`, `call`.
 
 use std::ffi::c_int;
 use std::fmt::Display;
@@ -19,8 +19,7 @@ pub enum Place<'a> {
     Option(usize, &'a str),
 }
 
-/// A value that the script gave, and what it takes to say that it is wrong. It stays on the stack
-/// meanwhile.
+/// A value on the stack that the script gave, and its place in the call, for messages.
 #[derive(Clone, Copy)]
 pub struct Argument<'a> {
     pub(super) state: *mut lua_State,
@@ -175,7 +174,7 @@ impl<'a> Argument<'a> {
         }
     }
 
-    /// The same where it is none, or none as Lua keeps them.
+    /// The failure of a value that is no number, or not a whole one.
     #[cold]
     fn odd_integer(&self, low: usize, high: usize) -> Result<usize> {
         let number = self.number()?;

@@ -1,5 +1,5 @@
-//! What an operation is, how it stops, and what it knows of the call: safe code that may own and
-//! fail, and raises nothing. Uses `ffi`, `connection`, `listener`, `event_loop`, `json`.
+//! What an operation is, and what it knows of its call. An operation is safe code: it may own
+//! values and fail, and never raises. Uses `ffi`, `connection`, `listener`, `event_loop`, `json`.
 
 use std::ffi::c_int;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ use crate::json;
 use crate::listener::Listener;
 use crate::pending::PendingOp;
 
-// The slots that an operation is called with: see lua/shim.lua.
+// The stack slots of an operation's arguments: see lua/shim.lua.
 pub const TOKEN: c_int = 1;
 pub const SELF: c_int = 2;
 
@@ -52,7 +52,7 @@ pub struct Call<'a> {
     pub(super) first: c_int,
     /// Where they end.
     pub(super) last: c_int,
-    /// When the call must be over, if that was decided when it was first made.
+    /// The deadline, if the call is made again.
     pub(super) deadline: Option<Deadline>,
     /// Failures are returned and not thrown.
     pub safe: bool,
@@ -77,8 +77,8 @@ impl<'a> Call<'a> {
         self.deadline.is_none()
     }
 
-    /// When this call must be over: `timeout` seconds from its beginning, however often it is made
-    /// again.
+    /// The deadline of this call: `timeout` seconds after it was made first, however often it is
+    /// made again.
     pub fn deadline(&self, timeout: f64) -> Deadline {
         self.deadline.unwrap_or_else(|| Deadline::after(timeout))
     }
@@ -115,7 +115,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Where a wait for what is not a connection is done.
+    /// How a call waits that is not for a connection.
     pub fn wait_mode(&self) -> WaitMode {
         self.host.wait_mode()
     }
@@ -150,8 +150,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Does something with the connection at this index of the stack; none where there is another
-    /// value.
+    /// Calls `act` with the connection at this index of the stack; none if the value is something
+    /// else.
     pub fn with_connection<R>(
         &self,
         index: c_int,
@@ -180,8 +180,8 @@ impl<'a> Call<'a> {
         act(object.as_mut().ok_or_else(finalized)?).map(Some)
     }
 
-    /// Appends the JSON text of the first argument. In a protected call: to make sure of the stack
-    /// may raise.
+    /// Appends the JSON text of the first argument, in a protected call, since lua_checkstack may
+    /// raise.
     pub fn append_json(&self, out: &mut Vec<u8>) -> Result<()> {
         let mut walked = Ok(());
         // SAFETY: the value is in slot 1 of the protected call, and on top; what `append` owns is
@@ -220,8 +220,7 @@ impl<'a> Call<'a> {
         unsafe { waiting::is_waiting(self.state, claim) }
     }
 
-    /// The work that this call was left with, if it is made again; it goes back there if it is not
-    /// done.
+    /// The operation that the first call began, if this one is made again.
     pub fn take_pending(&self) -> Option<Box<PendingOp>> {
         // SAFETY: the token stays in its slot.
         unsafe { self.host.kinds.tokens.at(self.state, TOKEN) }?.take()

@@ -1,6 +1,6 @@
-//! What scripts call, as the C function itself: one of Lua's in front of it takes a quarter of a
-//! call that need not wait. It goes to Lua to wait and to fail. From Lua 5.2 on; Lua 5.1 and LuaJIT
-//! cannot yield through a C function. Uses `ffi`, `trampoline`.
+//! The function that scripts call, as a C function: a Lua function around it would take a quarter
+//! of a call that need not wait. It calls the shim to wait and to fail. From Lua 5.2 on: Lua 5.1
+//! and LuaJIT cannot yield through a C function. Uses `ffi`, `trampoline`.
 
 use std::ffi::c_int;
 
@@ -52,7 +52,8 @@ unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
     }
 }
 
-/// Hands so many results, which are on top, to the shim, and the arguments, which end at `last`.
+/// Calls the shim with the `count` results on top of the stack, and with the arguments, of which
+/// the last is at `last`.
 #[cold]
 unsafe fn finish_call(state: *mut lua_State, last: c_int, count: c_int) -> c_int {
     // SAFETY: as in `call`. The slots that the results leave are enough for the two functions.

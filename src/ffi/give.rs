@@ -1,4 +1,4 @@
-//! What a call came to, as the values that the shim understands (lua/shim.lua). Uses `ffi`,
+//! Pushes the result of a call, as values that the shim understands (lua/shim.lua). Uses `ffi`,
 //! `reply`, `json`.
 
 use std::ffi::c_int;
@@ -13,8 +13,8 @@ use super::*;
 use crate::connection::Connection;
 use crate::json::{self, Document};
 
-/// Bytes of lines that are handed to the shim at once. No line in a block is over any limit that
-/// is.
+/// The size of a block of lines, in bytes. It is less than any limit of a line, so that no line in
+/// a block is over it.
 const BLOCK: usize = 64 * 1024;
 
 /// How a call ended. It owns nothing any more.
@@ -39,8 +39,8 @@ pub unsafe fn give_up(state: *mut lua_State, message: &str) -> Ended {
     if is_pushed { Ended::Pushed(3) } else { Ended::Raised }
 }
 
-/// Pushes what the shim is told of a call's result, and commits a reply once it is pushed. It is
-/// matched where it is: to move it first takes longer than to push a line.
+/// Pushes the result of a call, and commits it: what was read is consumed. The reply is matched in
+/// place, since moving it takes longer than pushing a line.
 pub unsafe fn give(call: &Call<'_>, result: Result<Reply>, this: Option<&mut Connection>) -> Ended {
     let state = call.state;
     // SAFETY: the caller's. What needs no memory of Lua's needs no protected call either; Lua has
@@ -114,13 +114,12 @@ pub unsafe fn give(call: &Call<'_>, result: Result<Reply>, this: Option<&mut Con
     }
 }
 
-/// Whose input a reply is from.
+/// The connection whose input a reply is from.
 fn owner(this: Option<&mut Connection>) -> &mut Connection {
     this.unwrap_or_else(|| unreachable!("only a connection has items"))
 }
 
-/// Pushes so many values behind the one that says that all is well. `push` owns nothing and does
-/// not panic.
+/// Pushes true and then `count` values. `push` owns nothing and does not panic.
 pub unsafe fn pushed(
     state: *mut lua_State,
     count: c_int,
@@ -136,7 +135,7 @@ pub unsafe fn pushed(
     if is_pushed { Ended::Pushed(1 + count) } else { Ended::Raised }
 }
 
-/// What was pushed is consumed.
+/// Consumes the input that was pushed.
 fn committed(ended: Ended, this: &mut Connection, size: usize) -> Ended {
     if let Ended::Pushed(_) = ended {
         this.consume(size);
@@ -154,7 +153,7 @@ unsafe fn give_lines(call: &Call<'_>, item: &Item, most: usize, this: &mut Conne
     if is_pushed { Ended::Pushed(2) } else { Ended::Raised }
 }
 
-/// A list of those of each argument's elements that have these numbers.
+/// Pushes two lists: the elements of each argument that have these indices.
 unsafe fn give_elements(state: *mut lua_State, lists: &[(c_int, Vec<usize>)]) -> Ended {
     let mut count = 1;
     for (argument, numbers) in lists {

@@ -1,8 +1,8 @@
-//! Blocks of whole lines, which a connection lends to the iterator of `lines`. It counts what it
-//! hands out, and the connection's next call takes that off the buffer. From Lua 5.2 on the
-//! iterator is a C function, since a call of one in Lua for each line costs more than all else, and
-//! counts in the connection. Lua 5.1 could not yield through it, and LuaJIT compiles the one in Lua
-//! (lua/shim.lua), which does the same and counts in a table. Uses `ffi`, `connection`.
+//! Blocks of whole lines, which a connection lends to the iterator of `lines`. The iterator counts
+//! the bytes that it has returned, and the connection's next call consumes them. From Lua 5.2 on
+//! the iterator is a C function, which is faster than one in Lua, and the connection keeps the
+//! count. Lua 5.1 could not yield through it, and LuaJIT compiles the one in Lua (lua/shim.lua),
+//! which keeps the count in a table. Uses `ffi`, `connection`.
 
 pub use version::{push_block, take_back};
 
@@ -18,7 +18,7 @@ mod version {
     const TAKEN: c_int = 1;
     const HELD: c_int = 2;
 
-    /// Pushes a block and puts it into the iterator's table, which is at `argument`: none where Lua
+    /// Pushes a block, and puts it into the iterator's table, which is at `argument`. None if Lua
     /// raises.
     ///
     /// # Safety
@@ -94,7 +94,7 @@ mod version {
     const CONNECTION: c_int = 2;
     const BLOCK: c_int = 3;
 
-    /// Pushes a block: none where Lua raises.
+    /// Pushes a block. None if Lua raises.
     ///
     /// # Safety
     /// As for `protected`.
@@ -214,7 +214,7 @@ mod version {
         }
     }
 
-    /// Does something with what the connection has lent; false where it has lent nothing.
+    /// Calls `act` with the block that the connection has lent; false if it has lent none.
     unsafe fn on_block(state: *mut lua_State, act: impl FnOnce(&mut LineBlock) -> bool) -> bool {
         // SAFETY: as in `next`; `lines` has seen that the upvalue is a connection, which stays
         // there.

@@ -1,10 +1,10 @@
-//! Lua that is compiled for the first that asks. Uses `ffi`.
+//! Lua code that is compiled when it is first needed. Uses `ffi`.
 
 use mlua::{Function, LightUserData, Lua, Table, ffi};
 
 use super::*;
 
-/// A function that compiles `text`, and gives what that makes of `native`.
+/// A Lua function that compiles `text`, calls it with `native`, and returns its result.
 pub fn function(lua: &Lua, native: &Table, text: &'static str) -> mlua::Result<Function> {
     let at = LightUserData(text.as_ptr().cast_mut().cast());
     // SAFETY: only `Copy` values are captured; the upvalues are the arguments.

@@ -1,5 +1,5 @@
-//! The objects that scripts hold, as userdata of our own. One that the collector has finalized is
-//! empty, and stays so whoever still comes across it. Uses `ffi`.
+//! The objects that scripts hold, as userdata. One that the collector has finalized is empty; a
+//! finalizer that runs later may still reach it. Uses `ffi`.
 
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
@@ -61,7 +61,7 @@ impl<T: 'static> Kind<T> {
         }
     }
 
-    /// Pushes a userdata whose slot is still to be filled. Raises for want of memory.
+    /// Pushes an empty userdata. Raises if there is no memory.
     ///
     /// # Safety
     /// As for `push_metatable`, with two free slots; the userdata stays on the stack as long as the
@@ -129,8 +129,7 @@ impl<T: 'static> Kind<T> {
     }
 }
 
-/// `__gc`: the object goes, the empty slot needs no more. A script may call it by hand, with
-/// anything.
+/// `__gc`: drops the object. A script may call it by hand, with any value.
 unsafe extern "C-unwind" fn collect<T: 'static>(state: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this; `Kind::new` has made the upvalue.
     let slot = unsafe {

@@ -14,8 +14,8 @@ use crate::json::Document;
 use crate::listener::Listener;
 use crate::ops::info;
 
-// The tag is as wide as what is behind it: with a narrower one the compiler copies from its next
-// byte on, which the processor waits for.
+// The tag is as wide as the fields behind it: with a narrower one the compiler makes unaligned
+// copies, which stall.
 #[repr(usize)]
 pub enum Reply {
     /// Success without a value: nil, in `tcp.safe` true.
@@ -151,7 +151,7 @@ impl<T: Into<Value>> From<T> for Reply {
     }
 }
 
-/// What there is to know of a failure besides its message and code.
+/// The details of a failure, besides its message and code.
 pub fn details(stop: &Stop) -> Value {
     match stop {
         Stop::Failed(error) => match error.phase() {
@@ -184,7 +184,7 @@ pub unsafe fn push_last(state: *mut lua_State) {
     }
 }
 
-/// The connection on top of the stack is the last from now on.
+/// Makes the connection on top of the stack the last one.
 pub unsafe fn keep_last(state: *mut lua_State) {
     // SAFETY: as the caller's.
     unsafe {

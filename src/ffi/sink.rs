@@ -1,5 +1,5 @@
-//! The script's function that takes the lines of the trace. They are made where there is no Lua,
-//! and handed over when the call in which they came to be is over or waits. Uses `ffi`.
+//! The script's function that gets the lines of the trace. Lines are made below Lua, and the
+//! function gets them when their call ends or waits. Uses `ffi`.
 
 use mlua::Lua;
 use net::error::printable;
@@ -29,9 +29,8 @@ pub unsafe fn keep(state: *mut lua_State, index: c_int) {
     }
 }
 
-/// Hands over the lines that a call, or a part of it, has led to. The function that takes them must
-/// not disturb the call, whatever it does: here it cannot yield, it waits in place, its own calls
-/// are not traced, and its errors end the tracing.
+/// Calls the script's function with the lines of a call. It must not disturb the call: it cannot
+/// yield, its own calls block and are not traced, and an error in it ends the tracing.
 ///
 /// # Safety
 /// As for `protected`, with nothing borrowed that the function may come across.

@@ -20,9 +20,9 @@ pub enum Stop {
     Memory,
     /// What Lua raised is on top of the stack.
     Raised,
-    /// It is to be called again with this token, after a wait or at once.
+    /// It must be called again with this token, after the wait if there is one.
     Again(Token, Option<Wait>),
-    /// The same, where the wait is left to a loop.
+    /// The same after a wait that an event loop does.
     Suspended(Token, Suspended),
 }
 
@@ -76,7 +76,8 @@ impl Stop {
     }
 }
 
-/// A call further down the stack has borrowed it: a hook or a finalizer runs in its midst.
+/// The connection is borrowed by a call further down the stack, within which a hook or a finalizer
+/// runs.
 pub(super) fn in_use() -> Stop {
     Error::new(Code::Busy, "another call is using this connection").into()
 }

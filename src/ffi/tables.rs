@@ -8,7 +8,7 @@ use super::call::Result;
 use super::*;
 
 impl Argument<'_> {
-    /// Hands every option of a table to `set`, which says whether it knows it.
+    /// Calls `set` with every option of a table; it returns whether there is such an option.
     pub fn each_option(&self, mut set: impl FnMut(Argument<'_>) -> Result<bool>) -> Result<()> {
         self.each(|key, value| {
             let name = match key.value_type() {
@@ -25,8 +25,8 @@ impl Argument<'_> {
         })
     }
 
-    /// Hands every key and value of a table to `take`. No metamethod runs. A hook or a finalizer
-    /// may, where a number becomes text: a key that is gone then has no next one.
+    /// Calls `take` with every key and value of a table. No metamethod runs. A hook or a finalizer
+    /// may run where a number becomes text, and may remove the key: then there is no next one.
     pub fn each(
         &self,
         mut take: impl FnMut(Argument<'_>, Argument<'_>) -> Result<()>,
@@ -54,7 +54,7 @@ impl Argument<'_> {
         Ok(())
     }
 
-    /// Hands the values of a sequence to `take`, until one is nil. No metamethod runs.
+    /// Calls `take` with the values of a sequence, until one is nil. No metamethod runs.
     pub fn each_element(&self, mut take: impl FnMut(Argument<'_>) -> Result<()>) -> Result<()> {
         self.check_table()?;
         for number in 1.. {
@@ -69,7 +69,7 @@ impl Argument<'_> {
         Ok(())
     }
 
-    /// Does something with one value of a sequence, which must be a table.
+    /// Calls `act` with one value of a sequence, which must be a table.
     pub fn with_element<R>(
         &self,
         number: usize,

@@ -1,8 +1,8 @@
 //! The one C function behind everything that scripts call.
 //!
-//! The operation runs first, and may own and fail. What it answers is pushed in one protected call,
-//! and only then is it committed: what was read is consumed. So what raises or panics on the way
-//! leaves the connection as it was. Uses `ffi`, `call`, `give`.
+//! The operation runs first; it may own values and fail. Its reply is pushed in one protected call,
+//! and only then is the input consumed. So an error or a panic on the way leaves the connection as
+//! it was. Uses `ffi`, `call`, `give`.
 
 use std::any::Any;
 use std::ffi::c_int;
@@ -65,7 +65,7 @@ pub(super) unsafe extern "C-unwind" fn trampoline(state: *mut lua_State) -> c_in
     }
 }
 
-/// Makes the call, and pushes what it came to.
+/// Makes the call, and pushes its result.
 unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
     // SAFETY: the upvalues are as `function` made them; the host lives as long as they do.
     let (host, operation) = unsafe {
@@ -117,7 +117,8 @@ unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
     ended
 }
 
-/// When a call that is made again must be over: it has a number for a token, or work that knows it.
+/// The deadline of a call that is made again: its token is the deadline, or an operation that has
+/// one.
 fn deadline(state: *mut lua_State, host: &Host) -> Option<Deadline> {
     // SAFETY: the token is in its slot.
     unsafe {
@@ -194,8 +195,7 @@ unsafe fn wrong_self(call: &Call<'_>, expected: &str) -> Stop {
     Stop::Argument(format!("bad argument #1 to '{name}' ({expected} expected, got {got})"))
 }
 
-/// What a method does with an object that was finalized: a finalizer that runs later may come
-/// across it.
+/// The result of a method of an object that was finalized: a finalizer that runs later may call it.
 unsafe fn give_finalized(call: &Call<'_>) -> Ended {
     let result = match call.name {
         "close" => Ok(Reply::Nothing),
@@ -207,8 +207,7 @@ unsafe fn give_finalized(call: &Call<'_>) -> Ended {
     unsafe { give(call, result, None) }
 }
 
-/// The state is being closed: what finalizers of older objects may still call has nothing behind it
-/// any more.
+/// The result of a call while the Lua state is being closed, from a finalizer of an older object.
 unsafe fn give_at_the_end(state: *mut lua_State, name: &str) -> Ended {
     // SAFETY: the caller's.
     unsafe {

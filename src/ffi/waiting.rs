@@ -1,4 +1,5 @@
-//! Who waits in an event loop: tables of coroutines, which the shim keeps. Here is only looked.
+//! The coroutines that wait in an event loop. The shim writes these tables, and this file reads
+//! them.
 //! Uses `ffi`.
 
 use mlua::{Function, Lua, Table};
@@ -7,10 +8,10 @@ use net::io::poller::descriptor;
 use super::*;
 use crate::event_loop::Claim;
 
-/// The registry's keys for the coroutines that wait, which the shim keeps. Weak: one that its loop
-/// has dropped is collected. The first to wait for a descriptor is under the descriptor, with its
-/// ticket in the other table, and anybody else under his claim: names that come once and never
-/// again would have Lua make the table anew.
+/// The registry's keys for the tables of waiting coroutines, which are weak: a coroutine that its
+/// loop has dropped is collected. The first to wait for a descriptor stands under the descriptor,
+/// with its ticket in the other table; another one stands under its claim. Keys that occur only
+/// once would make Lua rehash the table again and again.
 static WAITING: u8 = 0;
 static TICKETS: u8 = 0;
 
@@ -77,9 +78,8 @@ unsafe extern "C-unwind" fn is_in_wait(state: *mut lua_State) -> c_int {
     1
 }
 
-/// Whether the shim's function that waits is among the last calls of another coroutine. Only Lua
-/// 5.1 leaves that in doubt: a coroutine that cannot yield there raises, and the shim does not hear
-/// of it.
+/// Whether another coroutine is in the shim's function `wait`. Only Lua 5.1 needs this: there the
+/// shim does not learn that a coroutine could not yield, since the error passes it.
 unsafe fn has_wait(state: *mut lua_State, thread: *mut lua_State) -> bool {
     const CALLS: c_int = 32;
     // SAFETY: the caller's; the thread is alive on the stack or in a table of the registry.
