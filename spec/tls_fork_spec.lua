@@ -53,6 +53,22 @@ for _, version in ipairs { "1.2", "1.3" } do
         assert.equal("goodbye", peer:result())
       end)
 
+      it("a worker that " .. way[1] .. " what it inherited leaves what has come unread", function()
+        local peer = helper.listen("c.recv()\nc.send(b'a word')\nc.recv()", { tls = "good", version = version })
+        assert.equal("a word", run([[
+          local conn = connect(%d)
+          conn:send "go"
+          repeat until #tcp.poll({ conn:fd() }, nil, 5) > 0
+          if fork() == 0 then
+            %s
+            os.exit(0)
+          end
+          assert(wait() == 0)
+          io.write(conn:read(6))
+          conn:close()
+        ]], peer.port, way[2]))
+      end)
+
       it("a daemon goes on with what its parent " .. way[1], function()
         local peer = answering()
         assert.equal("BEFORE AFTER", run([[

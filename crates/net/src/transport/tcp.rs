@@ -2,6 +2,7 @@
 //! `error`.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -27,6 +28,10 @@ const AHEAD: usize = 64 * 1024;
 /// Reads and writes that one operation of the TLS above may make. OpenSSL goes on by itself behind
 /// each record that carries no payload, so that a peer could keep it busy without end.
 const CALLS: usize = 32;
+
+/// Bytes that one read throws away before the socket is closed, and the number of these reads.
+const DISCARD: usize = 16 * 1024;
+const DISCARDS: usize = 16;
 
 /// Why the TLS above was told to wait, although the socket did not say so.
 pub enum Transient {
@@ -67,6 +72,19 @@ impl Tcp {
 
     pub fn has_ahead(&self) -> bool {
         !self.ahead.is_empty()
+    }
+
+    /// Throws away what has come, without waiting, and as much as a receive buffer usually holds.
+    /// The kernel resets a connection that is closed with something unread (RFC 1122, section
+    /// 4.2.2.13), and the peer would lose what it has not read yet.
+    pub fn discard(&mut self) {
+        let mut room = [MaybeUninit::<u8>::uninit(); DISCARD];
+        for _ in 0..DISCARDS {
+            match recv(&self.socket, &mut room, RecvFlags::empty()) {
+                Ok((_, 1..)) | Err(Errno::INTR) => {}
+                _ => return,
+            }
+        }
     }
 
     /// Ends an operation of the TLS above: why it was told to wait, if the socket is not the

@@ -198,13 +198,21 @@ impl Tls {
         Err(Error::new(Code::Certificate, detail))
     }
 
-    /// Says close_notify, as far as that goes without waiting. After a fork another process may go
-    /// on with this connection, unless it was used here since.
-    fn send_close_notify(&mut self) {
-        if matches!(self.outcome, Some(Ok(()))) && self.forks == fork::forks() {
+    /// Says close_notify, as far as that goes without waiting. What the peer has said meanwhile,
+    /// session tickets for one, is thrown away: unread, it would cost the peer what was sent last.
+    /// After a fork another process may go on with this connection, unless it was used here since.
+    fn say_goodbye(&mut self) {
+        if self.forks != fork::forks() {
+            return;
+        }
+        if matches!(self.outcome, Some(Ok(()))) {
             clear_errors();
             let _ = self.stream.shutdown();
             clear_errors();
+        }
+        // Where the handshake failed, what was sent last is the alert that says why.
+        if self.outcome.is_some() {
+            self.stream.get_mut().discard();
         }
     }
 
@@ -313,7 +321,7 @@ impl Tls {
 
 impl Drop for Tls {
     fn drop(&mut self) {
-        self.send_close_notify();
+        self.say_goodbye();
     }
 }
 
