@@ -43,6 +43,16 @@ for _, over in ipairs(helper.kinds) do
       assert.equal("", conn:read_str())
     end)
 
+    it("that a reset has failed leaves the failure to the reader, behind what had come", function()
+      local options = over.name == "TLS" and { close_notify = "ignore" } or nil
+      local conn, peer = connect("c.send(b'last words'); c.wait(); c.reset()", options)
+      peer:go()
+      peer:result()
+      helper.fails("closed", "^shutdown ", function() conn:shutdown() end)
+      assert.equal("last words", conn:read(10))
+      helper.fails("closed", "connection reset by peer$", function() conn:read_str() end)
+    end)
+
     it("sends what is queued first, within the timeout", function()
       local conn, peer = connect([[
         c.wait()

@@ -122,6 +122,30 @@ for _, over in ipairs(helper.kinds) do
       assert.equal('\0\0\012"last words"', conn:recv())
     end)
 
+    -- The kernel tells a reset once, and the write has heard it.
+    for _, word in ipairs { "require", over.name == "TLS" and "ignore" or nil } do
+      it(("that a reset has failed fails reading, too, behind what had come (close_notify: %s)"):format(word), function()
+        local options = over.name == "TLS" and { close_notify = word } or nil
+        for _, method in ipairs { "read_str", "recv", "read_line", "read_packet" } do
+          for _, seen in ipairs { 0, 1, 10 } do
+            local conn, peer = connect("c.send(b'last words'); c.wait(); c.reset()", options)
+            assert.equal(("last words"):sub(1, seen), conn:read(seen))
+            peer:go()
+            peer:result()
+            helper.fails("closed", "^send %S+: closed: connection reset by peer$", function() conn:send "x" end)
+            assert.equal(("last words"):sub(seen + 1), conn:read(10 - seen))
+            for _ = 1, 2 do
+              helper.fails("closed", ("^%s %%S+: closed: connection reset by peer$"):format(method),
+                function() conn[method](conn) end)
+            end
+            helper.fails("closed", "^lines %S+: closed: connection reset by peer$",
+              function() for _ in conn:lines() do end end)
+            helper.fails("closed", "^send %S+: closed: connection reset by peer$", function() conn:send "x" end)
+          end
+        end
+      end)
+    end
+
     it("raises no SIGPIPE", function()
       local peer = helper.listen([[ c.close() ]], over.name == "TLS" and { tls = "good" } or nil)
       local said, status = helper.run(([[
@@ -255,3 +279,21 @@ for _, over in ipairs(helper.kinds) do
     end)
   end)
 end
+
+describe("writing to a peer that has ended its stream before it reset the connection", function()
+  after_each(helper.finish)
+
+  it("fails, and reading ends as the peer has ended it", function()
+    local conn, peer = helper.connect [[
+      c.send(b"last words")
+      c.raw.shutdown(socket.SHUT_WR)
+      c.wait()
+      c.reset()
+    ]]
+    peer:go()
+    peer:result()
+    helper.fails("closed", "^send %S+: closed: broken pipe$", function() conn:send "x" end)
+    assert.equal("last words", conn:read_str())
+    assert.equal("", conn:recv())
+  end)
+end)

@@ -147,6 +147,8 @@ struct Parts {
     detail: String,
     phase: Option<&'static str>,
     lasting: Lasting,
+    /// A write failed because the way out is closed, which the peer's own clean end may have led to.
+    is_broken_pipe: bool,
 }
 
 /// Whether the same call may go well at another moment.
@@ -181,6 +183,7 @@ impl Error {
             detail: detail.into(),
             phase: None,
             lasting: Lasting::Permanent,
+            is_broken_pipe: false,
         }))
     }
 
@@ -256,6 +259,12 @@ impl Error {
         self.0.lasting == Lasting::OutOfMemory
     }
 
+    /// Whether a write that failed so says nothing of how reading ends: the peer may have ended its
+    /// stream before it reset the connection.
+    pub fn is_broken_pipe(&self) -> bool {
+        self.0.is_broken_pipe
+    }
+
     /// For a timeout while connecting, and a failed handshake: `dns`, `connect` or `tls`.
     pub fn phase(&self) -> Option<&'static str> {
         self.0.phase
@@ -269,7 +278,10 @@ impl From<io::Error> for Error {
         if error.kind() == io::ErrorKind::OutOfMemory && error.raw_os_error().is_none() {
             return Self::out_of_memory();
         }
-        Self::new(Code::of(&error), system_text(&error))
+        let mut made = Self::new(Code::of(&error), system_text(&error));
+        made.0.is_broken_pipe =
+            matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected);
+        made
     }
 }
 

@@ -327,3 +327,32 @@ fn the_limit_of_a_json_value_does_not_depend_on_the_cuts() {
         }
     }
 }
+
+#[test]
+fn a_write_that_fails_ends_reading_behind_what_came() {
+    let came = || Bytes(b"ab\ncd".to_vec());
+    for reads in
+        [vec![came(), End], vec![came(), Wait, Fail("end of stream")], vec![came(), Wait, End]]
+    {
+        let (mut conn, _) = conn(&reads, &[Take(1), Fail("reset")], Limits::default());
+        conn.queue_bytes(&[b"xyz"]).expect("queued");
+        assert_eq!(finish(|| conn.step_flush()).expect_err("fails").detail(), "reset");
+        assert_eq!(read(&mut conn, LINE).expect("came").as_deref(), Some(&b"ab"[..]));
+        for _ in 0..2 {
+            assert_eq!(read(&mut conn, LINE).expect_err("is lost").detail(), "reset");
+        }
+        let rest = Request::Available { max: 1000 };
+        assert_eq!(read(&mut conn, rest).expect("is kept").as_deref(), Some(&b"cd"[..]));
+        assert_eq!(read(&mut conn, ALL).expect_err("is lost").detail(), "reset");
+    }
+}
+
+#[test]
+fn a_write_that_fails_at_this_moment_leaves_the_end_as_it_is() {
+    let (mut conn, _) = conn(&[Bytes(b"ab".to_vec()), End], &[Transient], Limits::default());
+    conn.queue_bytes(&[b"xyz"]).expect("queued");
+    assert!(finish(|| conn.step_flush()).expect_err("fails").is_transient());
+    finish(|| conn.step_flush()).expect("sent");
+    assert_eq!(read(&mut conn, ALL).expect("all").as_deref(), Some(&b"ab"[..]));
+    assert_eq!(read(&mut conn, LINE).expect("ends"), None);
+}

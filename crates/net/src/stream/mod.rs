@@ -84,6 +84,9 @@ pub struct Stream {
     has_asked: bool,
     /// Why nothing can be written any more.
     broken: Option<Error>,
+    /// The failure of a write that ends reading, too, behind what has come. The kernel tells it
+    /// once, and gives readers a clean end afterwards.
+    lost: Option<Error>,
     /// The script has ended its side.
     is_shut: bool,
     traffic: Traffic,
@@ -104,6 +107,7 @@ impl Stream {
             end: None,
             has_asked: false,
             broken: None,
+            lost: None,
             is_shut: false,
             traffic: Traffic::default(),
         }
@@ -272,11 +276,14 @@ impl Stream {
                 let count = ready!(step.pending(pending));
                 self.traffic.read += count as u64;
                 if count == 0 {
-                    self.end = Some(ReadEnd::Clean);
+                    self.end = Some(self.lost.take().map_or(ReadEnd::Clean, ReadEnd::Failed));
                 }
             }
             Err(error) if error.is_transient() => return Err(error),
-            Err(error) => self.end = Some(ReadEnd::Failed(error)),
+            Err(error) => {
+                let lost = self.lost.take().filter(|_| error.code() == Code::Closed);
+                self.end = Some(ReadEnd::Failed(lost.unwrap_or(error)));
+            }
         }
         self.input.append_late()?;
         Ok(Step::Done(()))
@@ -373,10 +380,21 @@ impl Stream {
                     self.has_asked = true;
                 }
                 Err(error) if error.is_transient() => return Err(error),
-                Err(error) => self.broken = Some(error),
+                Err(error) => {
+                    self.note_lost(&error);
+                    self.broken = Some(error);
+                }
             }
         }
         self.step_yield(self.pending_send())
+    }
+
+    /// Notes the failure of a write, unless it says nothing of the other direction.
+    #[cold]
+    fn note_lost(&mut self, error: &Error) {
+        if !error.is_transient() && !error.is_broken_pipe() {
+            self.lost = Some(error.clone());
+        }
     }
 
     fn pending_send(&self) -> Pending {
@@ -389,8 +407,8 @@ impl Stream {
             return Ok(Step::Done(()));
         }
         ready!(self.step_flush()?);
-        let ended = self.transport().shutdown()?;
-        ready!(ended);
+        let ended = self.transport.shutdown();
+        ready!(ended.inspect_err(|error| self.note_lost(error))?);
         self.is_shut = true;
         self.broken = Some(Error::closed("this connection was shut down for writing"));
         Ok(Step::Done(()))
