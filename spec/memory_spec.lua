@@ -130,3 +130,39 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as s:
     assert.same({ "not enough memory", "not enough memory", "true" }, printed)
   end)
 end)
+
+describe("a connection of whose next message one byte has come", function()
+  after_each(helper.finish)
+
+  it("gives the memory of the last one back", function()
+    local code = ("size = %d\nc.send(struct.pack('>I', size) + bytes(size) + b'\\0')\nc.hold()"):format(8 * 2 ^ 20)
+    local peer = helper.listen(code)
+    local said, status = helper.run(([[
+      local tcp = require "tcp"
+      local function rss()
+        collectgarbage()
+        collectgarbage()
+        for line in io.lines "/proc/self/status" do
+          local size = line:match "^VmRSS:%%s*(%%d+) kB"
+          if size then return size / 1024 end
+        end
+      end
+      local conns = {}
+      local function read()
+        local conn = tcp.connect("127.0.0.1", %d, { max_packet = 2 ^ 24, timeout = 5 })
+        conns[#conns + 1] = conn
+        assert(#conn:read_packet() == 2 ^ 23)
+        -- The byte comes with what stood before it, or by itself.
+        conn:set_timeout(0.01)
+        if conn:pending() == 0 then pcall(conn.read, conn, 2) end
+        assert(conn:pending() == 1)
+      end
+      read()
+      read()
+      local before = rss()
+      for _ = 1, 10 do read() end
+      print(rss() - before < 40)
+    ]]):format(peer.port))
+    assert.same({ "true\n", 0 }, { said, status })
+  end)
+end)

@@ -147,7 +147,7 @@ struct Parts {
     detail: String,
     phase: Option<&'static str>,
     lasting: Lasting,
-    /// A write failed because the way out is closed, which the peer's own clean end may have led to.
+    /// A write failed because the way out is closed: see [`Error::is_broken_pipe`].
     is_broken_pipe: bool,
 }
 

@@ -13,6 +13,10 @@ const SMALL: usize = 256 * 1024;
 /// The most that is kept for the next one that grows beyond that.
 const LARGE: usize = 16 * 1024 * 1024;
 
+/// A large buffer is given back for a rest of at most this share of its memory. To move the rest
+/// costs little beside what went through the buffer.
+const SHARE: usize = 64;
+
 /// Where the first byte stands in its memory. In a string of Lua's it stands there, too; where both
 /// are alike, glibc copies a gigabyte in two thirds of the time.
 const HEAD: usize = 24;
@@ -52,6 +56,25 @@ impl Buffer {
         self.start += count;
         debug_assert!(self.start <= self.bytes.len());
         self.release_if_empty();
+        if self.bytes.capacity() > SMALL {
+            self.move_rest();
+        }
+    }
+
+    /// Moves a small rest out of a large buffer: it may be all that comes for hours. It stays where
+    /// it is while there is no memory to do so.
+    #[cold]
+    fn move_rest(&mut self) {
+        if self.len() > self.bytes.capacity() / SHARE {
+            return;
+        }
+        let mut small = Vec::new();
+        if reserve(&mut small, HEAD + self.len()).is_ok() {
+            small.extend_from_slice(&[0; HEAD]);
+            small.extend_from_slice(self.filled());
+            self.start = HEAD;
+            keep(mem::replace(&mut self.bytes, small));
+        }
     }
 
     /// Gives the memory back if the buffer is empty.
@@ -211,14 +234,39 @@ mod tests {
         let bytes = buffer.spare(2 * SMALL).expect("memory");
         bytes.resize(HEAD + 2 * SMALL, 0);
         let at = bytes.as_ptr();
-        buffer.consume(2 * SMALL - 1);
-        assert!(buffer.bytes.capacity() >= 2 * SMALL);
-        buffer.consume(1);
+        buffer.consume(2 * SMALL);
         assert_eq!(buffer.bytes.capacity(), 0);
         assert_ne!(buffer.spare(1000).expect("memory").as_ptr(), at);
         buffer.spare(1000).expect("memory").extend_from_slice(b"abc");
         assert_eq!(buffer.spare(SMALL).expect("memory").as_ptr(), at);
         assert_eq!(buffer.filled(), b"abc");
+    }
+
+    #[test]
+    fn a_small_rest_does_not_keep_a_large_buffer() {
+        for (size, rest) in [(2 * SMALL, 1), (2 * SMALL, SMALL / 64), (LARGE + 1, 1)] {
+            let mut buffer = Buffer::default();
+            let bytes = buffer.spare(size).expect("memory");
+            bytes.resize(HEAD + size, 7);
+            let at = bytes.as_ptr();
+            buffer.consume(size - rest);
+            assert_eq!(buffer.filled(), vec![7; rest]);
+            assert!(buffer.bytes.capacity() <= 2 * (HEAD + rest));
+            buffer.spare(3).expect("memory").extend_from_slice(b"abc");
+            assert_eq!(buffer.filled(), [&vec![7; rest][..], b"abc"].concat());
+            let large = SPARE_LARGE.take();
+            assert_eq!((large.as_ptr() == at, large.capacity() == 0), (size < LARGE, size > LARGE));
+        }
+    }
+
+    #[test]
+    fn a_rest_that_is_not_small_stays_where_it_is() {
+        let mut buffer = Buffer::default();
+        let bytes = buffer.spare(2 * SMALL).expect("memory");
+        bytes.resize(HEAD + 2 * SMALL, 7);
+        let at = bytes.as_ptr();
+        buffer.consume(SMALL);
+        assert_eq!((buffer.bytes.as_ptr(), buffer.len()), (at, SMALL));
     }
 
     #[test]
