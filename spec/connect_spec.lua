@@ -169,6 +169,45 @@ describe("connect", function()
     assert.same({ "fe80::2", 0 }, { said, status })
   end)
 
+  it("names an address of one link alone with its zone", function()
+    if not helper.has_namespaces() then return pending "this machine allows no network namespaces" end
+    local said, status = helper.run([[
+      local tcp = require "tcp"
+      local listener = tcp.listen("[fe80::1%lo]", 0)
+      local port = listener:port()
+      local conn = tcp.connect("[fe80::1%lo]", port, 3)
+      local peer = listener:accept(3)
+      local function show(...)
+        local _, message = pcall(...)
+        print((message:gsub(port, "PORT")))
+      end
+      show(tcp.connect, "[fe80::1%lo]", 9, 3)
+      show(tcp.connect, "fe80::1%lo", 9, 3)
+      show(tcp.connect, "fe80::1%lo", 9, { timeout = 3, bind = "fe80::9" })
+      show(tcp.listen, "[fe80::1%lo]", port)
+      conn:set_timeout(0.01)
+      show(conn.read, conn, 1)
+      show(function() return tostring(listener) end)
+      show(function() return tostring(conn):match "%->.*" end)
+      show(function() return tostring(peer):match "%->.*":gsub(":%d+$", ":N") end)
+      peer:set_timeout(0.01)
+      show(function() peer:read(1) end)
+    ]], [[unshare -rn sh -c 'ip link set lo up && ip addr add fe80::1/64 dev lo nodad && exec "$@"' sh]])
+    assert.equal(0, status, said)
+    said = said:gsub("(read %[fe80::1%%1%]):%d+", "%1:N"):gsub("/[^ ]*:%d+: ", "")
+    assert.equal(table.concat({
+      "connect [fe80::1%lo]:9: refused: connection refused (tried fe80::1%1)",
+      "connect [fe80::1%lo]:9: refused: connection refused (tried fe80::1%1)",
+      "connect [fe80::1%lo]:9: address: cannot bind [fe80::9%1]:0: cannot assign requested address",
+      "listen [fe80::1%lo]:PORT: address: address already in use",
+      "read [fe80::1%lo]:PORT: timeout: 0 of 1 bytes",
+      "tcp.Listener: [fe80::1%1]:PORT",
+      "-> [fe80::1%1]:PORT",
+      "-> [fe80::1%1]:N",
+      "read [fe80::1%1]:N: timeout: 0 of 1 bytes",
+    }, "\n") .. "\n", said)
+  end)
+
   it("says that a name is none", function()
     local long = ("a"):rep(64)
     for _, host in ipairs { long .. ".invalid", long, "a..invalid", "" } do

@@ -1,8 +1,7 @@
 //! `resolve`: the addresses of a name. Uses `ffi`, `pending`.
 
-use net::connect::host::address_text;
 use net::connect::resolve::Resolve;
-use net::error::{self, printable};
+use net::error::{self, address_text, printable};
 use net::io::deadline::Deadline;
 use net::io::step::Step;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::connect::host;
-use crate::error::printable;
+use crate::error::{address_text, printable};
 
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -16,7 +16,7 @@ pub struct Endpoint {
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
-        Self { host: host::address_text(&address), port: address.port() }
+        Self { host: address_text(&address), port: address.port() }
     }
 }
 
@@ -32,14 +32,20 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = match self.host.contains(':').then(|| host::literal(&self.host)).flatten() {
             Some(ip) => ip.to_string(),
-            None => printable(&self.host),
+            None => printable(without_brackets(&self.host)),
         };
         // Also around an address with a zone, which is no literal of ours.
-        match host.contains(':') {
+        match host.contains(':') && !host.starts_with('[') {
             true => write!(f, "[{host}]:{}", self.port),
             false => write!(f, "{host}:{}", self.port),
         }
     }
+}
+
+/// An address as it is between brackets; all else as it is.
+fn without_brackets(host: &str) -> &str {
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inner.filter(|inner| inner.contains(':')).unwrap_or(host)
 }
 
 #[cfg(test)]
@@ -53,6 +59,9 @@ mod tests {
         assert_eq!(text("::1"), "[::1]:80");
         assert_eq!(text("[::1]"), "[::1]:80");
         assert_eq!(text("fe80::1%eth0"), "[fe80::1%eth0]:80");
+        assert_eq!(text("[fe80::1%eth0]"), "[fe80::1%eth0]:80");
+        assert_eq!(text("[::1]:443"), "[::1]:443:80");
+        assert_eq!(text("[]"), "[]:80");
         assert_eq!(text("a\0\n"), "a\\u{0}\\n:80");
     }
 }

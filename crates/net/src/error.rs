@@ -120,7 +120,7 @@ impl fmt::Display for Pending {
             Self::Resolution { before } => {
                 write!(f, "name resolution, behind {before} lookups that have no answer yet")
             }
-            Self::Connecting(address) => write!(f, "connecting to {}", address.ip()),
+            Self::Connecting(address) => write!(f, "connecting to {}", address_text(address)),
             Self::File { option } => write!(f, "cannot read {option}_file in time"),
             Self::Handshake => f.write_str("TLS handshake"),
             Self::Header { have } => write!(f, "{have} of 4 header bytes"),
@@ -320,6 +320,14 @@ pub fn system_text(error: &io::Error) -> String {
     }
 }
 
+/// An address without its port, with its zone: one of a link alone is not reached without it.
+pub fn address_text(address: &SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        _ => address.ip().to_string(),
+    }
+}
+
 /// Text that a script or a peer gave, without what would disturb a terminal or a log, and no longer
 /// than a host name can be (RFC 1035, section 2.3.4).
 pub fn printable(text: &str) -> String {
@@ -377,6 +385,8 @@ mod tests {
         let error = Error::timeout(Pending::Connecting(([192, 0, 2, 7], 5432).into()));
         assert_eq!(error.detail(), "connecting to 192.0.2.7");
         assert_eq!(error.phase(), Some("connect"));
+        let link = "[fe80::1%7]:9".parse().expect("address");
+        assert_eq!(Error::timeout(Pending::Connecting(link)).detail(), "connecting to fe80::1%7");
         assert_eq!(
             Error::timeout(Pending::Bytes { have: 12, need: 40 }).detail(),
             "12 of 40 bytes"

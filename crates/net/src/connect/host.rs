@@ -38,14 +38,6 @@ pub fn literal(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// An address without its port, with its zone.
-pub fn address_text(address: &SocketAddr) -> String {
-    match address {
-        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
-        _ => address.ip().to_string(),
-    }
-}
-
 /// The name as DNS has it (RFC 5890): names with other than ASCII letters are converted.
 pub fn ascii(host: &str) -> Result<String> {
     let name = to_ascii(host)?;

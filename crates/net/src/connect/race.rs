@@ -13,10 +13,10 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
 use socket2::{SockAddr, Socket};
 
-use crate::connect::host::{Family, address_text, family_of};
+use crate::connect::host::{Family, family_of};
 use crate::connect::socket::{ConnectOptions, bind, in_zone_of, new_socket, outcome, prepare};
 use crate::endpoint::Addresses;
-use crate::error::{Code, Error, Pending, Result, system_text};
+use crate::error::{Code, Error, Pending, Result, address_text, system_text};
 use crate::io::deadline::Deadline;
 use crate::io::step::{Step, Wait, Want};
 use crate::trace::{Phase, Trace};
@@ -184,8 +184,8 @@ impl Race {
             Err(error) => return Err(error.into()),
         };
         prepare(&socket, options)?;
-        if let Some(local) = options.bind
-            && let Err(error) = bind(&socket, in_zone_of(peer, local))
+        if let Some(local) = options.bind.map(|local| in_zone_of(peer, local))
+            && let Err(error) = bind(&socket, local)
         {
             self.fail(Failed::bind(peer, local, &error), phase);
             return Ok(());
@@ -272,14 +272,14 @@ impl Race {
         });
         let code = code.unwrap_or(Code::Unreachable);
         let first = self.failed.first().map_or("", |each| &each.reason);
-        let each = |each: &Failed| format!("{}: {}", each.peer.ip(), each.reason);
+        let each = |each: &Failed| format!("{}: {}", address_text(&each.peer), each.reason);
         let detail = if self.failed.iter().any(|each| each.reason != first) {
             self.failed.iter().map(each).collect::<Vec<_>>().join(", ")
         } else if code == Code::Address {
             // It is the local address that failed.
             first.to_owned()
         } else {
-            let tried: Vec<_> = self.failed.iter().map(|each| each.peer.ip().to_string()).collect();
+            let tried: Vec<_> = self.failed.iter().map(|each| address_text(&each.peer)).collect();
             format!("{first} (tried {})", tried.join(", "))
         };
         Error::new(code, detail)

@@ -3,10 +3,10 @@
 
 use std::net::SocketAddr;
 
-use crate::connect::host::{Family, address_text, ascii, literal};
+use crate::connect::host::{Family, ascii, literal};
 use crate::connect::question::Question;
 use crate::connect::resolver::Request;
-use crate::error::Result;
+use crate::error::{Result, address_text};
 use crate::io::step::Step;
 use crate::trace::{Phase, Trace};
 
