@@ -147,6 +147,40 @@ describe("in a network of its own, a name", function()
     ]], "ulimit -n 60 && ")
   end)
 
+  it_there("of two addresses has the second tried again that there was no descriptor for", function()
+    local found, why = helper.loop "luv"
+    if not found then return pending(why) end
+    run({ "192.0.2.1=two.example", "192.0.2.2=two.example" }, [[
+      local uv = require "luv"
+      local live = helper.listen([=[ c.send(b"live") ]=], { host = "192.0.2.2" })
+      helper.listen("", { full = true, host = "192.0.2.1", port = live.port })
+      local said
+      tcp.use "luv"
+      coroutine.wrap(function()
+        local conn, message = safe.connect("two.example", live.port, 3)
+        said = conn and conn:read_str() or message
+      end)()
+      local fill, free, files = uv.new_timer(), uv.new_timer(), {}
+      uv.update_time()
+      -- The first is under way, the second not yet.
+      fill:start(100, 0, function()
+        local file
+        repeat
+          file = io.open "/dev/null"
+          files[#files + 1] = file
+        until not file
+        fill:close()
+      end)
+      free:start(400, 0, function()
+        for _, file in ipairs(files) do file:close() end
+        free:close()
+      end)
+      uv.run()
+      tcp.use(nil)
+      assert(said == "live", said)
+    ]], "ulimit -n 60 && ")
+  end)
+
   it_there("that is not answered for does not hold the process at its end", function()
     for _, ending in ipairs { "", "os.exit(0)", "os.exit(0, true)", "error 'ends'" } do
       local before = helper.clock()

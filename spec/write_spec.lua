@@ -124,7 +124,7 @@ for _, over in ipairs(helper.kinds) do
 
     -- The kernel tells a reset once, and the write has heard it.
     for _, word in ipairs { "require", over.name == "TLS" and "ignore" or nil } do
-      it(("that a reset has failed fails reading, too, behind what had come (close_notify: %s)"):format(word), function()
+      it(("that a reset has failed fails reading behind what had come (close_notify: %s)"):format(word), function()
         local options = over.name == "TLS" and { close_notify = word } or nil
         for _, method in ipairs { "read_str", "recv", "read_line", "read_packet" } do
           for _, seen in ipairs { 0, 1, 10 } do

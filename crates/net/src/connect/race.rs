@@ -16,7 +16,7 @@ use socket2::{SockAddr, Socket};
 use crate::connect::host::{Family, family_of};
 use crate::connect::socket::{ConnectOptions, bind, in_zone_of, new_socket, outcome, prepare};
 use crate::endpoint::Addresses;
-use crate::error::{Code, Error, Pending, Result, address_text, system_text};
+use crate::error::{Code, Error, Pending, Result, address_text, is_exhausted, system_text};
 use crate::io::deadline::Deadline;
 use crate::io::step::{Step, Wait, Want};
 use crate::trace::{Phase, Trace};
@@ -172,8 +172,8 @@ impl Race {
         let phase = options.trace.as_ref().map(begin);
         let socket = match new_socket(peer) {
             Ok(socket) => socket,
-            // A family that this machine does without is a dead address like any other, and so is
-            // one more than there are descriptors for.
+            Err(error) if is_exhausted(&error) => return self.put_off(peer, phase, error),
+            // A family that this machine does without is a dead address like any other.
             Err(error)
                 if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
                     || !self.running.is_empty() =>
@@ -199,23 +199,29 @@ impl Race {
                 if !self.waiting.is_empty() {
                     self.next = Deadline::after(STAGGER);
                 }
-                if let Err(error) = self.watch() {
-                    self.put_off(&error);
+                if let Err(error) = self.watch()
+                    && let Some(Running { peer, phase, .. }) = self.running.pop()
+                {
+                    return self.put_off(peer, phase, error);
                 }
             }
         }
         Ok(())
     }
 
-    /// The last one cannot be watched: it has another turn, and what ran before goes on.
+    /// An address that cannot be tried or watched beside the others has another turn. What runs
+    /// goes on, and leaves its descriptor where it fails.
     #[cold]
-    fn put_off(&mut self, error: &io::Error) {
-        let Some(Running { peer, phase, .. }) = self.running.pop() else { return };
+    fn put_off(&mut self, peer: SocketAddr, phase: Option<Phase>, error: io::Error) -> Result<()> {
         if let Some(phase) = phase {
-            phase.fail(error);
+            phase.fail(&error);
+        }
+        if self.running.is_empty() {
+            return Err(error.into());
         }
         self.waiting.insert(0, peer);
         self.next = Deadline::after(STAGGER);
+        Ok(())
     }
 
     #[cold]
@@ -250,16 +256,12 @@ impl Race {
 
     /// What the watching descriptor reports is reported once: without this it stays readable.
     fn drain_events(&mut self) -> Result<()> {
-        if let Some(poll) = &mut self.poll {
-            let mut events = Events::with_capacity(16);
-            match poll.poll(&mut events, Some(Duration::ZERO)) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    return Err(error.into());
-                }
-                _ => {}
-            }
+        let Some(poll) = &mut self.poll else { return Ok(()) };
+        let mut events = Events::with_capacity(16);
+        match poll.poll(&mut events, Some(Duration::ZERO)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error.into()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// All addresses failed: what happened to each.
