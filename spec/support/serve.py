@@ -307,13 +307,16 @@ class Listener(Peer):
         self.sock.bind((host, options.get("port", 0)))
         self.port = self.sock.getsockname()[1]
         self.fillers = []
+        self.thread = None
         if options.get("full"):
             self.fill()
             if options.get("delay"):
-                threading.Timer(options["delay"], self.drain).start()
+                self.thread = threading.Thread(target=self.drain, args=(options["delay"],), daemon=True)
         elif options.get("listen", True):
             self.sock.listen(128)
-            threading.Thread(target=self.accept, daemon=True).start()
+            self.thread = threading.Thread(target=self.accept, daemon=True)
+        if self.thread:
+            self.thread.start()
 
     def fill(self):
         """Fills the accept queue, so that the kernel answers no further connection at all."""
@@ -326,8 +329,10 @@ class Listener(Peer):
             if not select.select([], [filler], [], 0.02)[1]:
                 return
 
-    def drain(self):
-        """Answers from now on."""
+    def drain(self, delay):
+        """Answers after so many seconds."""
+        if self.over.wait(delay):
+            return
         self.fillers.pop().close()
         for _ in self.fillers:
             self.sock.accept()[0].close()
@@ -342,11 +347,14 @@ class Listener(Peer):
 
     def end(self):
         self.over.set()
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)  # wakes up accept
+        except OSError:
+            pass
+        # The next listener may have the same descriptor, and this thread must not accept for it.
+        if self.thread:
+            self.thread.join(LONGEST)
         for sock in [self.sock] + self.fillers:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)  # wakes up accept
-            except OSError:
-                pass
             sock.close()
         return super().end()
 
