@@ -92,6 +92,27 @@ describe("the option", function()
       assert.matches("bad argument #3 to 'connect' %(.*" .. case[1], message)
     end)
   end
+
+  -- A name that is written wrong must not pass for a setting.
+  it("no option that is a table takes a key that it does not know", function()
+    local one_or_list = "one value or a list of up to 64 expected"
+    local tables = {
+      bind = { { "127.0.0.1", port = 7 }, "an IP address, or a table of one and a port, expected" },
+      keepalive = { { idle = 1, idel = 1 }, "a table of idle, interval and count expected" },
+      alpn = { { "h2", "http/1.1", first = "h2" }, one_or_list },
+      pin_sha256 = { { ("a"):rep(64), [3] = ("b"):rep(64) }, one_or_list },
+    }
+    for name, case in pairs(tables) do
+      helper.misuse(("bad argument #3 to 'connect_tls' (option '%s': %s)"):format(name, case[2]),
+        function() tcp.connect_tls("127.0.0.1", 9, { [name] = case[1] }) end)
+    end
+    for _, bind in ipairs { { "127.0.0.1", 0, "inet" }, { "127.0.0.1", 0, [4] = 1 }, { "127.0.0.1", [0] = 7 } } do
+      helper.misuse("bad argument #3 to 'connect' (option 'bind': an IP address, or a table of one and a port, expected)",
+        function() tcp.connect("127.0.0.1", 9, { bind = bind }) end)
+    end
+    helper.misuse("bad argument #3 to 'listen' (option 'tls': unknown option 'cert_fiel')",
+      function() tcp.listen("127.0.0.1", 0, { tls = { cert_fiel = "x" } }) end)
+  end)
 end)
 
 describe("later", function()

@@ -69,6 +69,23 @@ impl Argument<'_> {
         Ok(())
     }
 
+    /// The same. False: the table has other keys besides, or values behind one that is nil.
+    pub fn each_of_sequence(
+        &self,
+        mut take: impl FnMut(Argument<'_>) -> Result<()>,
+    ) -> Result<bool> {
+        let (mut taken, mut count) = (0, 0);
+        self.each_element(|element| {
+            taken += 1;
+            take(element)
+        })?;
+        self.each(|_, _| {
+            count += 1;
+            Ok(())
+        })?;
+        Ok(taken == count)
+    }
+
     /// Calls `act` with one value of a sequence, which must be a table.
     pub fn with_element<R>(
         &self,

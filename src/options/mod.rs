@@ -180,15 +180,18 @@ fn address(option: Argument<'_>) -> Result<SocketAddr> {
     match option.value_type() {
         Type::Table => {
             let mut count = 0;
-            option.each_element(|element| {
+            let is_sequence = option.each_of_sequence(|element| {
                 count += 1;
                 match count {
                     1 => host = host::literal(element.text()?),
                     2 => port = element.integer(0, 65535)?,
-                    _ => {}
+                    _ => return Err(wrong()),
                 }
                 Ok(())
             })?;
+            if !is_sequence {
+                return Err(wrong());
+            }
         }
         _ => host = host::literal(option.text()?),
     }

@@ -115,20 +115,16 @@ fn list<T>(option: Argument<'_>, one: fn(Argument<'_>) -> Result<T>) -> Result<V
         return Ok(vec![one(option)?]);
     }
     let wrong = || option.wrong(format_args!("one value or a list of up to {MANY} expected"));
-    let (mut values, mut count) = (Vec::new(), 0);
-    option.each_element(|element| {
+    let mut values = Vec::new();
+    let is_sequence = option.each_of_sequence(|element| {
         if values.len() == MANY {
             return Err(wrong());
         }
         values.push(one(element)?);
         Ok(())
     })?;
-    option.each(|_, _| {
-        count += 1;
-        Ok(())
-    })?;
     // A list that is empty, or not read to its end, would pass for one that asks for less.
-    if values.is_empty() || values.len() != count {
+    if values.is_empty() || !is_sequence {
         return Err(wrong());
     }
     Ok(values)
