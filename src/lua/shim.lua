@@ -180,27 +180,37 @@ local function iterator(name, operation)
   end
 end
 
--- Counts a block's bytes up to `to` as handed out; false where they are no longer its next ones.
--- The native side puts the block into `lent[2]`, and takes it back with the connection's next call;
--- of it `lent[1]` bytes are handed out, false where it is no longer true.
-local function hand_out(lent, block, from, to)
-  if lent[1] ~= from or lent[2] ~= block then
+-- What is known of a block that a connection has lent: how many of its bytes are handed out, false
+-- once it was taken back; the block, false once it was taken back; and the last line that somebody
+-- began to hand out, by where it begins. The native side fills it in, and takes the block back with
+-- the connection's next call. A table is for one block alone.
+local function new_lent()
+  return { false, "", false }
+end
+
+-- Counts a block's bytes from `from` up to `to` as handed out; false where they are no longer its
+-- next ones. A hook may come between any two steps here, and read this connection to its end. It
+-- leaves the block alone while [1] and [3] are equal. Its native call takes the block back then:
+-- before the count, which is for nothing then, or behind it.
+local function hand_out(lent, from, to)
+  lent[3] = from
+  if lent[1] ~= from then
     return false
   end
   lent[1] = to
-  -- A hook may have read this connection just before, and then this counts for nothing.
-  if lent[2] == block or not lent[1] then
+  if lent[2] or not lent[1] then
     return true
   end
   lent[1] = false
   return false
 end
 
--- The line behind so many bytes of the block; nil where no newline ends it.
+-- The line behind so many bytes of the block; nil where no newline ends it, or where somebody is
+-- about to hand it out.
 local byte, find, sub = string.byte, string.find, string.sub
 local function cut(lent, taken)
-  local block = lent[2] or ""
-  local newline = find(block, "\n", taken + 1, true)
+  local block = lent[2]
+  local newline = block and lent[3] ~= taken and find(block, "\n", taken + 1, true)
   if newline then
     local to = newline - 1
     if to > taken and byte(block, to) == 13 then
@@ -208,7 +218,7 @@ local function cut(lent, taken)
     end
     local line = sub(block, taken + 1, to)
     -- Memory may have been collected for it, and a finalizer may have read this connection.
-    if hand_out(lent, block, taken, newline) then
+    if hand_out(lent, taken, newline) then
       return line
     end
   end
@@ -218,7 +228,7 @@ end
 -- no longer true.
 local function first_line(lent, block)
   local line = cut(lent, 0)
-  if not line and hand_out(lent, block, 0, #block) then
+  if not line and hand_out(lent, 0, #block) then
     return block
   end
   return line
@@ -227,16 +237,18 @@ end
 -- An iterator over the lines of blocks, which `refill` gives until it gives nil. Later Luas have
 -- this in C (ffi/lines.rs). A loop that LuaJIT compiles has the iterator within, as long as that
 -- comes to no loop of its own.
-local function lines(refill, lent)
+local function lines(refill)
+  local lent = new_lent()
   return function()
     local taken = lent[1]
     local line = taken and cut(lent, taken)
     while not line do
-      local block = refill()
+      local fresh = new_lent()
+      local block = refill(fresh)
       if block == nil then
         return nil
       end
-      line = first_line(lent, block)
+      lent, line = fresh, first_line(fresh, block)
     end
     return line
   end
@@ -246,18 +258,18 @@ end
 -- the rest. The connection's next call, of whatever kind, takes what is handed out off the buffer.
 function methods.lines(self, max)
   check_self("lines", self)
-  local operation, lent = operations.lines, not native.lines and { false, "" } or nil
-  local function refill()
+  local operation = operations.lines
+  local function refill(lent)
     local ok, a, b = call(operation, self, max, lent)
     if not ok then
       raise(a, b, 3)
     end
     return a
   end
-  if lent then
-    return lines(refill, lent)
+  if native.lines then
+    return native.lines(refill, self)
   end
-  return native.lines(refill, self)
+  return lines(refill)
 end
 
 -- `read_line` that cuts lines from blocks, too: LuaJIT compiles it. A block is one line at first.
@@ -267,34 +279,35 @@ end
 local function cutting(operation, plain)
   local LEAST, LARGEST, MOST_SPARED = 256, 65536, 15
   local lents = setmetatable({}, { __mode = "k" })
+  local plans = setmetatable({}, { __mode = "k" })
 
   -- Whether the next line is worth a block, and of what size.
-  local function plan(lent)
-    if lent[1] then
-      lent.size, lent.spared = min(4 * lent.size + LEAST, LARGEST), 0
-    elseif lent.is_tried then
-      lent.size, lent.spared = 0, min(2 * lent.spared + 1, MOST_SPARED)
-      lent.left = lent.spared
+  local function decide(plan, lent)
+    if lent and lent[1] then
+      plan.size, plan.spared = min(4 * plan.size + LEAST, LARGEST), 0
+    elseif plan.is_tried then
+      plan.size, plan.spared = 0, min(2 * plan.spared + 1, MOST_SPARED)
+      plan.left = plan.spared
     end
-    lent.is_tried = lent.left == 0
-    if not lent.is_tried then
-      lent.left = lent.left - 1
+    plan.is_tried = plan.left == 0
+    if not plan.is_tried then
+      plan.left = plan.left - 1
     end
-    return lent.is_tried
+    return plan.is_tried
   end
 
   -- What the operation answers, with the next line in place of a block. A hook may use the
   -- connection at each step of this, so that no block stays true: then it is one line without a
   -- block.
   local function read(self)
-    local lent = lents[self] or { false, "", size = 0, spared = 0, left = 0, is_tried = false }
-    if plan(lent) then
-      lent[2] = ""
-      local ok, a, b, c, d = call(operation, self, lent.size, lent)
+    local plan = plans[self] or { size = 0, spared = 0, left = 0, is_tried = false }
+    if decide(plan, lents[self]) then
+      local lent = new_lent()
+      local ok, a, b, c, d = call(operation, self, plan.size, lent)
       if not ok then
         return ok, a, b, c, d
       end
-      lents[self] = lent
+      plans[self], lents[self] = plan, lent
       local line = first_line(lent, a)
       if line then
         return ok, line
