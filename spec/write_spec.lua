@@ -55,6 +55,50 @@ for _, over in ipairs(helper.kinds) do
       assert.equal(table.concat(expected, " ") .. " ", peer:result())
     end)
 
+    -- How many there may be is Lua's own limit, which is met before any is queued.
+    it("that must wait sends as many strings as Lua can pass, or none", function()
+      local unpack = table.unpack or unpack -- luacheck: ignore 143
+      if os.getenv "TCP_SPEC_LOOP" then return pending "it has a loop of its own" end
+      local pieces, waited = {}, 0
+      tcp.use(coroutine.yield)
+      finally(function() tcp.use(nil) end)
+      for _, count in ipairs { 7000, 7900, 7985, 200000, 330000, 490000, 990000, 999900, 999960 } do
+        for i = #pieces + 1, count do pieces[i] = "two" end
+        local conn, peer = connect [[
+          c.wait()
+          return len(c.recv_all())
+        ]]
+        local sent = 0
+        conn:set_timeout(0.05)
+        repeat
+          sent = sent + 100000
+          local ok = pcall(conn.send, conn, ("y"):rep(100000))
+        until not ok
+        conn:set_timeout(30)
+        local finished
+        local writer = coroutine.create(function()
+          conn:send(unpack(pieces, 1, count))
+          finished = true
+        end)
+        local ok, fd, mode, seconds = coroutine.resume(writer)
+        peer:go()
+        if ok then
+          sent, waited = sent + count * 3, waited + 1
+          repeat
+            if fd then tcp.poll({}, mode == "w" and { fd } or {}, seconds) end
+            ok, fd, mode, seconds = coroutine.resume(writer)
+          until not ok or finished
+          assert(ok, fd)
+        else
+          assert.matches("too many results to unpack", fd)
+        end
+        conn:flush()
+        conn:shutdown()
+        assert.equal(sent, peer:result(), count)
+      end
+      assert(waited >= 2, waited)
+    end)
+
     it("sends a thousand strings at once", function()
       local conn, peer = connect [[ return c.recv_all() ]]
       local strings = {}

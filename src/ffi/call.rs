@@ -26,6 +26,11 @@ use crate::pending::PendingOp;
 pub const TOKEN: c_int = 1;
 pub const SELF: c_int = 2;
 
+/// How many arguments an operation has when it is called again, its self among them: what it needs
+/// of further ones is done in the first call.
+#[cfg(not(any(feature = "lua51", feature = "luajit")))]
+pub const AGAIN_COUNT: c_int = 4;
+
 /// What scripts call, under its name in messages.
 pub struct Operation {
     pub name: &'static str,

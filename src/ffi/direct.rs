@@ -6,7 +6,7 @@ use std::ffi::c_int;
 
 use mlua::{Function, Lua, ffi};
 
-use super::call::TOKEN;
+use super::call::{AGAIN_COUNT, TOKEN};
 use super::trampoline::{SAFE, trampoline};
 use super::*;
 
@@ -52,12 +52,18 @@ unsafe extern "C-unwind" fn call(state: *mut lua_State) -> c_int {
     }
 }
 
-/// Calls the shim with the `count` results on top of the stack, and with the arguments, of which
-/// the last is at `last`.
+/// Calls the shim with the `count` results on top of the stack, and with the first of the
+/// arguments, which end at `last`: there may be no room for all of them once more.
 #[cold]
 unsafe fn finish_call(state: *mut lua_State, last: c_int, count: c_int) -> c_int {
     // SAFETY: as in `call`. The slots that the results leave are enough for the two functions.
     unsafe {
+        let (kept, before) = (last.min(TOKEN + AGAIN_COUNT), lua_gettop(state) - count);
+        for result in 1..=count {
+            lua_pushvalue(state, before + result);
+            lua_replace(state, kept + result);
+        }
+        lua_settop(state, kept + count);
         ffi::luaL_checkstack(state, RESULTS, std::ptr::null());
         for _ in count..RESULTS {
             lua_pushnil(state);
@@ -66,7 +72,7 @@ unsafe fn finish_call(state: *mut lua_State, last: c_int, count: c_int) -> c_int
             lua_insert(state, 1);
         }
         lua_remove(state, RESULTS + TOKEN);
-        lua_settop(state, RESULTS + last - TOKEN);
+        lua_settop(state, RESULTS + kept - TOKEN);
         lua_pushvalue(state, lua_upvalueindex(AGAIN));
         lua_insert(state, 1);
         lua_pushvalue(state, lua_upvalueindex(SETTLE));

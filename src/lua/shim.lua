@@ -1,7 +1,8 @@
 -- The part of the module that must be Lua: raising at the caller's line, yielding to a loop, and
 -- calling again what was interrupted. Knows no protocol; runs on every Lua from 5.1 on.
 --
--- A native operation takes a token and its arguments. It answers
+-- A native operation takes a token and its arguments; when it is called again, the first four of
+-- them. It answers
 --   true, value                            it is done
 --   false, how, message, code, details     it failed; `how` is "throw", "return" or "pass"
 --   nil, token                             a moment for the interpreter, then again with this token
@@ -47,15 +48,16 @@ local function wait(token, claim, seconds, fd, writes)
 end
 
 -- Goes on with what is not done, until it is. An interpreter that has a signal to handle does so
--- between the calls.
-local function resume(operation, token, claim, seconds, fd, writes, ...)
+-- between the calls. What a script sends may be more arguments than the stack holds twice, and is
+-- queued already.
+local function resume(operation, token, claim, seconds, fd, writes, one, two, three, four)
   local ok
   repeat
     local why = claim and wait(token, claim, seconds, fd, writes)
     if why then
       return false, "throw", why
     end
-    ok, token, claim, seconds, fd, writes = operation(token, ...)
+    ok, token, claim, seconds, fd, writes = operation(token, one, two, three, four)
   until ok ~= nil
   return ok, token, claim, seconds, fd
 end
@@ -69,7 +71,8 @@ end
 local function call(operation, ...)
   local ok, a, b, c, d, e = operation(nil, ...)
   if ok == nil then
-    return resume(operation, a, b, c, d, e, ...)
+    local one, two, three, four = ...
+    return resume(operation, a, b, c, d, e, one, two, three, four)
   end
   return ok, a, b, c, d
 end
@@ -101,7 +104,8 @@ local function public(operation, has_two, closing)
     end
     local ok, a, b, c, d, e = operation(nil, ...)
     if ok == nil then
-      ok, a, b, c, d = resume(operation, a, b, c, d, e, ...)
+      local one, two, three, four = ...
+      ok, a, b, c, d = resume(operation, a, b, c, d, e, one, two, three, four)
     end
     if ok and has_two then
       return a, b
@@ -114,11 +118,11 @@ local function public(operation, has_two, closing)
   end
 end
 
--- What a call comes to that was not done at once: the operation, what it answered, its arguments.
--- Called by the C function that is the public face from Lua 5.2 on (ffi/direct.rs).
-local function finish_call(operation, ok, a, b, c, d, e, ...)
+-- What a call comes to that was not done at once: the operation, what it answered, its first
+-- arguments. Called by the C function that is the public face from Lua 5.2 on (ffi/direct.rs).
+local function finish_call(operation, ok, a, b, c, d, e, one, two, three, four)
   if ok == nil then
-    ok, a, b, c, d = resume(operation, a, b, c, d, e, ...)
+    ok, a, b, c, d = resume(operation, a, b, c, d, e, one, two, three, four)
   end
   if ok then
     return a
