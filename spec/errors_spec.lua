@@ -120,7 +120,7 @@ describe("a failure", function()
 
       port = helper.listen([[ c.hold() ]]).port
       message, details = helper.fails_safely("timeout", "^connect_tls 127%.0%.0%.1:%d+: ",
-        safe.connect_tls("127.0.0.1", port, 0.05))
+        safe.connect_tls("127.0.0.1", port, 0.5))
       assert.matches("TLS handshake", message)
       assert.equal("tls", details.phase)
     end)

@@ -117,7 +117,7 @@ describe("a child of fork", function()
     -- The end of the first comes while the second is waited for.
     local first = helper.listen [[
       c.send(b"x")
-      time.sleep(0.3)
+      time.sleep(1)
     ]]
     local second = helper.listen [[
       c.send(b"x")
@@ -133,12 +133,12 @@ describe("a child of fork", function()
         local number = conn:fd()
         conn:set_timeout(0.05)
         assert(select(3, conn:recv()) == "timeout")
-        fork(function() os.execute "sleep 1" end)
+        fork(function() os.execute "sleep 2" end)
         conn:close()
         conn = safe.connect("127.0.0.1", %d, 3)
         assert(conn:fd() == number)
         conn:read(1)
-        conn:set_timeout(0.8)
+        conn:set_timeout(1.5)
         local before = os.clock()
         assert(select(3, conn:recv()) == "timeout")
         io.write(("%%.2f"):format(os.clock() - before))

@@ -322,7 +322,8 @@ local makes_function = { json_packets = true, json_values = true, lines = true, 
 for _, loop in ipairs(loops) do
   -- Lets the other coroutines run for a moment.
   local function others()
-    local conn = safe.connect("127.0.0.1", helper.listen([[ c.hold() ]]).port, 0.05)
+    local conn = safe.connect("127.0.0.1", helper.listen([[ c.hold() ]]).port,
+      { timeout = 0.05, connect_timeout = helper.timeout })
     conn:recv()
     conn:close()
   end
@@ -532,7 +533,8 @@ for _, loop in ipairs(loops) do
           if loops.has_yielding_pcall then
             helper.fails("timeout", "after 0 bytes", function() conn:read_line() end)
           else
-            conn = safe.connect("127.0.0.1", helper.listen([[ c.hold() ]]).port, 0.2)
+            conn = safe.connect("127.0.0.1", helper.listen([[ c.hold() ]]).port,
+              { timeout = 0.2, connect_timeout = helper.timeout })
             local _
             _, message = conn:read_line()
             assert.truthy(message:find "timeout")
@@ -933,7 +935,8 @@ for _, loop in ipairs(loops) do
         for _ = 1, 2 do
           local code
           loop.run(function()
-            local conn = safe.connect("127.0.0.1", helper.listen([[ c.hold() ]]).port, 0.05)
+            local conn = safe.connect("127.0.0.1", helper.listen([[ c.hold() ]]).port,
+              { timeout = 0.05, connect_timeout = helper.timeout })
             code = select(3, conn:read_line())
             conn:close()
           end)

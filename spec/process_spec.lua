@@ -56,12 +56,14 @@ describe("a process", function()
         local before = helper.clock()
         local said = run((prelude .. [[
           local silent, full = %d, %d
-          os.execute("(sleep 0.2; kill -INT " .. pid .. ") &")
-          local ok, message = pcall(function() %s end)
+          local ok, message = pcall(function()
+            os.execute("(sleep 0.2; kill -INT " .. pid .. ") &")
+            %s
+          end)
           io.write(tostring(ok), " ", tostring(message))
         ]]):format(silent.port, silent.port, full.port, case[2]))
         assert.matches("^false .*interrupted!", said)
-        assert.is_true(helper.clock() - before < 1, "it went on waiting")
+        assert.is_true(helper.clock() - before < 10, "it went on waiting")
       end)
     end
 
@@ -82,7 +84,7 @@ describe("a process", function()
           io.write(tostring(ok), " ", tostring(message))
         ]]):format(peer.port, tenths))
         assert.matches("^false .*interrupted!", said)
-        assert.is_true(helper.clock() - began < 1, "it went on waiting")
+        assert.is_true(helper.clock() - began < 10, "it went on waiting")
       end
     end)
 
@@ -92,12 +94,14 @@ describe("a process", function()
         local peer = helper.listen [[ c.hold() ]]
         local before = helper.clock()
         local said = run((prelude .. [[
-          os.execute("(sleep 0.2; kill -INT " .. pid .. ") &")
-          local reader = coroutine.create(function() return conn:recv() end)
+          local reader = coroutine.create(function()
+            os.execute("(sleep 0.2; kill -INT " .. pid .. ") &")
+            return conn:recv()
+          end)
           io.write(tostring(select(2, coroutine.resume(reader))))
         ]]):format(peer.port))
         assert.matches("interrupted!", said)
-        assert.is_true(helper.clock() - before < 1, "it went on waiting")
+        assert.is_true(helper.clock() - before < 10, "it went on waiting")
       end)
     end
 
@@ -109,8 +113,10 @@ describe("a process", function()
         c.send(b",2]")
       ]]
       assert.equal("2", run((prelude .. [[
-        os.execute("(sleep 0.2; kill -INT " .. pid .. ") &")
-        local ok = pcall(function() conn:read_json_packet() end)
+        local ok = pcall(function()
+          os.execute("(sleep 0.2; kill -INT " .. pid .. ") &")
+          conn:read_json_packet()
+        end)
         assert(not ok)
         conn:send("go")
         io.write(#conn:read_json_packet())

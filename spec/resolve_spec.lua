@@ -108,13 +108,13 @@ describe("in a network of its own, a name", function()
         local time = took(function()
           value, message, code, details = safe.connect("silent.example", 80, seconds)
         end)
-        assert(time > seconds - 0.02 and time < seconds + 0.15, time)
+        assert(time > seconds - 0.02 and time < seconds + 1, time)
         assert(message:find "name resolution", message)
         assert(message:find "^connect silent%.example:80: timeout: ", message)
       end
       io.write(code, " ", details.phase)
       local time = took(function() value, message, code = safe.resolve("silent.example", 0.1) end)
-      assert(time > 0.08 and time < 0.25, time)
+      assert(time > 0.08 and time < 1.1, time)
       io.write(" ", code)
     ]]))
   end)
@@ -199,7 +199,7 @@ describe("in a network of its own, a name", function()
       for _ = 1, 20 do assert(not safe.connect("silent.example", 80, 0.01)) end
       local peer = helper.listen [=[ c.send(b"x") ]=]
       local time = took(function() assert(safe.connect("here.example", peer.port, 3)) end)
-      assert(time < 0.3, time)
+      assert(time < 2, time)
     ]])
   end)
 
@@ -222,7 +222,7 @@ describe("in a network of its own, a name", function()
       assert(now - before <= 300, now - before)
       for _, host in ipairs { "localhost", "here.example", "HERE.example" } do
         local time = took(function() assert(safe.connect(host, peer.port, { timeout = 3, family = "inet" })) end)
-        assert(time < 0.3, time)
+        assert(time < 2, time)
       end
     ]])
   end)
@@ -238,7 +238,7 @@ describe("in a network of its own, a name", function()
           local conn = tcp.connect("both.example", peer.port, { bind = { "127.0.0.9", port }, timeout = 3 })
           assert(conn:info().sock.port == port and conn:read_str() == "live")
         end)
-        assert(time < 0.6, time)
+        assert(time < 0.25 + 1, time)
       end
       -- A port that another program listens at.
       local taken = helper.listen("", { host = "127.0.0.9" }).port
@@ -294,7 +294,7 @@ describe("in a network of its own, a name", function()
         assert(tcp.connect("four.example", peer.port, { bind = "127.0.0.1", timeout = 2 }):read_str() == "x")
         tcp.listen("four.example", 0, { family = "inet", timeout = 2 }):close()
       end)
-      assert(time < 0.5, time)
+      assert(time < 1, time)
       local _, _, code = safe.connect("four.example", peer.port, 0.1)
       assert(code == "timeout")
     ]])
@@ -317,7 +317,7 @@ describe("in a network of its own, a name", function()
           assert(conn:read_str() == "live")
           conn:close()
         end)
-        assert(time < 0.6, time)
+        assert(time < 0.25 + 1, time)
       ]])
     end)
   end
@@ -331,7 +331,7 @@ describe("in a network of its own, a name", function()
         local time = took(function()
           assert(tcp.connect("both.example", peer.port, 3):read_str() == "live")
         end)
-        assert(time < 0.6, time)
+        assert(time < 0.25 + 1, time)
       ]]):format(live))
     end
   end)
@@ -373,14 +373,39 @@ describe("in a network of its own, a name", function()
 
   it_there("leaves no second connection behind when two addresses answer", function()
     run({ "192.0.2.1=both.example", "192.0.2.2=both.example" }, [[
-      local one = helper.listen([=[ c.send(b"x") ]=], { host = "192.0.2.1" })
-      local two = helper.listen([=[ c.send(b"x") ]=], { host = "192.0.2.2", port = one.port })
+      local code = [=[
+        c.send(b"x")
+        try: return c.recv_all()
+        except ConnectionError: return b""
+      ]=]
+      local one = helper.listen(code, { host = "192.0.2.1" })
+      local two = helper.listen(code, { host = "192.0.2.2", port = one.port })
       local before = helper.sockets()
       local conn = tcp.connect("both.example", one.port, 3)
       assert(helper.sockets() == before + 1)
-      assert(conn:read_str() == "x") -- it has come
+      assert(conn:read(1) == "x") -- it has come
+      -- A slow machine may have begun the second one before it came: that one has an end.
+      local is_first = conn:info().peer.ip == "192.0.2.1"
+      local ours, other = is_first and one or two, is_first and two or one
+      for n = 1, other:count() do assert(other:result(n) == "") end
+      assert(ours:count() == 1)
+      assert(helper.sockets() == before + 1)
       conn:close()
-      assert(one:count() + two:count() == 1)
+    ]])
+  end)
+
+  it_there("leaves no connection behind at an address that has not answered yet", function()
+    run({ "192.0.2.1=both.example", "192.0.2.2=both.example" }, [[
+      for _, live in ipairs { "192.0.2.1", "192.0.2.2" } do
+        local dead = live == "192.0.2.1" and "192.0.2.2" or "192.0.2.1"
+        local peer = helper.listen([=[ c.hold() ]=], { host = live })
+        helper.listen("", { host = dead, port = peer.port, full = true })
+        local before = helper.sockets()
+        local conn = tcp.connect("both.example", peer.port, 3)
+        assert(helper.sockets() == before + 1)
+        conn:close()
+        assert(helper.sockets() == before)
+      end
     ]])
   end)
 

@@ -146,7 +146,7 @@ describe("a certificate", function()
       local der = patched(case[2], case[3])
       for _, verify in ipairs { true, false } do
         local _, _, code, details = safe.connect_tls("localhost", raw_server(der).port,
-          trusting { verify = verify, timeout = 0.5 })
+          trusting { verify = verify, timeout = 1 })
         assert.is_truthy(code)
         if code == "timeout" then break end -- let in: the server does not go on
         assert.equal("localhost", details.certificate.subject.CN)
@@ -161,7 +161,7 @@ describe("a certificate", function()
     for _, verify in ipairs { true, false } do
       helper.fails_safely("certificate",
         "unreadable key %('localhost'%), of a kind that this OpenSSL does not know$",
-        safe.connect_tls("localhost", raw_server(der).port, trusting { verify = verify, timeout = 0.5 }))
+        safe.connect_tls("localhost", raw_server(der).port, trusting { verify = verify }))
     end
   end)
 
@@ -305,7 +305,7 @@ describe("a failure of code tls", function()
     assert.equal("localhost", details.certificate.subject.CN)
     assert.is_false(details.verified)
 
-    local listener = helper.keep(safe.listen("127.0.0.1", 0, { timeout = 0.5, tls = {
+    local listener = helper.keep(safe.listen("127.0.0.1", 0, { timeout = 1.5, tls = {
       cert_file = helper.pem "rsa", key_file = helper.pem("rsa", "key"), ca_file = helper.pem "root",
       max_version = "1.2", ciphers = "AES128-GCM-SHA256" } }))
     -- Has shown the certificate of somebody else, and says nothing more.

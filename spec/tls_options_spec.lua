@@ -471,7 +471,11 @@ describe("a file that is a pipe", function()
       if not loop.found then return pending(loop.name .. " is not there") end
       local peer = helper.listen("c.hold()", { tls = "good" })
       local plain = helper.listen "c.send(b'hello')"
-      local path, order = pipe("sleep 0.3; cat " .. root), {}
+      local come = os.tmpname()
+      os.remove(come)
+      -- Not written to before the other one is done.
+      local writer = "for i in $(seq 300); do test -e %s && break; sleep 0.02; done; cat %s"
+      local path, order = pipe(writer:format(come, root)), {}
       loop.within(function()
         helper.keep(tcp.connect_tls("127.0.0.1", peer.port, { ca_file = path, timeout = helper.timeout }))
         order[#order + 1] = "late"
@@ -479,6 +483,8 @@ describe("a file that is a pipe", function()
         local conn = tcp.connect("127.0.0.1", plain.port, helper.timeout)
         order[#order + 1] = conn:read_str()
         conn:close()
+        files[#files + 1] = come
+        assert(io.open(come, "w")):close()
       end)
       assert.same({ "hello", "late" }, order)
     end)
@@ -495,10 +501,10 @@ describe("keylog", function()
 
   it("to a pipe is refused, whether somebody reads it or not", function()
     local peer = helper.listen("c.send(b'hello')", { tls = "good" })
-    for reader, why in pairs { ["true"] = "no such device or address", ["sleep 3 < PATH &"] = "it is a pipe" } do
+    for reader, why in pairs { ["true"] = "no such device or address", ["exec 3<>PATH;"] = "it is a pipe" } do
       local path = pipe()
       local said = helper.run(client_code:format(peer.port, root),
-        ("%s sleep 0.1; SSLKEYLOGFILE=%s"):format(reader:gsub("PATH", path):gsub("true", "true;"), path))
+        ("%s SSLKEYLOGFILE=%s"):format(reader:gsub("PATH", path):gsub("true", "true;"), path))
       assert(said:find(("io: cannot write SSLKEYLOGFILE '%s': %s"):format(path, why), 1, true), said)
     end
     assert.equal(0, peer:count())

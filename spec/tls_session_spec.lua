@@ -410,7 +410,7 @@ describe("session()", function()
   end)
 
   it("of a certificate that has expired since is not offered", function()
-    -- Good for two seconds more, and for no connection after that.
+    -- Good for four seconds more, and for no connection after that.
     local folder = os.tmpname()
     os.remove(folder)
     local pipe = io.popen(([[
@@ -420,7 +420,7 @@ describe("session()", function()
         'policy=p' 'rand_serial=yes' '[p]' 'commonName=supplied' '[e]' 'subjectAltName=DNS:localhost' >cnf &&
       openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -subj /CN=localhost -out csr &&
       openssl ca -config cnf -batch -notext -selfsign -keyfile key -in csr -out pem -extfile cnf -extensions e \
-        -startdate 200101000000Z -enddate $(date -u -d '+2 seconds' +%%y%%m%%d%%H%%M%%SZ) && echo made
+        -startdate 200101000000Z -enddate $(date -u -d '+4 seconds' +%%y%%m%%d%%H%%M%%SZ) && echo made
     ]]):format(folder, folder), "r")
     assert.matches("made\n$", pipe:read "*a")
     pipe:close()
@@ -436,7 +436,7 @@ describe("session()", function()
 
     local begun = helper.clock()
     while os.time() <= info.certificate.not_after do
-      assert(helper.clock() - begun < 5, "it does not expire")
+      assert(helper.clock() - begun < 10, "it does not expire")
       os.execute "sleep 0.1"
     end
     helper.fails("certificate", "expired on", function()
@@ -546,9 +546,9 @@ describe("what is dear is kept:", function()
     return dir .. "/certs", target, dir
   end
 
-  -- Changes are seen after a second at most.
+  -- Changes are seen after a second at most, and on a busy machine the last look is late.
   local function soon(expected, peer, options)
-    local till = helper.clock() + 1.2
+    local till = helper.clock() + 2
     repeat
       local trusted = trusts(peer, options)
       if trusted == expected then return end

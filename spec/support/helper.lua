@@ -168,10 +168,11 @@ function helper.keep(connection, ...)
   return connection, ...
 end
 
--- The options of a call, with the specs' own timeout where none is given.
+-- The options of a call, with the specs' own timeout where none is given: a short one is for what
+-- follows, and not for connecting on a busy machine.
 local function with_defaults(options, defaults)
   if type(options) == "number" then options = { timeout = options } end
-  local all = {}
+  local all = { connect_timeout = defaults.timeout }
   for k, v in pairs(defaults) do all[k] = v end
   for k, v in pairs(options or {}) do all[k] = v end
   return all

@@ -18,8 +18,8 @@ const SETTLE: c_int = SAFE + 2;
 const RESULTS: c_int = 6;
 
 /// `direct(operation, finish_call)`: the operation's function for scripts, which need no token.
-/// What is not done goes to `finish_call(operation, <its results>, <its arguments>)`, which gives
-/// the results.
+/// What is not done goes to `finish_call(operation, <its results>, <its first arguments>)`, which
+/// gives the results.
 pub fn function(lua: &Lua) -> mlua::Result<Function> {
     // SAFETY: nothing is captured.
     unsafe { lua.exec_raw((), |state| lua_pushcclosure(state, direct, 0)) }
