@@ -6,9 +6,7 @@ local safe = require "tcp.safe"
 
 -- Runs Lua source in a fresh process, which must end well; gives its output.
 local function run(code, ...)
-  local said, status = helper.run(code:format(...))
-  assert.equal(0, status, said)
-  return said
+  return helper.run_well(code:format(...))
 end
 
 describe("the last connection", function()

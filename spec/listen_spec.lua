@@ -1000,13 +1000,7 @@ describe("TLS at the listening end", function()
 
   it("reads certificates anew with each listen, and only then", function()
     local cert, key = os.tmpname(), os.tmpname()
-    local function put(name)
-      for path, kind in pairs { [cert] = "pem", [key] = "key" } do
-        local file = assert(io.open(path, "wb"))
-        file:write(helper.contents(helper.pem(name, kind)))
-        file:close()
-      end
-    end
+    local function put(name) helper.put_certificate(name, cert, key) end
     -- The common name of what a client is shown.
     local function shown(listener)
       local peer = helper.dial(listener:port(), [[

@@ -4,12 +4,7 @@ local helper = require "spec.support.helper"
 local tcp = require "tcp"
 local safe = require "tcp.safe"
 
--- Runs Lua source in a fresh process, which must end well; gives its output.
-local function run(code, before)
-  local said, status = helper.run(code, before)
-  assert.equal(0, status, said)
-  return said
-end
+local run = helper.run_well
 
 describe("loading", function()
   after_each(helper.finish)

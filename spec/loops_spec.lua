@@ -202,7 +202,7 @@ end)
 -- Two loops, one after the other, in a process of their own: where they fail, they hang.
 describe("two loops", function()
   -- The source sees `start.luv(body)` and `start.cqueues(body)`: the body begins with that loop in
-  -- use. What they give runs the loop.
+  -- use. What they give runs the loop. `accepts(seconds)` is a body that notes its code in `codes`.
   local function it_runs(title, code)
     it(title, function()
       for _, name in ipairs { "cqueues", "luv" } do
@@ -226,6 +226,13 @@ describe("two loops", function()
           loop:step(0)
           return function() assert(loop:loop()) end
         end
+        local codes = {}
+        local function accepts(seconds)
+          return function()
+            local _, _, code = listener:accept(seconds)
+            codes[#codes + 1] = code
+          end
+        end
       ]] .. code)
       assert.equal(0, status, said)
     end)
@@ -234,13 +241,7 @@ describe("two loops", function()
   it_runs("each end their waits in time, whichever was told when the next turn is due", [[
     for _, name in ipairs { "luv", "cqueues" } do
       local other = name == "luv" and "cqueues" or "luv"
-      local codes = {}
-      local function accepts(seconds)
-        return function()
-          local _, _, code = listener:accept(seconds)
-          codes[#codes + 1] = code
-        end
-      end
+      codes = {}
       local first = start[name](accepts(0.1))
       local second = start[other](accepts(0.3))
       local before = helper.clock()
@@ -269,13 +270,6 @@ describe("two loops", function()
   ]])
 
   it_runs("or one, whose handles were all closed while it waited, end all waits in time", [[
-    local codes = {}
-    local function accepts(seconds)
-      return function()
-        local _, _, code = listener:accept(seconds)
-        codes[#codes + 1] = code
-      end
-    end
     start.luv(accepts(0.1))
     uv.walk(function(handle)
       if not handle:is_closing() then handle:close() end

@@ -2,12 +2,7 @@
 
 local helper = require "spec.support.helper"
 
--- Runs Lua source in a fresh process, which must end well; gives its output.
-local function run(code, before)
-  local said, status = helper.run(code, before)
-  assert.equal(0, status, said)
-  return said
-end
+local run = helper.run_well
 
 -- In a child: its own process id, and a connection to `port`.
 local prelude = [[

@@ -5,18 +5,11 @@ local helper = require "spec.support.helper"
 local tcp = require "tcp"
 local safe = require "tcp.safe"
 
-local function trusting(options)
-  local all = { ca_file = helper.pem "root", timeout = helper.timeout }
-  for name, value in pairs(options or {}) do all[name] = value end
-  return all
-end
+local trusting = helper.trusting
 
 -- What a shell command prints.
 local function output(command, ...)
-  local pipe = assert(io.popen(command:format(...), "r"))
-  local text = pipe:read "*a"
-  pipe:close()
-  return text
+  return helper.output(command:format(...))
 end
 
 -- Days since 1970 of a date (Howard Hinnant's days_from_civil).

@@ -5,11 +5,7 @@ local helper = require "spec.support.helper"
 local tcp = require "tcp"
 local safe = require "tcp.safe"
 
-local function trusting(options)
-  local all = { ca_file = helper.pem "root", timeout = helper.timeout }
-  for name, value in pairs(options or {}) do all[name] = value end
-  return all
-end
+local trusting = helper.trusting
 
 -- Files that a test makes; gone with it.
 local made = {}

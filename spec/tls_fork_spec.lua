@@ -12,9 +12,7 @@ local prelude = helper.forking() .. [[
 ]]
 
 local function run(code, ...)
-  local said, status = helper.run((prelude .. code):format(helper.pem "root", ...))
-  assert.equal(0, status, said)
-  return said
+  return helper.run_well((prelude .. code):format(helper.pem "root", ...))
 end
 
 for _, version in ipairs { "1.2", "1.3" } do

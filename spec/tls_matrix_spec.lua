@@ -6,15 +6,7 @@ local helper = require "spec.support.helper"
 local tcp = require "tcp"
 local safe = require "tcp.safe"
 
-local root = helper.pem "root"
-
-local function trusting(...)
-  local all = { ca_file = root, timeout = helper.timeout }
-  for _, options in ipairs { ... } do
-    for name, value in pairs(options) do all[name] = value end
-  end
-  return all
-end
+local trusting = helper.trusting
 
 local reverse = [[
   line = c.recv_line()

@@ -8,12 +8,7 @@ local safe = require "tcp.safe"
 
 local root = helper.pem "root"
 
-local function trusting(options)
-  local all = { ca_file = root, timeout = helper.timeout }
-  for name, value in pairs(options or {}) do all[name] = value end
-  if not all.ca_file then all.ca_file = nil end
-  return all
-end
+local trusting = helper.trusting
 
 -- A server whose connections can be resumed, since they share a context: Python code that runs for
 -- each, with `certificate` and `key` (files), and `options` (code that has the new `context`). It
@@ -210,13 +205,7 @@ for _, version in ipairs { "1.2", "1.3" } do
 
     it("of another client certificate in the same file is not offered", function()
       local cert, key = os.tmpname(), os.tmpname()
-      local function put(name)
-        for path, kind in pairs { [cert] = "pem", [key] = "key" } do
-          local file = assert(io.open(path, "wb"))
-          file:write(helper.contents(helper.pem(name, kind)))
-          file:close()
-        end
-      end
+      local function put(name) helper.put_certificate(name, cert, key) end
       local peer = versioned("good", { code = ("context.load_verify_locations(%q)\n      context.verify_mode"
         .. " = ssl.CERT_REQUIRED"):format(root) })
       put "client"

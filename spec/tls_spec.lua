@@ -7,12 +7,7 @@ local safe = require "tcp.safe"
 
 local root = helper.pem "root"
 
--- Options with the specs' CA and timeout, and more.
-local function trusting(options)
-  local all = { ca_file = root, timeout = helper.timeout }
-  for name, value in pairs(options or {}) do all[name] = value end
-  return all
-end
+local trusting = helper.trusting
 
 local greeting = [[
   c.send(b"hello")

@@ -178,6 +178,25 @@ local function with_defaults(options, defaults)
   return all
 end
 
+-- Options of TLS with the specs' CA and timeout, and more; `ca_file = false` is none.
+function helper.trusting(...)
+  local all = { ca_file = helper.pem "root", timeout = helper.timeout }
+  for i = 1, select("#", ...) do
+    for name, value in pairs((select(i, ...)) or {}) do all[name] = value end
+  end
+  if not all.ca_file then all.ca_file = nil end
+  return all
+end
+
+-- Puts a certificate of the specs' into these files.
+function helper.put_certificate(name, certificate_path, key_path)
+  for path, kind in pairs { [certificate_path] = "pem", [key_path] = "key" } do
+    local file = assert(io.open(path, "wb"))
+    file:write(helper.contents(helper.pem(name, kind)))
+    file:close()
+  end
+end
+
 -- Connects to a new peer: the connection, and the peer. `module` is by default `tcp`.
 function helper.connect(code, options, listener, module)
   local peer = helper.listen(code, listener)
@@ -303,6 +322,16 @@ function helper.takes(seconds, prepare, act)
   assert(false, ("%.3f s late"):format(late))
 end
 
+-- `act` must not wait for what does not come: it takes less than half of the specs' timeout. Gives
+-- what it gives.
+function helper.at_once(act, what)
+  local before = helper.clock()
+  local result = act()
+  local took = helper.clock() - before
+  assert(took < helper.timeout / 2, ("%.3f s: %s"):format(took, what or "not at once"))
+  return result
+end
+
 -- This process, and others ------------------------------------------------------------------------
 
 -- What a shell command writes.
@@ -364,6 +393,13 @@ function helper.run(code, before, preload, shell)
   os.remove(path)
   local said, status = text:match "^(.*) (%d+)\n$"
   return said, tonumber(status)
+end
+
+-- The same of one that must end well: its output.
+function helper.run_well(...)
+  local said, status = helper.run(...)
+  assert.equal(0, status, said)
+  return said
 end
 
 -- Lua source that gives a process `fork` and `wait` (see fork.c).

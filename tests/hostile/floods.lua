@@ -2,21 +2,13 @@
 -- payload (flood.c), and makes calls on each connection. None may outlast its timeout. Run by
 -- tests/hostile/run.
 
+local clock = require("spec.support.helper").clock
 local tcp = require "tcp.safe"
 
 local program = arg[1]
 local timeout = 0.15
 local margin = tonumber(os.getenv "TCP_MARGIN" or 1.5) -- of a busy machine, in seconds
 local certificates = ".build/spec/certificates"
-
-local has_system, system = pcall(require, "system")
-local function clock()
-  if has_system then return system.monotime() end
-  local file = assert(io.open "/proc/uptime")
-  local seconds = tonumber(file:read "*l":match "^%S+")
-  file:close()
-  return seconds
-end
 
 local calls = {
   { timeout, function(conn) return conn:read_line() end },

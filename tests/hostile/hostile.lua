@@ -3,6 +3,7 @@
 -- the documented codes and its form; and where all of it is played again, neither memory nor
 -- descriptors grow. SEED alone decides what happens. Run by tests/hostile/run.
 
+local clock = require("spec.support.helper").clock
 local tcp = require "tcp.safe"
 
 local seed, count = tonumber(arg[1]), tonumber(arg[2])
@@ -23,15 +24,6 @@ local state
 local function random(n)
   state = state * 16807 % 2147483647
   return state % n + 1
-end
-
-local has_system, system = pcall(require, "system")
-local function clock()
-  if has_system then return system.monotime() end
-  local file = assert(io.open "/proc/uptime")
-  local seconds = tonumber(file:read "*l":match "^%S+")
-  file:close()
-  return seconds
 end
 
 local long = ("y"):rep(100000)
