@@ -981,6 +981,7 @@ describe("TLS at the listening end", function()
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_TICKET
         context.load_cert_chain(%q, os.path.join(CERTIFICATES, "client.key"))
+        c.sock.settimeout(60) # sixty wait for each other
         context.wrap_socket(c.sock, server_hostname="localhost").recv(1)
       ]]):format(chain), { times = 60 })
       local function serve(times)

@@ -108,7 +108,7 @@ describe("where memory is refused", function()
     local printed = lines [[
       limit()
       -- Numbered, so that a hole shows.
-      local fresh = tcp.listen("127.0.0.1", 0)
+      local fresh = tcp.listen("127.0.0.1", 0, { timeout = 25 })
       local sender = io.popen((os.getenv "PYTHON" or "python3") .. [=[ -c '
 import socket, sys
 with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as s:

@@ -344,15 +344,18 @@ Sgh5jjQE3e+VGbPNOkMbMCsKbfJfFDdP4TVtbVHCReSFtXZiXn7G9ExC6aY37WsL
 describe("a handshake fails in words that name what helps:", function()
   after_each(finish)
 
-  -- A program of OpenSSL's that is given a command again and again.
-  local function commanded(command, arguments)
-    return ("bash -c 'exec openssl %s < <(while sleep 0.4; do echo %s; done)'"):format(arguments, command)
+  -- A program of OpenSSL's that is given a command again and again, once this file is there.
+  local function commanded(command, arguments, file)
+    return ("bash -c 'exec openssl %s < <(while sleep 0.4; do test ! -e %s || echo %s; done)'"):format(
+      arguments, file, command)
   end
 
   it("a server that wants to renegotiate", function()
+    local is_connected = make "rm OUT"
     local peer = helper.program(commanded("r", ("s_server -accept 127.0.0.1:0 -tls1_2 -cert %s -key %s")
-      :format(helper.pem "direct", helper.pem("direct", "key"))), { ready = "^ACCEPT .*:([0-9]+)" })
+      :format(helper.pem "direct", helper.pem("direct", "key")), is_connected), { ready = "^ACCEPT .*:([0-9]+)" })
     local conn = helper.keep(safe.connect_tls("localhost", peer.port, trusting()))
+    assert(io.open(is_connected, "w")):close()
     local _, details = helper.fails_safely("tls", "handshake failure %(the server wanted to renegotiate, often to ask "
       .. "for a client certificate for some paths alone, and this is refused: it must ask for one in the first "
       .. "handshake%)$", conn:read_str())
@@ -399,7 +402,7 @@ describe("a handshake fails in words that name what helps:", function()
     local listener = helper.keep(safe.listen("127.0.0.1", 0, { timeout = helper.timeout,
       tls = { cert_file = helper.pem "good", key_file = helper.pem("good", "key") } }))
     local client = io.popen(commanded("R", ("s_client -tls1_2 -connect 127.0.0.1:%d >/dev/null 2>&1")
-      :format(listener:port())), "r")
+      :format(listener:port()), "."), "r")
     local conn = helper.keep(listener:accept())
     local line, message, code
     repeat line, message, code = conn:read_line() until not line
