@@ -10,7 +10,10 @@ local function run(code, ...)
 end
 
 describe("the last connection", function()
-  after_each(helper.finish)
+  after_each(function()
+    tcp.use(nil)
+    helper.finish()
+  end)
 
   it("is what send and recv use", function()
     local conn, peer = helper.connect [[
@@ -49,6 +52,25 @@ describe("the last connection", function()
     second:close()
     assert.equal("to the first", older:result())
     assert.equal("to the second", newer:result())
+  end)
+
+  it("is that of a call's beginning for as long as the call waits", function()
+    local first, older = helper.connect [[ return len(c.recv_all()) ]]
+    local size, calls = 20e6, 0
+    tcp.use(coroutine.yield)
+    local sender = coroutine.create(function() tcp.send(("x"):rep(size)) end)
+    assert(coroutine.resume(sender))
+    local second, newer = helper.connect [[ return c.recv_all() ]]
+    while coroutine.status(sender) ~= "dead" and calls < 1e5 do
+      tcp.poll({}, { first }, 0.1)
+      assert(coroutine.resume(sender, true))
+      calls = calls + 1
+    end
+    tcp.use(nil)
+    first:close()
+    second:close()
+    assert.equal(size, older:result())
+    assert.equal("", newer:result())
   end)
 
   it("does not fall back to an older one when it is closed", function()

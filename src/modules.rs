@@ -102,6 +102,7 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     table.raw_set("version", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")))?;
     table.raw_set("null", json::null())?;
     let (register_wait, is_in_wait) = waiting::functions(lua)?;
+    table.raw_set("last", reply::last_function(lua)?)?;
     table.raw_set("register_wait", register_wait)?;
     table.raw_set("is_in_wait", is_in_wait)?;
     table.raw_set("waiting", waiting_table)?;

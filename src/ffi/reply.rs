@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::c_int;
 
-use mlua::Lua;
+use mlua::{Function, Lua};
 
 use net::framing::text::Item;
 
@@ -182,6 +182,17 @@ pub unsafe fn push_last(state: *mut lua_State) {
         raw_get_index(state, -1, 1);
         lua_remove(state, -2);
     }
+}
+
+/// `native.last()`: the last connection, or false.
+pub fn last_function(lua: &Lua) -> mlua::Result<Function> {
+    unsafe extern "C-unwind" fn last(state: *mut lua_State) -> c_int {
+        // SAFETY: Lua calls this, with free slots; nothing is owned.
+        unsafe { push_last(state) };
+        1
+    }
+    // SAFETY: nothing is captured.
+    unsafe { lua.exec_raw((), |state| lua_pushcclosure(state, last, 0)) }
 }
 
 /// Makes the connection on top of the stack the last one.

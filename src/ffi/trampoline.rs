@@ -97,6 +97,10 @@ unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
                 give(&call, result, None)
             }
             Body::Connection(sides, body) => on_connection(&mut call, true, sides, body),
+            // Another connection may be the last one by now.
+            Body::Last(sides, body) if call.deadline.is_some() => {
+                on_connection(&mut call, false, sides, body)
+            }
             Body::Last(sides, body) => {
                 reply::push_last(state);
                 lua_insert(state, SELF);
@@ -105,7 +109,6 @@ unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
                     LUA_TUSERDATA => on_connection(&mut call, false, sides, body),
                     _ => give(&call, Err(no_connection().with_context(call.name, "")), None),
                 };
-                // The call may be made again with the arguments that it had.
                 lua_remove(state, SELF);
                 ended
             }

@@ -96,8 +96,9 @@ local function announce(operations, self)
 end
 
 -- The public face of a native operation, of which one has two results. One that closes has in
--- `closing` the operations that it is of. No tail call: the caller's line would be lost.
-local function public(operation, has_two, closing)
+-- `closing` the operations that it is of. One on the last connection gets that connection as its
+-- self when it is called again. No tail call: the caller's line would be lost.
+local function public(operation, has_two, closing, is_on_last)
   return function(...)
     if closing and in_use[1] then
       announce(closing, (...))
@@ -105,6 +106,9 @@ local function public(operation, has_two, closing)
     local ok, a, b, c, d, e = operation(nil, ...)
     if ok == nil then
       local one, two, three, four = ...
+      if is_on_last then
+        one, two, three, four = native.last(), one, two, three
+      end
       ok, a, b, c, d = resume(operation, a, b, c, d, e, one, two, three, four)
     end
     if ok and has_two then
@@ -132,12 +136,17 @@ local function finish_call(operation, ok, a, b, c, d, e, one, two, three, four)
   return nil, b, c, d
 end
 
+-- The same on the last connection.
+local function finish_on_last(operation, ok, a, b, c, d, e, one, two, three)
+  return finish_call(operation, ok, a, b, c, d, e, native.last(), one, two, three)
+end
+
 -- The public face of an operation with one result, which need not be announced.
-local function direct(operation)
+local function direct(operation, is_on_last)
   if native.direct then
-    return native.direct(operation, finish_call)
+    return native.direct(operation, is_on_last and finish_on_last or finish_call)
   end
-  return public(operation)
+  return public(operation, false, nil, is_on_last)
 end
 
 local function publish(operations)
@@ -430,6 +439,7 @@ local function module(title, functions, success)
   functions.json = nil
   local tcp = publish(functions)
   tcp.poll = public(functions.poll, true)
+  tcp.send, tcp.recv = direct(functions.send, true), direct(functions.recv, true)
   tcp._NAME, tcp._VERSION = title, native.version
   tcp.json = {
     null = native.null,
