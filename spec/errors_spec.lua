@@ -193,6 +193,12 @@ describe("the code", function()
     { "tls", "the text of a CA is no PEM", tls("good", { ca = "this is no certificate" }) },
     { "certificate", "the certificate is not trusted", tls("unknown_issuer") },
     { "certificate", "the certificate is for another host", tls("other_ip") },
+    { "proxy", "a client begins with no PROXY header", function(module)
+      local listener = helper.keep(module.listen("127.0.0.1", 0, { proxy_protocol = true }))
+      helper.dial(listener:port(), [[ c.send(b"hello") ]])
+      local conn = helper.keep(listener:accept(helper.timeout))
+      return conn.recv, conn
+    end },
     { "json", "a value is not JSON", method("read_json", [[ c.send(b"{]") ]]) },
     { "json", "a packet is not JSON", method("read_json_packet", [[ c.send(packet(b"{]")) ]]) },
     { "json", "a value has no JSON form", method("write_json", "", print) },

@@ -94,7 +94,7 @@ describe("the annotations", function()
       assert(readme:find("| `" .. name .. "` |", 1, true), name)
       codes = codes + 1
     end
-    assert.equal(12, codes)
+    assert.equal(13, codes)
   end)
 end)
 

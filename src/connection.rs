@@ -1,6 +1,7 @@
 //! A connection as scripts hold it: the stream, and what the script has set. What can be done with
 //! it is in `ops`. Uses `event_loop`, `json`.
 
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
@@ -14,6 +15,7 @@ use net::io::poller::Registration;
 use net::io::step::Wait;
 use net::io::wait::WaitMode;
 use net::stream::{Stream, Traffic};
+use net::transport::Origin;
 use net::transport::tcp::Tcp;
 use net::transport::tls::{Report, Side};
 
@@ -27,7 +29,10 @@ pub struct Connection {
     open: Option<Box<Stream>>,
     /// What is known of it from then on.
     closed: Facts,
+    /// Those of the socket.
     pub addresses: Addresses,
+    /// Who has connected, where a PROXY header tells who the peer is.
+    pub via: Option<SocketAddr>,
     pub timings: Timings,
     /// The part that `start_tls` takes unless it is told otherwise.
     pub side: Side,
@@ -46,6 +51,7 @@ pub struct Connection {
 pub struct Facts {
     pub traffic: Traffic,
     pub report: Option<Box<Report>>,
+    origin: Origin,
 }
 
 /// How a script wants its connection.
@@ -71,6 +77,7 @@ impl Connection {
             open: Some(stream),
             closed: Facts::default(),
             addresses,
+            via: None,
             timings,
             side,
             config,
@@ -92,10 +99,35 @@ impl Connection {
         self.open.as_deref_mut().ok_or_else(closed)
     }
 
-    /// Whom messages name.
+    /// The peer's address; none as long as a PROXY header is still to tell it.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match self.open.as_deref().map_or(self.closed.origin, Stream::origin) {
+            Origin::Socket => Some(self.addresses.remote),
+            Origin::Unknown => None,
+            Origin::Told(peer) => Some(peer),
+        }
+    }
+
+    /// The peer as `connect` was given it, or as a PROXY header has told it; none before.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        match self.via {
+            Some(_) => self.peer().map(Endpoint::from),
+            None => Some(self.config.endpoint.clone()),
+        }
+    }
+
+    /// Whom messages name: as long as the peer is not known, who has connected.
     #[cold]
     pub fn label(&self) -> String {
-        self.config.endpoint.to_string()
+        self.endpoint().as_ref().unwrap_or(&self.config.endpoint).to_string()
+    }
+
+    /// From now on the peer is the one that is known now, whatever carries the bytes.
+    pub fn settle_peer(&mut self) {
+        if let (Some(peer), Some(_)) = (self.peer(), self.via) {
+            self.addresses.remote = peer;
+            self.config.endpoint = peer.into();
+        }
     }
 
     /// What is known of a peer whose certificate was refused.
@@ -123,6 +155,7 @@ impl Connection {
             Some(stream) => Facts {
                 traffic: stream.traffic(),
                 report: stream.transport().as_tls().map(|tls| Box::new(tls.report())),
+                origin: stream.origin(),
             },
             None => self.closed.clone(),
         }

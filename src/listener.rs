@@ -62,7 +62,7 @@ pub fn listen(call: &mut Call<'_>) -> Result<Reply> {
 fn begin(call: &Call<'_>) -> Result<PendingOp> {
     let mut options = ListenOptions::new(call.endpoint(0)?);
     options.apply(call.argument(3))?;
-    let ListenOptions { accepted, backlog, reuse_addr, reuse_port, tls } = options;
+    let ListenOptions { accepted, backlog, reuse_addr, reuse_port, proxy_protocol, tls } = options;
     let deadline = Deadline::after(accepted.connect_timeout.unwrap_or(accepted.timeout));
     let connect = accepted.connect;
     let config = ConnectionConfig {
@@ -81,6 +81,7 @@ fn begin(call: &Call<'_>) -> Result<PendingOp> {
             nodelay: connect.nodelay,
             keepalive: connect.keepalive,
             limits: accepted.limits,
+            proxy_protocol,
             tls: tls.map(|settings| Setup::new(Side::Server, settings)).transpose()?,
             tracer: call.host.tracer.clone(),
         })
@@ -132,7 +133,9 @@ fn take(call: &Call<'_>, this: &mut Listener, timeout: f64, step: StepOf) -> Res
     let connected = call.drive(timeout, call.wait_mode(), || step(socket))?;
     let config =
         ConnectionConfig { endpoint: connected.addresses.remote.into(), ..this.config.clone() };
-    let connection = Connection::new(connected, config, socket.is_tls(), call.host);
+    let via = socket.is_proxied().then_some(connected.addresses.remote);
+    let mut connection = Connection::new(connected, config, socket.is_tls(), call.host);
+    connection.via = via;
     Ok(Reply::Connection(Box::new(connection), false))
 }
 

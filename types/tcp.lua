@@ -13,6 +13,7 @@
 ---| "address" # a local address or port cannot be bound
 ---| "tls" # the handshake or a record failed, or a certificate or key cannot be used
 ---| "certificate" # verification failed
+---| "proxy" # a PROXY header that is none
 ---| "json" # not valid JSON, or a value that has no JSON form
 ---| "too_large" # over a limit
 ---| "busy" # another call is using the connection
@@ -31,8 +32,15 @@
 ---@field max_packet? integer largest packet body, both ways; default 512000
 ---@field max_buffer? integer most that one read gathers, or that waits to be sent; default 256 MiB
 ---@field endian? "big" | "little" byte order of a packet's length; default "big"
+---@field proxy_protocol? 1 | 2 | "local" | tcp.ProxyHeader begin with a PROXY header; default none
 ---@field null? "null" | "nil" what JSON null becomes: `tcp.json.null`, or nothing in objects; default "null"
 ---@field bigint? "float" | "string" | "error" what an integer becomes that this Lua cannot hold; default "float"
+
+---The ends that a PROXY header tells.
+---@class tcp.ProxyHeader
+---@field version 1 | 2
+---@field source tcp.Address | { [1]: string, [2]: integer } the client
+---@field destination tcp.Address | { [1]: string, [2]: integer } where it has connected to
 
 ---@class tcp.Keepalive
 ---@field idle? integer seconds before the first probe; default the system's
@@ -74,6 +82,7 @@
 ---@field backlog? integer connections that the system keeps until they are accepted; default 128
 ---@field reuse_addr? boolean default true
 ---@field reuse_port? boolean default false
+---@field proxy_protocol? boolean each client begins with a PROXY header; default false
 ---@field tls? tcp.TlsOnlyOptions accept TLS; with `ca_file`, `ca_dir` or `ca` clients must show a certificate
 
 ---@class tcp.Address
@@ -112,8 +121,9 @@
 ---@field verified_chain? tcp.Certificate[] the path that verification has built
 
 ---@class tcp.Info
----@field host string
----@field peer tcp.Address
+---@field host string nil before a PROXY header has told it
+---@field peer tcp.Address nil before a PROXY header has told it
+---@field via? tcp.Address who has connected, where a PROXY header tells the peer
 ---@field sock tcp.Address this side
 ---@field timings tcp.Timings
 ---@field bytes_read integer payload; over TLS what is inside it
@@ -252,6 +262,9 @@ function Connection:fd() end
 ---@return integer
 function Connection:getfd() end
 
+---Finishes what an accepted connection begins with: a PROXY header, a TLS handshake.
+function Connection:handshake() end
+
 ---Whether there is something to read that a wait for the descriptor would not see, for LuaSocket's `select`.
 ---@return boolean
 function Connection:dirty() end
@@ -278,9 +291,6 @@ local TlsConnection = {}
 ---What resumes this session later, an opaque secret, to be kept as a private key is; nil until the server has sent it.
 ---@return string?
 function TlsConnection:session() end
-
----Finishes the handshake of an accepted connection.
-function TlsConnection:handshake() end
 
 ---@class tcp.Listener
 local Listener = {}

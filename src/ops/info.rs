@@ -12,12 +12,13 @@ use crate::ffi::reply::{Reply, Value};
 use crate::listener::Listener;
 
 pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let Facts { traffic, report } = this.facts();
-    let (phases, addresses) = (this.timings, this.addresses);
+    let Facts { traffic, report, .. } = this.facts();
+    let phases = this.timings;
     Ok(Value::record([
-        ("host", this.config.endpoint.host.clone().into()),
-        ("peer", address(addresses.remote)),
-        ("sock", address(addresses.local)),
+        ("host", this.endpoint().map(|endpoint| endpoint.host).into()),
+        ("peer", this.peer().map(address).into()),
+        ("via", this.via.map(address).into()),
+        ("sock", address(this.addresses.local)),
         (
             "timings",
             Value::record([

@@ -3,7 +3,6 @@
 
 use std::os::fd::AsRawFd;
 
-use net::endpoint::Addresses;
 use net::error::Error;
 use socket2::SockRef;
 
@@ -46,8 +45,9 @@ pub static METHODS: [Operation; 17] = [
 fn tostring(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let kind = if this.is_tls { "tcp.TlsConnection" } else { "tcp.Connection" };
     let closed = if this.is_open() { "" } else { " (closed)" };
-    let Addresses { local, remote } = this.addresses;
-    Ok(format!("{kind}: {local} -> {remote}{closed}").into())
+    let local = this.addresses.local;
+    let peer = this.peer().map(|peer| format!(" -> {peer}")).unwrap_or_default();
+    Ok(format!("{kind}: {local}{peer}{closed}").into())
 }
 
 fn close(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
@@ -59,11 +59,15 @@ fn is_open(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     Ok(this.is_open().into())
 }
 
-/// Finishes the TLS handshake that an accepted connection begins with.
+/// Finishes what an accepted connection begins with: a PROXY header, a TLS handshake.
 fn handshake(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
-    let tls = this.stream()?.transport().as_tls().ok_or_else(no_tls)?;
-    call.drive(timeout, mode, || tls.step_handshake())?;
+    let is_proxied = this.via.is_some();
+    let stream = this.stream()?;
+    if !is_proxied && stream.transport().as_tls().is_none() {
+        return Err(no_tls().into());
+    }
+    call.drive(timeout, mode, || stream.step_begin())?;
     Ok(Reply::Nothing)
 }
 

@@ -1,6 +1,7 @@
 //! `connection:start_tls()`: TLS on a connection that began without it. Uses `ffi`, `pending`,
 //! `options`.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use net::connect::Established;
@@ -8,7 +9,7 @@ use net::connect::dial::Timings;
 use net::endpoint::Addresses;
 use net::error;
 use net::io::deadline::now;
-use net::io::step::Step;
+use net::io::step::{Step, ready};
 use net::stream::{Limits, Stream};
 use net::trace::Trace;
 use net::transport::tls::{Handshake, Report, Setup, Side};
@@ -27,6 +28,7 @@ struct Upgrade {
     begun: f64,
     trace: Option<Trace>,
     addresses: Addresses,
+    via: Option<SocketAddr>,
     side: Side,
     timings: Timings,
     config: ConnectionConfig,
@@ -42,11 +44,15 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
     let stream = this.stream()?;
     // What is queued goes out as it was written. Once the work has begun, this handle is closed.
-    call.drive(timeout, mode, || stream.step_flush())?;
+    call.drive(timeout, mode, || {
+        ready!(stream.step_header()?);
+        stream.step_flush()
+    })?;
     // Once: what a pipe had would be gone the second time.
     let setup = Setup::new(side, settings)?;
     let (limits, trace) = (stream.limits(), stream.trace().cloned());
     let trace = trace.or_else(|| call.host.tracer.of(&this.config.endpoint));
+    this.settle_peer();
     let handshake = Handshake::new(setup, this.take_tcp()?, trace.as_ref());
     let work = Upgrade {
         handshake,
@@ -54,6 +60,7 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
         begun: now(),
         trace,
         addresses: this.addresses,
+        via: this.via,
         side: this.side,
         timings: this.timings,
         config: this.config.clone(),
@@ -71,7 +78,8 @@ impl LongOperation for Upgrade {
             let Self { addresses, side, .. } = *self;
             let connected = Established { stream, addresses, timings, side };
             let config = self.config.clone();
-            let connection = Connection::new(connected, config, true, &self.host);
+            let mut connection = Connection::new(connected, config, true, &self.host);
+            connection.via = self.via;
             Reply::Connection(Box::new(connection), false)
         }))
     }

@@ -1,6 +1,7 @@
 //! The options of `connect` and its kin: a number of seconds or a table. Every key is checked, an
 //! unknown one is a bad argument: a typo in a TLS option must not pass for a setting.
 
+mod proxy_protocol;
 mod tls;
 
 use std::net::SocketAddr;
@@ -21,6 +22,8 @@ use crate::ffi::call::Result;
 use crate::json;
 
 pub use tls::start as start_tls;
+
+use proxy_protocol::proxy_protocol;
 use tls::{is_known, set, set_of};
 
 /// Seconds that a call may take unless the script says otherwise.
@@ -52,6 +55,7 @@ impl Options {
                 bind: None,
                 nodelay: true,
                 keepalive: None,
+                proxy_protocol: None,
                 trace: None,
                 is_eager: true,
             },
@@ -90,6 +94,7 @@ impl Options {
             "bind" => self.connect.bind = Some(address(option)?),
             "nodelay" => self.connect.nodelay = option.boolean()?,
             "keepalive" => self.connect.keepalive = keepalive(option)?,
+            "proxy_protocol" => self.connect.proxy_protocol = Some(proxy_protocol(option)?),
             "max_packet" => self.limits.max_packet = option.integer(0, u32::MAX as usize)?,
             "max_buffer" => self.limits.max_buffer = option.integer(1, usize::MAX)?,
             "endian" => {
@@ -118,13 +123,16 @@ pub struct ListenOptions {
     pub backlog: i32,
     pub reuse_addr: bool,
     pub reuse_port: bool,
+    pub proxy_protocol: bool,
     pub tls: Option<Settings>,
 }
 
 impl ListenOptions {
     pub fn new(endpoint: Endpoint) -> Self {
         let accepted = Options::new(endpoint);
-        Self { accepted, backlog: 128, reuse_addr: true, reuse_port: false, tls: None }
+        let (backlog, reuse_addr) = (128, true);
+        let (reuse_port, proxy_protocol, tls) = (false, false, None);
+        Self { accepted, backlog, reuse_addr, reuse_port, proxy_protocol, tls }
     }
 
     pub fn apply(&mut self, argument: Argument<'_>) -> Result<()> {
@@ -136,6 +144,7 @@ impl ListenOptions {
                 "backlog" => self.backlog = option.integer(0, i32::MAX as usize)? as i32,
                 "reuse_addr" => self.reuse_addr = option.boolean()?,
                 "reuse_port" => self.reuse_port = option.boolean()?,
+                "proxy_protocol" => self.proxy_protocol = option.boolean()?,
                 "tls" => {
                     let settings = self.tls.insert(Settings::new(String::new()));
                     option.each_option(|option| set_of(Side::Server, settings, option))?;

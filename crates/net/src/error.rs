@@ -24,6 +24,8 @@ pub enum Code {
     Io,
     /// Not valid JSON, or a value that has no JSON form.
     Json,
+    /// A proxy, or a PROXY header, refused or spoke nonsense.
+    Proxy,
     /// Nobody listens there.
     Refused,
     /// Handshake or record failure.
@@ -47,6 +49,7 @@ impl Code {
             Self::Dns => "dns",
             Self::Io => "io",
             Self::Json => "json",
+            Self::Proxy => "proxy",
             Self::Refused => "refused",
             Self::Tls => "tls",
             Self::Timeout => "timeout",
@@ -85,6 +88,8 @@ pub enum Pending {
     Connecting(SocketAddr),
     /// The end of the file that this option of TLS names, which is a pipe.
     File { option: &'static str },
+    /// The PROXY header that comes before all else.
+    ProxyHeader,
     /// The end of the TLS handshake.
     Handshake,
     /// `have` of the four bytes of a packet's header have come.
@@ -107,6 +112,7 @@ impl Pending {
         match self {
             Self::Resolution { .. } => Some("dns"),
             Self::Connecting(_) => Some("connect"),
+            Self::ProxyHeader => Some("proxy"),
             Self::Handshake => Some("tls"),
             _ => None,
         }
@@ -122,6 +128,7 @@ impl fmt::Display for Pending {
             }
             Self::Connecting(address) => write!(f, "connecting to {}", address_text(address)),
             Self::File { option } => write!(f, "cannot read {option}_file in time"),
+            Self::ProxyHeader => f.write_str("PROXY header"),
             Self::Handshake => f.write_str("TLS handshake"),
             Self::Header { have } => write!(f, "{have} of 4 header bytes"),
             Self::Bytes { have, need } => write!(f, "{have} of {need} bytes"),

@@ -23,6 +23,7 @@ use crate::io::step::{Step, Wait, Want, ready};
 use crate::stream::{Limits, Stream};
 use crate::trace::{Trace, Tracer};
 use crate::transport::Transport;
+use crate::transport::proxied::Proxied;
 use crate::transport::tcp::Tcp;
 use crate::transport::tls::{self, Side};
 use crate::transport::tracing::traced;
@@ -44,6 +45,8 @@ pub struct ListenConfig {
     pub nodelay: bool,
     pub keepalive: Option<TcpKeepalive>,
     pub limits: Limits,
+    /// Each client begins with a PROXY header.
+    pub proxy_protocol: bool,
     pub tls: Option<tls::Setup>,
     /// Asked anew for each connection.
     pub tracer: Tracer,
@@ -119,6 +122,11 @@ impl Listener {
 
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// Whether its clients tell by a PROXY header who they are.
+    pub fn is_proxied(&self) -> bool {
+        self.config.proxy_protocol
     }
 
     /// The next client. A TLS handshake is left to its first read or write.
@@ -200,6 +208,10 @@ impl Listener {
         let transport: Box<dyn Transport> = match &self.tls {
             Some(tls) => Box::new(tls.begin(tcp, trace.as_ref())?),
             None => Box::new(tcp),
+        };
+        let transport = match self.config.proxy_protocol {
+            true => Box::new(Proxied::new(transport, trace.clone())),
+            false => transport,
         };
         let stream = Box::new(Stream::new(traced(transport, trace), self.config.limits));
         let (timings, side) = (Timings::default(), Side::Server);

@@ -1,7 +1,8 @@
-//! From a options to a connection: dial, then the TLS handshake where one is wanted, as one step
-//! under one deadline. Uses `endpoint`, `connect::dial`, `transport`, `stream`, `io::step`,
-//! `trace`, `error`.
+//! From options to a connection: dial, then the PROXY header and the TLS handshake where they are
+//! wanted, as one step under one deadline. Uses `endpoint`, `connect::dial`, `connect::announce`,
+//! `transport`, `stream`, `io::step`, `trace`, `error`.
 
+pub mod announce;
 pub mod dial;
 pub mod host;
 pub mod question;
@@ -10,6 +11,7 @@ pub mod resolve;
 pub mod resolver;
 pub mod socket;
 
+use crate::connect::announce::{Announcement, ProxyProtocol};
 use crate::connect::dial::{Dial, Timings};
 use crate::connect::race::Dialed;
 use crate::connect::socket::ConnectOptions;
@@ -39,6 +41,7 @@ pub struct ConnectOp {
     timings: Timings,
     /// Known as soon as the socket is connected.
     addresses: Option<Addresses>,
+    proxy_protocol: Option<ProxyProtocol>,
     /// What waits for its stage, if TLS is wanted.
     setup: Option<tls::Setup>,
     limits: Limits,
@@ -48,6 +51,7 @@ pub struct ConnectOp {
 /// One after the other, under one deadline.
 enum Stage {
     Dialing(Box<Dial>),
+    Announcing(Announcement),
     Handshaking(Box<Handshake>),
 }
 
@@ -60,11 +64,12 @@ impl ConnectOp {
         limits: Limits,
     ) -> Result<Self> {
         let setup = tls.map(|settings| tls::Setup::new(Side::Client, *settings)).transpose()?;
-        let trace = options.trace.clone();
+        let (trace, proxy_protocol) = (options.trace.clone(), options.proxy_protocol);
         let dial = Dial::start(endpoint, options)?;
         let (begun, timings) = (dial.begun(), Timings::default());
         let stage = Stage::Dialing(Box::new(dial));
-        Ok(Self { stage, begun, timings, addresses: None, setup, limits, trace })
+        let addresses = None;
+        Ok(Self { stage, begun, timings, addresses, proxy_protocol, setup, limits, trace })
     }
 
     pub fn step(&mut self) -> Result<Step<Established>> {
@@ -73,8 +78,14 @@ impl ConnectOp {
                 let Dialed { socket, addresses } = ready!(dial.step()?);
                 self.timings = dial.timings();
                 self.addresses = Some(addresses);
-                Tcp::new(socket)
+                let tcp = Tcp::new(socket);
+                if let Some(what) = self.proxy_protocol {
+                    self.stage = Stage::Announcing(Announcement::new(what, addresses, tcp));
+                    return self.step();
+                }
+                tcp
             }
+            Stage::Announcing(announcement) => ready!(announcement.step(self.trace.as_ref())?),
             Stage::Handshaking(_) => return self.step_handshake(),
         };
         match self.setup.take() {
@@ -98,7 +109,7 @@ impl ConnectOp {
     pub fn report(&self) -> Option<tls::Report> {
         match &self.stage {
             Stage::Handshaking(handshake) => handshake.report(),
-            Stage::Dialing(_) => None,
+            Stage::Dialing(_) | Stage::Announcing(_) => None,
         }
     }
 

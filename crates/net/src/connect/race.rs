@@ -307,7 +307,9 @@ mod tests {
 
     fn options() -> ConnectOptions {
         let (nodelay, keepalive) = (true, None);
-        ConnectOptions { family: None, bind: None, nodelay, keepalive, trace: None, is_eager: true }
+        let (family, bind, proxy_protocol, trace) = (None, None, None, None);
+        let is_eager = true;
+        ConnectOptions { family, bind, nodelay, keepalive, proxy_protocol, trace, is_eager }
     }
 
     fn dial(options: ConnectOptions, addresses: Vec<SocketAddr>) -> Result<Dialed> {

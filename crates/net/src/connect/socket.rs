@@ -1,5 +1,5 @@
-//! A socket that is going to be connected, and how it is set up. Uses `connect::resolve`, `error`,
-//! `trace`.
+//! A socket that is going to be connected, and how it is set up. Uses `connect::host`,
+//! `connect::announce`, `error`, `trace`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use crate::connect::announce::ProxyProtocol;
 use crate::connect::host::Family;
 use crate::error::Result;
 use crate::trace::Trace;
@@ -20,6 +21,8 @@ pub struct ConnectOptions {
     pub bind: Option<SocketAddr>,
     pub nodelay: bool,
     pub keepalive: Option<TcpKeepalive>,
+    /// The PROXY header that goes first, if one is wanted.
+    pub proxy_protocol: Option<ProxyProtocol>,
     pub trace: Option<Trace>,
     /// Looks at a connect before the first wait for it: to this machine it is through as soon as it
     /// is begun. In a loop the others are to have their turn.

@@ -76,14 +76,13 @@ impl<T> Step<T> {
         }
     }
 
-    /// The same step; a wait says that it waits for `pending`, unless it is for a handshake that
-    /// comes before.
+    /// The same step; a wait says that it waits for `pending`, unless it is for a header or a
+    /// handshake that comes before.
     pub fn pending(self, pending: Pending) -> Self {
         match self {
-            Self::Wait(wait) if wait.pending != Pending::Handshake => {
-                Self::Wait(wait.pending(pending))
-            }
-            other => other,
+            Self::Wait(Wait { pending: Pending::ProxyHeader | Pending::Handshake, .. }) => self,
+            Self::Wait(wait) => Self::Wait(wait.pending(pending)),
+            done => done,
         }
     }
 }

@@ -17,8 +17,9 @@ use crate::io::step::{Step, Wait, Want, ready};
 use crate::memory::{append, reserve};
 use crate::stream::buffer::Buffer;
 use crate::trace::Trace;
-use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
+use crate::transport::tls::Tls;
+use crate::transport::{Origin, Transport};
 
 /// Room made for one read, in bytes: large enough to be rarely asked for, small enough to be cheap
 /// for a connection that only ever sees packets.
@@ -127,6 +128,22 @@ impl Stream {
 
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.transport.fd()
+    }
+
+    /// Who is at the other end, as far as that is known.
+    pub fn origin(&self) -> Origin {
+        self.transport.origin()
+    }
+
+    /// Receives the PROXY header that the peer begins with, if it does.
+    pub fn step_header(&mut self) -> Result<Step<()>> {
+        self.transport.step_header()
+    }
+
+    /// Finishes what comes before any payload: a PROXY header, a handshake.
+    pub fn step_begin(&mut self) -> Result<Step<()>> {
+        ready!(self.step_header()?);
+        self.transport.as_tls().map_or(Ok(Step::Done(())), Tls::step_handshake)
     }
 
     /// Where it is traced.

@@ -1,15 +1,30 @@
 //! What carries the bytes of a connection, plain or encrypted. A transport never blocks and keeps
 //! no time; all above it is written once. Uses `io::step`, `trace`, `error`.
 
+pub mod proxied;
+pub mod proxy_header;
 pub mod tcp;
 pub mod tls;
 pub mod tracing;
 
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
 use crate::error::Result;
 use crate::io::step::Step;
 use crate::trace::Trace;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// The one that the socket is connected to.
+    #[default]
+    Socket,
+    /// Whom a PROXY header will tell, which has not come.
+    Unknown,
+    /// Whom a PROXY header has told.
+    Told(SocketAddr),
+}
 
 /// Dropped, a transport says goodbye where its protocol has one, without waiting, and closes.
 pub trait Transport {
@@ -37,6 +52,15 @@ pub trait Transport {
     /// Whether the last read took all that had come, as far as this can be told.
     fn was_short(&self) -> bool {
         false
+    }
+
+    /// Receives what comes before all else, if that is wanted: a PROXY header.
+    fn step_header(&mut self) -> Result<Step<()>> {
+        Ok(Step::Done(()))
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Socket
     }
 
     /// The bare socket, to be carried by another transport; none once something is on top of it.

@@ -3,7 +3,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::{Transport, tcp, tls};
+use super::{Origin, Transport, tcp, tls};
 use crate::error::Result;
 use crate::io::step::Step;
 use crate::trace::Trace;
@@ -99,6 +99,14 @@ impl Transport for Traced {
 
     fn has_unseen(&self) -> bool {
         self.inner.has_unseen()
+    }
+
+    fn step_header(&mut self) -> Result<Step<()>> {
+        self.inner.step_header()
+    }
+
+    fn origin(&self) -> Origin {
+        self.inner.origin()
     }
 
     fn into_tcp(mut self: Box<Self>) -> Option<tcp::Tcp> {

@@ -1,0 +1,61 @@
+//! The PROXY header that a new connection begins with. Uses `endpoint`, `transport`, `io::step`,
+//! `trace`, `error`.
+
+use crate::endpoint::Addresses;
+use crate::error::{Pending, Result};
+use crate::io::step::{Step, ready};
+use crate::trace::Trace;
+use crate::transport::Transport;
+use crate::transport::proxy_header::{Ends, Version, local, write};
+use crate::transport::tcp::Tcp;
+
+/// Which header it is.
+#[derive(Clone, Copy, Debug)]
+pub enum ProxyProtocol {
+    /// It tells the ends of the connection itself.
+    Own(Version),
+    /// It tells that the connection is nobody else's (version 2).
+    Local,
+    /// It tells the ends of another connection.
+    Told(Version, Ends),
+}
+
+impl ProxyProtocol {
+    fn header(self, addresses: Addresses) -> Vec<u8> {
+        match self {
+            Self::Own(version) => {
+                let Addresses { local: source, remote: destination } = addresses;
+                write(version, Some(&Ends { source, destination }))
+            }
+            Self::Local => local(),
+            Self::Told(version, ends) => write(version, Some(&ends)),
+        }
+    }
+}
+
+/// A header on its way out.
+pub struct Announcement {
+    /// Taken when all of the header is sent.
+    tcp: Option<Tcp>,
+    header: Vec<u8>,
+    sent: usize,
+}
+
+impl Announcement {
+    pub fn new(what: ProxyProtocol, addresses: Addresses, tcp: Tcp) -> Self {
+        Self { tcp: Some(tcp), header: what.header(addresses), sent: 0 }
+    }
+
+    /// The socket, once all of the header is sent.
+    pub fn step(&mut self, trace: Option<&Trace>) -> Result<Step<Tcp>> {
+        let Some(tcp) = &mut self.tcp else { unreachable!("a step after the last") };
+        while self.sent < self.header.len() {
+            let step = Transport::write(tcp, &self.header[self.sent..])?;
+            self.sent += ready!(step.pending(Pending::ProxyHeader));
+        }
+        if let Some(trace) = trace {
+            trace.note(format_args!("PROXY header: {} bytes sent", self.sent));
+        }
+        Ok(Step::Done(self.tcp.take().expect("it was there above")))
+    }
+}
