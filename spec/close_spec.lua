@@ -35,8 +35,15 @@ for _, over in ipairs(helper.kinds) do
       assert.is_false(conn:is_open())
     end)
 
-    it("shows both its ends", function()
+    it("shows both its ends, or the path of a Unix socket", function()
       local conn, peer = connect(ending)
+      if over.is_unix then
+        local path = conn:info().peer.path
+        assert.equal("tcp.Connection: unix:" .. path, tostring(conn))
+        conn:close()
+        assert.equal("tcp.Connection: unix:" .. path .. " (closed)", tostring(conn))
+        return
+      end
       local port = peer:sees()[2]
       assert.equal(("%s: 127.0.0.1:%d -> 127.0.0.1:%d"):format(over.class, port, peer.port), tostring(conn))
       conn:close()
@@ -45,6 +52,7 @@ for _, over in ipairs(helper.kinds) do
     end)
 
     it("shows IPv6 addresses in brackets", function()
+      if over.is_unix then return end
       local conn, peer = connect(ending, nil, { host = "::1", tls = over.name == "TLS" and "good" or nil })
       assert.equal(("%s: [::1]:%d -> [::1]:%d"):format(over.class, peer:sees()[2], peer.port), tostring(conn))
     end)
@@ -113,12 +121,15 @@ for _, over in ipairs(helper.kinds) do
       collectgarbage()
       collectgarbage()
       local before = helper.sockets()
-      local peer = helper.listen(ending, { tls = over.name == "TLS" and "good" or nil })
+      local path = over.is_unix and helper.unix_path() or nil
+      local peer = helper.listen(ending, { tls = over.name == "TLS" and "good" or nil, path = path })
       do
         local options = { timeout = helper.timeout }
         if over.name == "TLS" then options.ca_file = helper.pem "root" end
         local open = over.name == "TLS" and tcp.connect_tls or tcp.connect
-        for _ = 1, 5 do open("127.0.0.1", peer.port, options) end
+        for _ = 1, 5 do
+          if path then tcp.connect_unix(path, options) else open("127.0.0.1", peer.port, options) end
+        end
         -- tcp.send keeps the last plain one alive; this one takes its place, and stays.
         if over.name == "TCP" then connect(ending) end
       end

@@ -88,6 +88,21 @@ local places = {
   end,
 }
 
+-- Unix sockets: a peer of ours stands at each, or nobody yet.
+local paths = {
+  ["/run/haproxy/admin.sock"] = [[
+    assert c.recv_line() == b"show stat\n"
+    c.send(b"# pxname,svname,qcur,status,\nweb,FRONTEND,,OPEN,\nweb,app1,0,UP,\nweb,app2,0,DOWN,\n\n")
+  ]],
+  ["/var/run/docker.sock"] = [[
+    request = b""
+    while not request.endswith(b"\r\n\r\n"): request += c.recv_exactly(1)
+    assert request.startswith(b"GET /version HTTP/1.0\r\n"), request
+    c.send(b'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{"Version": "24.0.7"}\n')
+  ]],
+  ["/run/app.sock"] = false,
+}
+
 local files = {
   ["client.pem"] = function() return helper.pem "client" end,
   ["client.key"] = function() return helper.pem("client", "key") end,
@@ -141,6 +156,21 @@ local function new_world(block)
       function world.methods.start_tls(self, how) return world.start_tls(self, trusting(how, host)) end
       return conn
     end
+    -- The path of ours that stands for one.
+    local function at(path)
+      local code = paths[path]
+      if code == nil then return path end
+      local here = world.here[path] or { path = helper.unix_path() }
+      if code and not world.here[path] then helper.listen(code, { path = here.path }) end
+      world.here[path] = here
+      return here.path
+    end
+    function ours.connect_unix(path, options)
+      return helper.keep(module.connect_unix(at(path), real(options)))
+    end
+    function ours.listen_unix(path, options)
+      return helper.keep(module.listen_unix(at(path), real(options)))
+    end
     function ours.connect_tls(host, port, options)
       local here = find(host, port)
       if not here then return helper.keep(module.connect_tls(host, port, real(options))) end
@@ -167,7 +197,8 @@ local function new_world(block)
   -- The text with the peers' addresses as the block has them.
   function world.told(text)
     for place, peer in pairs(world.here) do
-      text = text:gsub("127%.0%.0%.1:" .. peer.port .. "%f[%D]", (place:gsub("%%", "%%%%")))
+      local ours = peer.path and peer.path:gsub("%p", "%%%0") or "127%.0%.0%.1:" .. peer.port .. "%f[%D]"
+      text = text:gsub(ours, (place:gsub("%%", "%%%%")))
     end
     return text
   end

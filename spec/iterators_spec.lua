@@ -67,7 +67,7 @@ for _, over in ipairs(helper.kinds) do
           end
           local ok, message = pcall(first)
           assert.is_false(ok)
-          assert.matches("^%S+spec%.lua:%d+: %l[%l_]+ 127%.0%.0%.1:%d+: timeout: ", message)
+          assert.matches("^%S+spec%.lua:%d+: %l[%l_]+ " .. over.label .. ": timeout: ", message)
           peer:go()
           peer:result()
           assert.same(items[1], first())

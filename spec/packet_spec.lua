@@ -114,6 +114,7 @@ for _, over in ipairs(helper.kinds) do
           c.reset()
         ]], { timeout = 0.1, connect_timeout = helper.timeout })
         helper.fails("timeout", "", function() conn:read_json_packet() end)
+        helper.prepare_reset(over, conn)
         peer:go()
         peer:result()
         helper.fails("closed", "reset", function() conn:read_json_packet() end)

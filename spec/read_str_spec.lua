@@ -82,6 +82,7 @@ for _, over in ipairs(helper.kinds) do
         c.reset()
       ]], { timeout = 0.1, connect_timeout = helper.timeout })
       helper.fails("timeout", "", function() conn:read_str() end)
+      helper.prepare_reset(over, conn)
       peer:go()
       peer:result()
       helper.fails("closed", "^read_str 127%.0%.0%.1:%d+: closed: .*reset", function() conn:read_str() end)

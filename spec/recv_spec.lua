@@ -87,6 +87,7 @@ for _, over in ipairs(helper.kinds) do
         c.wait()
         c.reset()
       ]]
+      helper.prepare_reset(over, conn)
       peer:go()
       helper.fails("closed", "^recv 127%.0%.0%.1:%d+: closed: .*reset", function() conn:recv() end)
       helper.fails("closed", "", function() conn:recv() end)
@@ -99,6 +100,7 @@ for _, over in ipairs(helper.kinds) do
         c.reset()
       ]]
       assert.equal("ab", conn:recv(2))
+      helper.prepare_reset(over, conn)
       peer:go()
       peer:result()
       assert.equal("cdef", conn:recv())

@@ -44,6 +44,7 @@ for _, over in ipairs(helper.kinds) do
     end)
 
     it("that a reset has failed leaves the failure to the reader, behind what had come", function()
+      if over.is_unix then return end -- it does not fail
       local options = over.name == "TLS" and { close_notify = "ignore" } or nil
       local conn, peer = connect("c.send(b'last words'); c.wait(); c.reset()", options)
       peer:go()

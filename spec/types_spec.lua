@@ -76,6 +76,7 @@ describe("the annotations", function()
   it("name every option, as the README does", function()
     local options = {}
     local text = helper.contents "src/options/mod.rs" .. helper.contents "src/options/tls.rs"
+      .. helper.contents "src/options/unix.rs"
     for names in text:gmatch '\n%s*("[%l_| "0-9]-") =>' do
       for name in names:gmatch '"([%l_0-9]+)"' do options[name] = true end
     end

@@ -1,14 +1,12 @@
 //! A connection as scripts hold it: the stream, and what the script has set. What can be done with
 //! it is in `ops`. Uses `event_loop`, `json`.
 
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 use net::connect::Established;
 use net::connect::dial::Timings;
-use net::endpoint::Addresses;
-use net::endpoint::Endpoint;
+use net::endpoint::{Address, Addresses, Name};
 use net::error::{self, Code, Error};
 use net::framing::text::Item;
 use net::io::poller::Registration;
@@ -32,7 +30,7 @@ pub struct Connection {
     /// Those of the socket.
     pub addresses: Addresses,
     /// Who has connected, where a PROXY header tells who the peer is.
-    pub via: Option<SocketAddr>,
+    pub via: Option<Address>,
     pub timings: Timings,
     /// The part that `start_tls` takes unless it is told otherwise.
     pub side: Side,
@@ -59,7 +57,8 @@ pub struct Facts {
 pub struct ConnectionConfig {
     /// Failures are returned and not thrown: the connection was made by `tcp.safe`.
     pub safe: bool,
-    pub endpoint: Endpoint,
+    /// Whom messages name.
+    pub name: Name,
     /// Seconds for each call.
     pub timeout: f64,
     pub json: json::Options,
@@ -100,33 +99,36 @@ impl Connection {
     }
 
     /// The peer's address; none as long as a PROXY header is still to tell it.
-    pub fn peer(&self) -> Option<SocketAddr> {
+    pub fn peer(&self) -> Option<Address> {
         match self.open.as_deref().map_or(self.closed.origin, Stream::origin) {
-            Origin::Socket => Some(self.addresses.remote),
+            Origin::Socket => Some(self.addresses.remote.clone()),
             Origin::Unknown => None,
-            Origin::Told(peer) => Some(peer),
+            Origin::Told(peer) => Some(peer.into()),
         }
     }
 
     /// The peer as `connect` was given it, or as a PROXY header has told it; none before.
-    pub fn endpoint(&self) -> Option<Endpoint> {
+    pub fn name(&self) -> Option<Name> {
         match self.via {
-            Some(_) => self.peer().map(Endpoint::from),
-            None => Some(self.config.endpoint.clone()),
+            Some(_) => match self.peer()? {
+                Address::Unix(_) => Some(self.addresses.name()),
+                told => Some(told.into()),
+            },
+            None => Some(self.config.name.clone()),
         }
     }
 
     /// Whom messages name: as long as the peer is not known, who has connected.
     #[cold]
     pub fn label(&self) -> String {
-        self.endpoint().as_ref().unwrap_or(&self.config.endpoint).to_string()
+        self.name().as_ref().unwrap_or(&self.config.name).to_string()
     }
 
     /// From now on the peer is the one that is known now, whatever carries the bytes.
     pub fn settle_peer(&mut self) {
-        if let (Some(peer), Some(_)) = (self.peer(), self.via) {
+        if let (Some(peer), Some(_)) = (self.peer(), &self.via) {
             self.addresses.remote = peer;
-            self.config.endpoint = peer.into();
+            self.config.name = self.addresses.name();
         }
     }
 

@@ -1,14 +1,16 @@
-//! A listener as scripts hold it, and `listen`, which makes it. Uses `ffi`, `pending`, `options`.
+//! A listener as scripts hold it, and what makes it: `listen`, `listen_unix` and
+//! `listener_from_fd`. Uses `ffi`, `pending`, `options`.
 
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use net::connect::Established;
+use net::endpoint::{Address, Name};
 use net::error::{self, Error};
 use net::io::deadline::Deadline;
 use net::io::step::Step;
-use net::listen::{self, Bind};
+use net::listen::{self, Bind, Source};
 use net::transport::tls::{Setup, Side};
+use net::unix::given::{GivenSocket, Role};
 
 use crate::connection::{Connection, ConnectionConfig};
 use crate::ffi::call::{Body, Call, Operation, Result, Stop};
@@ -20,8 +22,8 @@ use crate::pending::{LongOperation, PendingOp};
 pub struct Listener {
     /// None once the script has closed it.
     socket: Option<listen::Listener>,
-    pub sock: SocketAddr,
-    /// What its connections are like; their endpoint is their client's.
+    pub local: Address,
+    /// What its connections are like; their name is their client's.
     pub config: ConnectionConfig,
 }
 
@@ -33,7 +35,7 @@ impl Listener {
 
     /// Whom messages name.
     pub fn label(&self) -> String {
-        self.sock.to_string()
+        self.local.to_string()
     }
 }
 
@@ -45,36 +47,57 @@ struct Binding {
 impl LongOperation for Binding {
     fn step(&mut self) -> error::Result<Step<Reply>> {
         Ok(self.bind.step()?.map(|socket| {
-            let (sock, config) = (socket.sock(), self.config.clone());
-            Reply::Listener(Box::new(Listener { socket: Some(socket), sock, config }))
+            let (local, config) = (socket.local().clone(), self.config.clone());
+            Reply::Listener(Box::new(Listener { socket: Some(socket), local, config }))
         }))
     }
 
     fn label(&self) -> String {
-        self.config.endpoint.to_string()
+        self.config.name.to_string()
     }
 }
 
 pub fn listen(call: &mut Call<'_>) -> Result<Reply> {
-    PendingOp::drive(call, || begin(call))
+    PendingOp::drive(call, || {
+        let mut options = ListenOptions::new(Name::Host(call.endpoint(0)?));
+        options.apply(call.argument(3))?;
+        begin(call, options, None)
+    })
 }
 
-fn begin(call: &Call<'_>) -> Result<PendingOp> {
-    let mut options = ListenOptions::new(call.endpoint(0)?);
-    options.apply(call.argument(3))?;
-    let ListenOptions { accepted, backlog, reuse_addr, reuse_port, proxy_protocol, tls } = options;
+pub fn listen_unix(call: &mut Call<'_>) -> Result<Reply> {
+    PendingOp::drive(call, || {
+        let mut options = ListenOptions::new(Name::Unix(call.unix_address()?));
+        options.apply(call.argument(2))?;
+        begin(call, options, None)
+    })
+}
+
+pub fn listener_from_fd(call: &mut Call<'_>) -> Result<Reply> {
+    PendingOp::drive(call, || {
+        let given = call.given_socket(Role::Listening)?;
+        let name = given.local().map_err(|error| call.with_descriptor(error))?;
+        let mut options = ListenOptions::new(name.into());
+        options.accepted.is_given = true;
+        options.apply(call.argument(2))?;
+        begin(call, options, Some(given))
+    })
+}
+
+fn begin(call: &Call<'_>, options: ListenOptions, given: Option<GivenSocket>) -> Result<PendingOp> {
+    let ListenOptions { accepted, backlog, reuse_addr, reuse_port, proxy_protocol, tls, file } =
+        options;
     let deadline = Deadline::after(accepted.connect_timeout.unwrap_or(accepted.timeout));
-    let connect = accepted.connect;
-    let config = ConnectionConfig {
-        safe: call.safe,
-        endpoint: accepted.endpoint.clone(),
-        timeout: accepted.timeout,
-        json: accepted.json,
+    let (connect, name) = (accepted.connect, accepted.name);
+    let source = match (given, &name) {
+        (Some(given), _) => Source::Given(given),
+        (None, Name::Host(endpoint)) => Source::Host(endpoint.clone(), connect.family),
+        (None, Name::Unix(address)) => Source::Unix(address.clone(), file),
     };
+    let config =
+        ConnectionConfig { safe: call.safe, name, timeout: accepted.timeout, json: accepted.json };
     let start = || {
-        Bind::start(listen::ListenConfig {
-            endpoint: accepted.endpoint,
-            family: connect.family,
+        let config = listen::ListenConfig {
             backlog,
             reuse_addr,
             reuse_port,
@@ -84,10 +107,11 @@ fn begin(call: &Call<'_>) -> Result<PendingOp> {
             proxy_protocol,
             tls: tls.map(|settings| Setup::new(Side::Server, settings)).transpose()?,
             tracer: call.host.tracer.clone(),
-        })
+        };
+        Bind::start(source, config)
     };
     let bind =
-        start().map_err(|error| Stop::from(error.with_context(call.name(), &config.endpoint)))?;
+        start().map_err(|error| Stop::from(error.with_context(call.name(), &config.name)))?;
     Ok(PendingOp::new(Binding { bind, config }, deadline))
 }
 
@@ -131,9 +155,8 @@ type StepOf = fn(&listen::Listener) -> error::Result<Step<Established>>;
 fn take(call: &Call<'_>, this: &mut Listener, timeout: f64, step: StepOf) -> Result<Reply> {
     let socket = this.socket()?;
     let connected = call.drive(timeout, call.wait_mode(), || step(socket))?;
-    let config =
-        ConnectionConfig { endpoint: connected.addresses.remote.into(), ..this.config.clone() };
-    let via = socket.is_proxied().then_some(connected.addresses.remote);
+    let config = ConnectionConfig { name: connected.addresses.name(), ..this.config.clone() };
+    let via = socket.is_proxied().then(|| connected.addresses.remote.clone());
     let mut connection = Connection::new(connected, config, socket.is_tls(), call.host);
     connection.via = via;
     Ok(Reply::Connection(Box::new(connection), false))
@@ -152,9 +175,14 @@ fn fd(_: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {
     Ok(i64::from(this.socket()?.as_fd().as_raw_fd()).into())
 }
 
+/// Nil of a Unix socket.
 fn port(_: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {
     this.socket()?;
-    Ok(i64::from(this.sock.port()).into())
+    Ok(match &this.local {
+        Address::Inet(address) => Value::Integer(address.port().into()),
+        Address::Unix(_) => Value::Nil,
+    }
+    .into())
 }
 
 /// Nothing of a listener waits where poll cannot see it (LuaSocket).
@@ -177,5 +205,5 @@ fn timeout(_: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {
 
 fn tostring(_: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {
     let closed = if this.socket.is_some() { "" } else { " (closed)" };
-    Ok(format!("tcp.Listener: {}{closed}", this.sock).into())
+    Ok(format!("tcp.Listener: {}{closed}", this.local).into())
 }

@@ -42,6 +42,25 @@
 ---@field source tcp.Address | { [1]: string, [2]: integer } the client
 ---@field destination tcp.Address | { [1]: string, [2]: integer } where it has connected to
 
+---The options of any connection.
+---@class tcp.StreamOptions
+---@field timeout? number seconds for each call as a whole; `math.huge` is never; default 5
+---@field max_packet? integer largest packet body, both ways; default 512000
+---@field max_buffer? integer most that one read gathers, or that waits to be sent; default 256 MiB
+---@field endian? "big" | "little" byte order of a packet's length; default "big"
+---@field null? "null" | "nil" what JSON null becomes: `tcp.json.null`, or nothing in objects; default "null"
+---@field bigint? "float" | "string" | "error" what an integer becomes that this Lua cannot hold; default "float"
+
+---The options of `connect_unix`.
+---@class tcp.UnixOptions: tcp.StreamOptions
+---@field proxy_protocol? 1 | 2 | "local" | tcp.ProxyHeader a PROXY header goes first; default none
+---@field connect_timeout? number seconds for connecting; default `timeout`
+
+---The options of `from_fd`.
+---@class tcp.GivenOptions: tcp.StreamOptions
+---@field nodelay? boolean TCP_NODELAY, not of a Unix socket; default true
+---@field keepalive? boolean | tcp.Keepalive not of a Unix socket; default false
+
 ---@class tcp.Keepalive
 ---@field idle? integer seconds before the first probe; default the system's
 ---@field interval? integer seconds between probes; default the system's
@@ -85,9 +104,30 @@
 ---@field proxy_protocol? boolean each client begins with a PROXY header; default false
 ---@field tls? tcp.TlsOnlyOptions accept TLS; with `ca_file`, `ca_dir` or `ca` clients must show a certificate
 
+---The options of `listen_unix`. `reuse_addr` and `reuse_port` change nothing there.
+---@class tcp.UnixListenOptions: tcp.StreamOptions
+---@field connect_timeout? number seconds for listening; default `timeout`
+---@field proxy_protocol? boolean each client begins with a PROXY header; default false
+---@field backlog? integer connections that the system keeps until they are accepted; default 128
+---@field mode? string permission bits of the file in octal, such as "0600"; default the umask decides
+---@field unlink? boolean replace a socket's file at which nobody listens; default false
+---@field reuse_addr? boolean default true
+---@field reuse_port? boolean default false
+---@field tls? tcp.TlsOnlyOptions accept TLS; with `ca_file`, `ca_dir` or `ca` clients must show a certificate
+
+---The options of `listener_from_fd`.
+---@class tcp.GivenListenOptions: tcp.GivenOptions
+---@field proxy_protocol? boolean each client begins with a PROXY header; default false
+---@field tls? tcp.TlsOnlyOptions accept TLS; with `ca_file`, `ca_dir` or `ca` clients must show a certificate
+
+---One end: `ip` and `port`, or of a Unix socket the others.
 ---@class tcp.Address
----@field ip string
----@field port integer
+---@field ip? string
+---@field port? integer
+---@field path? string of a Unix socket that has a name; "@name" is abstract
+---@field pid? integer the process at the other end of a Unix socket, where the system tells
+---@field uid? integer its user
+---@field gid? integer its group
 
 ---Seconds that each phase of connecting took.
 ---@class tcp.Timings in seconds
@@ -121,7 +161,7 @@
 ---@field verified_chain? tcp.Certificate[] the path that verification has built
 
 ---@class tcp.Info
----@field host string nil before a PROXY header has told it
+---@field host? string nil of a Unix socket, and before a PROXY header has told it
 ---@field peer tcp.Address nil before a PROXY header has told it
 ---@field via? tcp.Address who has connected, where a PROXY header tells the peer
 ---@field sock tcp.Address this side
@@ -304,7 +344,8 @@ function Listener:accept(timeout) end
 ---@return fun(): tcp.Connection | tcp.TlsConnection | nil
 function Listener:connections() end
 
----@return integer
+---Nil of a Unix socket.
+---@return integer?
 function Listener:port() end
 
 ---@return { host: string, sock: tcp.Address }
@@ -378,6 +419,17 @@ function tcp.connect(host, port, options) end
 ---@return tcp.TlsConnection
 function tcp.connect_tls(host, port, options) end
 
+---@param path string of the socket; "@name" is a name in Linux's abstract namespace
+---@param options? number | tcp.UnixOptions a timeout in seconds, or options
+---@return tcp.Connection
+function tcp.connect_unix(path, options) end
+
+---A connected stream socket that somebody else has opened. It is the connection's own from then on.
+---@param fd integer
+---@param options? number | tcp.GivenOptions a timeout in seconds, or options
+---@return tcp.Connection
+function tcp.from_fd(fd, options) end
+
 ---The addresses of a name, in the order in which the system prefers them.
 ---@param host string
 ---@param timeout? number default 5
@@ -389,6 +441,17 @@ function tcp.resolve(host, timeout) end
 ---@param options? tcp.ListenOptions
 ---@return tcp.Listener
 function tcp.listen(host, port, options) end
+
+---@param path string of the socket; "@name" is a name in Linux's abstract namespace
+---@param options? tcp.UnixListenOptions
+---@return tcp.Listener
+function tcp.listen_unix(path, options) end
+
+---A listening stream socket that somebody else has opened. It is the listener's own from then on.
+---@param fd integer
+---@param options? tcp.GivenListenOptions
+---@return tcp.Listener
+function tcp.listener_from_fd(fd, options) end
 
 ---Which of these are ready. Two empty lists when the time is up.
 ---@param readers (tcp.Connection | tcp.Listener | integer)[]

@@ -124,14 +124,15 @@ end
 -- A listening peer whose behaviour is `code` (Python; see serve.py). Options: `host`, `port`, `tls`
 -- (the name of its certificate) with `version`, `ciphers`, `alpn`, `client_ca`, `drip`;
 -- `listen = false` (refuses), `full = true` (the kernel does not answer), and
--- `delay` (until then, in seconds).
+-- `delay` (until then, in seconds). With `path` it listens at a Unix socket.
 function helper.listen(code, options)
   local peer = new_peer("listen", code, options or {})
   return peer
 end
 
--- A peer that connects to this port, `times` times. Options: `host`, `times`, `tls = true` (it
--- trusts the specs' CA) with `server_name`, `certificate`, `version`, `ciphers`, `alpn`.
+-- A peer that connects to this port, or to the option `path`, `times` times. Options: `host`,
+-- `times`, `tls = true` (it trusts the specs' CA) with `server_name`, `certificate`, `version`,
+-- `ciphers`, `alpn`.
 function helper.dial(port, code, options)
   local all = { port = port }
   for k, v in pairs(options or {}) do all[k] = v end
@@ -215,10 +216,33 @@ function helper.connect_tls(code, options, listener, module)
   return helper.keep((module or require "tcp").connect_tls(host, peer.port, options)), peer
 end
 
--- What holds for one kind of connection is specified for both.
+-- A path where nothing is, for a Unix socket.
+function helper.unix_path()
+  local path = os.tmpname()
+  os.remove(path)
+  return path .. ".sock"
+end
+
+-- The same over a Unix socket.
+function helper.connect_unix(code, options, listener, module)
+  listener = with_defaults(listener, { path = helper.unix_path() })
+  local peer = helper.listen(code, listener)
+  options = with_defaults(options, { timeout = helper.timeout })
+  return helper.keep((module or require "tcp").connect_unix(listener.path, options)), peer
+end
+
+-- Has the peer's `c.reset()` reset: over a Unix socket it does so where it leaves bytes unread.
+function helper.prepare_reset(over, conn)
+  if over.is_unix then conn:send "unread" end
+end
+
+-- What holds for one kind of connection is specified for all. `label`: whom its messages name, as a
+-- pattern.
 helper.kinds = {
-  { name = "TCP", connect = helper.connect, class = "tcp.Connection" },
-  { name = "TLS", connect = helper.connect_tls, class = "tcp.TlsConnection" },
+  { name = "TCP", connect = helper.connect, class = "tcp.Connection", label = "127%.0%.0%.1:%d+" },
+  { name = "TLS", connect = helper.connect_tls, class = "tcp.TlsConnection", label = "127%.0%.0%.1:%d+" },
+  { name = "a Unix socket", connect = helper.connect_unix, class = "tcp.Connection", is_unix = true,
+    label = "unix:/%S+" },
 }
 
 -- For `after_each`.
@@ -261,6 +285,8 @@ local function check_message(message, code, pattern)
   local head, given = message:match "^([%l_]+ ?%S*): (%l[%l_]*): ."
   assert(head, "not `<operation> <peer>: <code>: <detail>`: " .. message)
   assert(given == code, ("%s expected: %s"):format(code, message))
+  -- Patterns that hold for each kind of connection are written for TCP.
+  if head:find " unix:" then pattern = (pattern or ""):gsub("127%%%.0%%%.0%%%.1:%%d%+", "unix:%%S+") end
   assert(message:find(pattern or ""), ("%q expected: %s"):format(pattern or "", message))
   assert(not message:find "[\r\n]", "more than one line: " .. message)
 end

@@ -45,7 +45,8 @@ class Connection:
         self.peer = accepted.getpeername()
         self.closed = False
         self.sni = None
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if accepted.family != socket.AF_UNIX:
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         accepted.settimeout(LONGEST)
         # A second name for the descriptor, for what must not pass through TLS.
         self.raw = accepted.dup()
@@ -290,24 +291,40 @@ class Dialer(Peer):
 
     def __init__(self, code, file, line, options):
         super().__init__(code, file, line, options)
-        self.port = options["port"]
+        self.port = options.get("port")
         for _ in range(options.get("times", 1)):
-            address = options.get("host", "127.0.0.1"), self.port
-            self.start(socket.create_connection(address, LONGEST))
+            if "path" in options:
+                sock = socket.socket(socket.AF_UNIX)
+                sock.settimeout(LONGEST)
+                sock.connect(unix_address(options["path"]))
+            else:
+                sock = socket.create_connection((options.get("host", "127.0.0.1"), self.port), LONGEST)
+            self.start(sock)
+
+
+def unix_address(path):
+    """What Python calls an abstract name begins with a zero byte."""
+    return "\0" + path[1:] if path.startswith("@") else path
 
 
 class Listener(Peer):
-    """A peer that listens on a port."""
+    """A peer that listens on a port, or at the path of a Unix socket."""
 
     def __init__(self, code, file, line, options):
         super().__init__(code, file, line, options)
-        host = options.get("host", "127.0.0.1")
-        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.sock.bind((host, options.get("port", 0)))
-        self.port = self.sock.getsockname()[1]
         self.fillers = []
         self.thread = None
+        self.path = options.get("path")
+        if self.path is None:
+            host = options.get("host", "127.0.0.1")
+            self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.sock.bind((host, options.get("port", 0)))
+            self.port = self.sock.getsockname()[1]
+        else:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.bind(unix_address(self.path))
+            self.port = 0
         if options.get("full"):
             self.fill()
             if options.get("delay"):
@@ -324,16 +341,19 @@ class Listener(Peer):
         for _ in range(8):
             filler = socket.socket(self.sock.family)
             filler.setblocking(False)
-            filler.connect_ex(self.sock.getsockname())
+            failed = filler.connect_ex(self.sock.getsockname())
+            if failed and self.path is not None:
+                return filler.close()  # a full one says so
             self.fillers.append(filler)
-            if not select.select([], [filler], [], 0.02)[1]:
+            if self.path is None and not select.select([], [filler], [], 0.02)[1]:
                 return
 
     def drain(self, delay):
         """Answers after so many seconds."""
         if self.over.wait(delay):
             return
-        self.fillers.pop().close()
+        if self.path is None:
+            self.fillers.pop().close()  # it is not in the queue
         for _ in self.fillers:
             self.sock.accept()[0].close()
         self.accept()
@@ -356,6 +376,8 @@ class Listener(Peer):
             self.thread.join(LONGEST)
         for sock in [self.sock] + self.fillers:
             sock.close()
+        if self.path is not None and not self.path.startswith("@") and os.path.exists(self.path):
+            os.unlink(self.path)
         return super().end()
 
 

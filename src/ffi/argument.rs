@@ -3,6 +3,7 @@
 
 use std::ffi::c_int;
 use std::fmt::Display;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use net::connect::host;
 use net::error::excerpt;
@@ -145,6 +146,14 @@ impl<'a> Argument<'a> {
     /// A host's name, as far as there can be one.
     pub fn host(&self) -> Result<String> {
         Ok(host::host(self.bytes()?))
+    }
+
+    /// A descriptor that the script hands over, which may be none.
+    pub fn descriptor(&self) -> Result<OwnedFd> {
+        let number = self.integer(0, RawFd::MAX as usize)? as RawFd;
+        // SAFETY: the script says that it is its to give away. It is closed only where the system
+        // has said that it is open, and a socket of the kind that is wanted (`GivenSocket`).
+        Ok(unsafe { OwnedFd::from_raw_fd(number) })
     }
 
     pub fn boolean(&self) -> Result<bool> {

@@ -6,9 +6,12 @@ use std::rc::Rc;
 
 use net::connect::host::is_unusual_address;
 use net::endpoint::Endpoint;
+use net::error::Error;
 use net::io::deadline::Deadline;
 use net::io::step::{Step, Wait};
 use net::io::wait::{Driven, WaitMode, go_on};
+use net::unix::address::UnixAddress;
+use net::unix::given::{GivenSocket, Role};
 
 pub use super::stop::{Result, Stop, Token};
 
@@ -142,6 +145,25 @@ impl<'a> Call<'a> {
     /// The first two arguments, the port from `low` on.
     pub fn endpoint(&self, low: usize) -> Result<Endpoint> {
         Ok(Endpoint { host: self.host()?, port: self.argument(2).integer(low, 65535)? as u16 })
+    }
+
+    /// The first argument, the descriptor of a socket of somebody else's.
+    pub fn given_socket(&self, role: Role) -> Result<GivenSocket> {
+        let given = GivenSocket::new(self.argument(1).descriptor()?, role);
+        given.map_err(|error| self.with_descriptor(error))
+    }
+
+    /// A failure that names the descriptor which is the first argument.
+    #[cold]
+    pub fn with_descriptor(&self, error: Error) -> Stop {
+        let label = String::from_utf8_lossy(self.argument(1).bytes().unwrap_or_default());
+        error.with_context(self.name, label).into()
+    }
+
+    /// The first argument, the path of a Unix socket or an abstract name.
+    pub fn unix_address(&self) -> Result<UnixAddress> {
+        let path = self.argument(1);
+        UnixAddress::parse(path.bytes()?).map_err(|why| path.wrong(why))
     }
 
     /// The first argument, a name or an address.

@@ -1,12 +1,15 @@
-//! `connect` and `connect_tls`: from options to a connection. Uses `ffi`, `pending`, `options`.
+//! `connect`, `connect_tls`, `connect_unix` and `from_fd`: from options to a connection. Uses
+//! `ffi`, `pending`, `options`.
 
 use std::rc::Rc;
 
-use net::connect::ConnectOp;
+use net::connect::{ConnectOp, Established};
+use net::endpoint::Name;
 use net::error;
 use net::io::deadline::Deadline;
 use net::io::step::Step;
 use net::transport::tls::Report;
+use net::unix::given::Role;
 
 use crate::connection::{Connection, ConnectionConfig};
 use crate::event_loop::Host;
@@ -19,35 +22,48 @@ struct Connecting {
     connect: ConnectOp,
     config: ConnectionConfig,
     is_tls: bool,
+    /// The connection is the last one from then on.
+    is_last: bool,
     host: Rc<Host>,
 }
 
-/// The connection is the last one from then on.
 pub fn connect(call: &mut Call<'_>) -> Result<Reply> {
-    PendingOp::drive(call, || begin(call, false))
+    PendingOp::drive(call, || {
+        let mut options = Options::new(Name::Host(call.endpoint(1)?));
+        options.apply(call.argument(3))?;
+        begin(call, options, true)
+    })
 }
 
 pub fn connect_tls(call: &mut Call<'_>) -> Result<Reply> {
-    PendingOp::drive(call, || begin(call, true))
+    PendingOp::drive(call, || {
+        let endpoint = call.endpoint(1)?;
+        let mut options = Options::with_tls(endpoint.clone())
+            .map_err(|error| error.with_context(call.name(), &endpoint))?;
+        options.apply(call.argument(3))?;
+        begin(call, options, false)
+    })
 }
 
-fn begin(call: &Call<'_>, is_tls: bool) -> Result<PendingOp> {
-    let endpoint = call.endpoint(1)?;
-    let mut options = match is_tls {
-        true => Options::with_tls(endpoint.clone())
-            .map_err(|error| error.with_context(call.name(), &endpoint))?,
-        false => Options::new(endpoint),
-    };
-    options.apply(call.argument(3))?;
-    let Options { endpoint, timeout, connect_timeout, limits, json, mut connect, tls } = options;
+pub fn connect_unix(call: &mut Call<'_>) -> Result<Reply> {
+    PendingOp::drive(call, || {
+        let mut options = Options::new(Name::Unix(call.unix_address()?));
+        options.apply(call.argument(2))?;
+        begin(call, options, false)
+    })
+}
+
+fn begin(call: &Call<'_>, options: Options, is_last: bool) -> Result<PendingOp> {
+    let Options { name, timeout, connect_timeout, limits, json, mut connect, tls, .. } = options;
+    let is_tls = tls.is_some();
     let deadline = Deadline::after(connect_timeout.unwrap_or(timeout));
-    connect.trace = call.host.tracer.of(&endpoint);
+    connect.trace = call.host.tracer.of(&name);
     connect.is_eager = is_eager(call.wait_mode());
-    let connect = ConnectOp::start(&endpoint, connect, tls, limits)
-        .map_err(|error| Stop::from(error.with_context(call.name(), &endpoint)))?;
-    let config = ConnectionConfig { safe: call.safe, endpoint, timeout, json };
+    let connect = ConnectOp::start(&name, connect, tls, limits)
+        .map_err(|error| Stop::from(error.with_context(call.name(), &name)))?;
+    let config = ConnectionConfig { safe: call.safe, name, timeout, json };
     let host = Rc::clone(call.host);
-    Ok(PendingOp::new(Connecting { connect, config, is_tls, host }, deadline))
+    Ok(PendingOp::new(Connecting { connect, config, is_tls, is_last, host }, deadline))
 }
 
 impl LongOperation for Connecting {
@@ -55,15 +71,31 @@ impl LongOperation for Connecting {
         Ok(self.connect.step()?.map(|connected| {
             let config = self.config.clone();
             let connection = Connection::new(connected, config, self.is_tls, &self.host);
-            Reply::Connection(Box::new(connection), !self.is_tls)
+            Reply::Connection(Box::new(connection), self.is_last)
         }))
     }
 
     fn label(&self) -> String {
-        self.config.endpoint.to_string()
+        self.config.name.to_string()
     }
 
     fn report(&self) -> Option<Report> {
         self.connect.report()
     }
+}
+
+/// Goes on with a connected socket of somebody else's.
+pub fn from_fd(call: &mut Call<'_>) -> Result<Reply> {
+    let given = call.given_socket(Role::Connected)?;
+    let addresses = given.addresses().map_err(|error| call.with_descriptor(error))?;
+    let mut options = Options::new(addresses.name());
+    options.is_given = true;
+    options.apply(call.argument(2))?;
+    let Options { name, timeout, limits, json, mut connect, .. } = options;
+    connect.trace = call.host.tracer.of(&name);
+    let connected = Established::given(given, addresses, &connect, limits)
+        .map_err(|error| call.with_descriptor(error))?;
+    let config = ConnectionConfig { safe: call.safe, name, timeout, json };
+    let connection = Connection::new(connected, config, false, call.host);
+    Ok(Reply::Connection(Box::new(connection), false))
 }

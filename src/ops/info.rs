@@ -1,10 +1,11 @@
 //! `info()`: a fresh table of what a monitoring script wants to know. Uses `ffi`.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 
+use net::endpoint::{Address, Name};
 use net::error::Error;
 use net::transport::tls::{Certificate, Chain, Report};
+use net::unix::credentials::Credentials;
 
 use crate::connection::{Connection, Facts};
 use crate::ffi::call::{Call, Result};
@@ -13,12 +14,13 @@ use crate::listener::Listener;
 
 pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let Facts { traffic, report, .. } = this.facts();
-    let phases = this.timings;
+    let (phases, credentials) = (this.timings, this.addresses.credentials);
+    let other = |end: &Address| address(end, credentials);
     Ok(Value::record([
-        ("host", this.endpoint().map(|endpoint| endpoint.host).into()),
-        ("peer", this.peer().map(address).into()),
-        ("via", this.via.map(address).into()),
-        ("sock", address(this.addresses.local)),
+        ("host", this.name().as_ref().map(host).into()),
+        ("peer", this.peer().as_ref().map(other).into()),
+        ("via", this.via.as_ref().map(other).into()),
+        ("sock", address(&this.addresses.local, None)),
         (
             "timings",
             Value::record([
@@ -37,18 +39,29 @@ pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 
 pub fn listener(_: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {
     this.socket()?;
-    Ok(Value::record([
-        ("host", this.config.endpoint.host.clone().into()),
-        ("sock", address(this.sock)),
-    ])
-    .into())
+    Ok(Value::record([("host", host(&this.config.name)), ("sock", address(&this.local, None))])
+        .into())
 }
 
-fn address(address: SocketAddr) -> Value {
-    Value::record([
-        ("ip", address.ip().to_string().into()),
-        ("port", i64::from(address.port()).into()),
-    ])
+fn host(name: &Name) -> Value {
+    name.host().map(str::to_owned).into()
+}
+
+/// One end, with who is there, where the system tells.
+fn address(address: &Address, credentials: Option<Credentials>) -> Value {
+    let number = |id: Option<u32>| Value::from(id.map(i64::from));
+    match address {
+        Address::Inet(address) => Value::record([
+            ("ip", address.ip().to_string().into()),
+            ("port", i64::from(address.port()).into()),
+        ]),
+        Address::Unix(address) => Value::record([
+            ("path", address.text().into()),
+            ("pid", number(credentials.and_then(|peer| peer.pid))),
+            ("uid", number(credentials.map(|peer| peer.uid))),
+            ("gid", number(credentials.map(|peer| peer.gid))),
+        ]),
+    }
 }
 
 /// What there is to know of a failure in TLS besides its message and code.

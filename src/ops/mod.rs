@@ -18,11 +18,15 @@ use crate::listener;
 
 /// The module's functions, by name, besides `send` and `recv`, which are methods of the last
 /// connection.
-pub static FUNCTIONS: [Operation; 6] = [
+pub static FUNCTIONS: [Operation; 10] = [
     Operation { name: "connect", body: Function(connect::connect) },
     Operation { name: "connect_tls", body: Function(connect::connect_tls) },
+    Operation { name: "connect_unix", body: Function(connect::connect_unix) },
     Operation { name: "debug", body: Function(debug::debug) },
+    Operation { name: "from_fd", body: Function(connect::from_fd) },
     Operation { name: "listen", body: Function(listener::listen) },
+    Operation { name: "listen_unix", body: Function(listener::listen_unix) },
+    Operation { name: "listener_from_fd", body: Function(listener::listener_from_fd) },
     Operation { name: "poll", body: Function(poll::tcp_poll) },
     Operation { name: "resolve", body: Function(resolve::resolve) },
 ];

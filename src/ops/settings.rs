@@ -1,9 +1,10 @@
 //! A connection's life and its settings, and what other libraries wait on. Uses `ffi`,
 //! `connection`, `options`.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
-use net::error::Error;
+use net::endpoint::Address;
+use net::error::{Code, Error};
 use socket2::SockRef;
 
 use super::{info, start_tls};
@@ -45,9 +46,12 @@ pub static METHODS: [Operation; 17] = [
 fn tostring(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let kind = if this.is_tls { "tcp.TlsConnection" } else { "tcp.Connection" };
     let closed = if this.is_open() { "" } else { " (closed)" };
-    let local = this.addresses.local;
-    let peer = this.peer().map(|peer| format!(" -> {peer}")).unwrap_or_default();
-    Ok(format!("{kind}: {local}{peer}{closed}").into())
+    let ends = match (&this.addresses.local, this.peer()) {
+        (Address::Unix(_), None | Some(Address::Unix(_))) => this.label(),
+        (local, None) => local.to_string(),
+        (local, Some(peer)) => format!("{local} -> {peer}"),
+    };
+    Ok(format!("{kind}: {ends}{closed}").into())
 }
 
 fn close(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
@@ -78,7 +82,7 @@ fn session(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 }
 
 fn no_tls() -> Error {
-    Error::new(net::error::Code::Tls, "this connection has no TLS")
+    Error::new(Code::Tls, "this connection has no TLS")
 }
 
 fn set_timeout(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
@@ -90,14 +94,24 @@ fn set_timeout(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 
 fn set_nodelay(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let nodelay = call.argument(1).boolean()?;
-    SockRef::from(&this.stream()?.fd()).set_tcp_nodelay(nodelay).map_err(Error::from)?;
+    SockRef::from(&tcp_socket(this)?).set_tcp_nodelay(nodelay).map_err(Error::from)?;
     Ok(Reply::Nothing)
+}
+
+/// The descriptor, where it is one of TCP.
+fn tcp_socket(this: &mut Connection) -> Result<BorrowedFd<'_>> {
+    let is_unix = this.addresses.remote.is_unix();
+    let fd = this.stream()?.fd();
+    if is_unix {
+        return Err(Error::new(Code::Io, "a Unix socket has no such option").into());
+    }
+    Ok(fd)
 }
 
 fn set_keepalive(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let keepalive = options::keepalive(call.argument(1))?;
-    let fd = this.stream()?.fd();
-    net::connect::socket::set_keepalive(&SockRef::from(&fd), keepalive.as_ref())
+    let socket = tcp_socket(this)?;
+    net::connect::socket::set_keepalive(&SockRef::from(&socket), keepalive.as_ref())
         .map_err(Error::from)?;
     Ok(Reply::Nothing)
 }

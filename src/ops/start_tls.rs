@@ -1,12 +1,11 @@
 //! `connection:start_tls()`: TLS on a connection that began without it. Uses `ffi`, `pending`,
 //! `options`.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use net::connect::Established;
 use net::connect::dial::Timings;
-use net::endpoint::Addresses;
+use net::endpoint::{Address, Addresses};
 use net::error;
 use net::io::deadline::now;
 use net::io::step::{Step, ready};
@@ -28,7 +27,7 @@ struct Upgrade {
     begun: f64,
     trace: Option<Trace>,
     addresses: Addresses,
-    via: Option<SocketAddr>,
+    via: Option<Address>,
     side: Side,
     timings: Timings,
     config: ConnectionConfig,
@@ -39,7 +38,7 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     if let Some(pending) = call.take_pending() {
         return pending.go_on(call);
     }
-    let host = &this.config.endpoint.host;
+    let host = this.config.name.host();
     let (side, settings) = options::start_tls(call.argument(1), this.side, host)?;
     let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
     let stream = this.stream()?;
@@ -51,7 +50,7 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     // Once: what a pipe had would be gone the second time.
     let setup = Setup::new(side, settings)?;
     let (limits, trace) = (stream.limits(), stream.trace().cloned());
-    let trace = trace.or_else(|| call.host.tracer.of(&this.config.endpoint));
+    let trace = trace.or_else(|| call.host.tracer.of(&this.config.name));
     this.settle_peer();
     let handshake = Handshake::new(setup, this.take_tcp()?, trace.as_ref());
     let work = Upgrade {
@@ -59,8 +58,8 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
         limits,
         begun: now(),
         trace,
-        addresses: this.addresses,
-        via: this.via,
+        addresses: this.addresses.clone(),
+        via: this.via.clone(),
         side: this.side,
         timings: this.timings,
         config: this.config.clone(),
@@ -75,17 +74,17 @@ impl LongOperation for Upgrade {
             let stream =
                 Box::new(Stream::new(traced(Box::new(tls), self.trace.take()), self.limits));
             let timings = Timings { tls: Some(now() - self.begun), ..self.timings };
-            let Self { addresses, side, .. } = *self;
-            let connected = Established { stream, addresses, timings, side };
+            let addresses = self.addresses.clone();
+            let connected = Established { stream, addresses, timings, side: self.side };
             let config = self.config.clone();
             let mut connection = Connection::new(connected, config, true, &self.host);
-            connection.via = self.via;
+            connection.via = self.via.clone();
             Reply::Connection(Box::new(connection), false)
         }))
     }
 
     fn label(&self) -> String {
-        self.config.endpoint.to_string()
+        self.config.name.to_string()
     }
 
     fn report(&self) -> Option<Report> {

@@ -3,6 +3,7 @@
 
 mod proxy_protocol;
 mod tls;
+mod unix;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,11 +12,12 @@ use socket2::TcpKeepalive;
 
 use net::connect::host::{self, Family};
 use net::connect::socket::ConnectOptions;
-use net::endpoint::Endpoint;
+use net::endpoint::{Endpoint, Name};
 use net::error;
 use net::framing::Endian;
 use net::stream::Limits;
 use net::transport::tls::{Settings, Side, server_name};
+use net::unix::socket_file::FileOptions;
 
 use crate::ffi::argument::{Argument, Type};
 use crate::ffi::call::Result;
@@ -31,7 +33,10 @@ pub const TIMEOUT: f64 = 5.0;
 
 /// What a connection is made with.
 pub struct Options {
-    pub endpoint: Endpoint,
+    /// What they are for, which decides which of them there are.
+    pub name: Name,
+    /// For a socket that is there already.
+    pub is_given: bool,
     pub timeout: f64,
     pub connect_timeout: Option<f64>,
     pub limits: Limits,
@@ -42,10 +47,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults for an endpoint, without TLS.
-    pub fn new(endpoint: Endpoint) -> Self {
+    /// The defaults, without TLS.
+    pub fn new(name: Name) -> Self {
         Self {
-            endpoint,
+            name,
+            is_given: false,
             timeout: TIMEOUT,
             connect_timeout: None,
             limits: Limits::default(),
@@ -66,7 +72,7 @@ impl Options {
     /// The defaults with TLS.
     pub fn with_tls(endpoint: Endpoint) -> error::Result<Self> {
         let settings = Box::new(Settings::new(server_name(&endpoint.host)?));
-        Ok(Self { tls: Some(settings), ..Self::new(endpoint) })
+        Ok(Self { tls: Some(settings), ..Self::new(Name::Host(endpoint)) })
     }
 
     /// Takes what the argument says: nothing, a timeout, or a table.
@@ -84,6 +90,9 @@ impl Options {
 
     /// Sets one option. False: it has no such name.
     fn set(&mut self, option: Argument<'_>) -> Result<bool> {
+        if let Some(why) = unix::why_none(option.name(), self.name.is_unix(), self.is_given) {
+            return Err(option.wrong(why));
+        }
         match option.name() {
             "timeout" => self.timeout = option.seconds()?,
             "connect_timeout" => self.connect_timeout = Some(option.seconds()?),
@@ -118,21 +127,28 @@ impl Options {
 
 /// What a listener is made with.
 pub struct ListenOptions {
-    /// What its connections are like; the endpoint is where it listens.
+    /// What its connections are like; the name is where it listens.
     pub accepted: Options,
     pub backlog: i32,
     pub reuse_addr: bool,
     pub reuse_port: bool,
     pub proxy_protocol: bool,
     pub tls: Option<Settings>,
+    /// How the file of a Unix socket is made.
+    pub file: FileOptions,
 }
 
 impl ListenOptions {
-    pub fn new(endpoint: Endpoint) -> Self {
-        let accepted = Options::new(endpoint);
-        let (backlog, reuse_addr) = (128, true);
-        let (reuse_port, proxy_protocol, tls) = (false, false, None);
-        Self { accepted, backlog, reuse_addr, reuse_port, proxy_protocol, tls }
+    pub fn new(name: Name) -> Self {
+        Self {
+            accepted: Options::new(name),
+            backlog: 128,
+            reuse_addr: true,
+            reuse_port: false,
+            proxy_protocol: false,
+            tls: None,
+            file: FileOptions::default(),
+        }
     }
 
     pub fn apply(&mut self, argument: Argument<'_>) -> Result<()> {
@@ -141,6 +157,9 @@ impl ListenOptions {
         }
         argument.each_option(|option| {
             match option.name() {
+                "backlog" | "reuse_addr" | "reuse_port" if self.accepted.is_given => {
+                    return Err(option.wrong("this socket listens already"));
+                }
                 "backlog" => self.backlog = option.integer(0, i32::MAX as usize)? as i32,
                 "reuse_addr" => self.reuse_addr = option.boolean()?,
                 "reuse_port" => self.reuse_port = option.boolean()?,
@@ -151,6 +170,9 @@ impl ListenOptions {
                 }
                 // It listens at its host, and these are a client's.
                 "bind" | "server_name" | "session" => return Ok(false),
+                "mode" | "unlink" if !self.accepted.is_given && self.accepted.name.is_unix() => {
+                    unix::set_file(&mut self.file, &self.accepted.name, option)?;
+                }
                 _ if is_known(option) => return Err(option.wrong("it belongs into the table tls")),
                 _ => return self.accepted.set(option),
             }

@@ -8,8 +8,13 @@ use net::transport::tls::{self, Side};
 use crate::ffi::argument::{Argument, Type};
 use crate::ffi::call::Result;
 
-/// The options of `start_tls` on a connection to `host`, and the side that they are for.
-pub fn start(argument: Argument<'_>, side: Side, host: &str) -> Result<(Side, tls::Settings)> {
+/// The options of `start_tls` on a connection to `host`, and the side that they are for. A Unix
+/// socket has no host.
+pub fn start(
+    argument: Argument<'_>,
+    side: Side,
+    host: Option<&str>,
+) -> Result<(Side, tls::Settings)> {
     let mut side = side;
     if !argument.is_absent() {
         // It decides which of the others there are.
@@ -20,13 +25,19 @@ pub fn start(argument: Argument<'_>, side: Side, host: &str) -> Result<(Side, tl
             Ok(true)
         })?;
     }
-    let name = if side == Side::Client { tls::server_name(host)? } else { String::new() };
+    let name = match (side, host) {
+        (Side::Client, Some(host)) => tls::server_name(host)?,
+        _ => String::new(),
+    };
     let mut settings = tls::Settings::new(name);
     if !argument.is_absent() {
         argument.each_option(|option| match option.name() {
             "side" => Ok(true),
             _ => set_of(side, &mut settings, option),
         })?;
+    }
+    if side == Side::Client && settings.server_name.is_empty() {
+        return Err(argument.wrong("option 'server_name' expected, a Unix socket has no host"));
     }
     Ok((side, settings))
 }

@@ -29,6 +29,21 @@ function safe.connect(host, port, options) end
 ---@return tcp.Details? details
 function safe.connect_tls(host, port, options) end
 
+---@param path string of the socket; "@name" is a name in Linux's abstract namespace
+---@param options? number | tcp.UnixOptions a timeout in seconds, or options
+---@return tcp.Connection?
+---@return string? message
+---@return tcp.Code? code
+---@return tcp.Details? details
+function safe.connect_unix(path, options) end
+
+---@param fd integer
+---@param options? number | tcp.GivenOptions a timeout in seconds, or options
+---@return tcp.Connection?
+---@return string? message
+---@return tcp.Code? code
+function safe.from_fd(fd, options) end
+
 ---@param host string
 ---@param timeout? number default 5
 ---@return string[]?
@@ -43,5 +58,19 @@ function safe.resolve(host, timeout) end
 ---@return string? message
 ---@return tcp.Code? code
 function safe.listen(host, port, options) end
+
+---@param path string of the socket; "@name" is a name in Linux's abstract namespace
+---@param options? tcp.UnixListenOptions
+---@return tcp.Listener?
+---@return string? message
+---@return tcp.Code? code
+function safe.listen_unix(path, options) end
+
+---@param fd integer
+---@param options? tcp.GivenListenOptions
+---@return tcp.Listener?
+---@return string? message
+---@return tcp.Code? code
+function safe.listener_from_fd(fd, options) end
 
 return safe

@@ -86,6 +86,8 @@ pub enum Pending {
     Resolution { before: usize },
     /// A connection to this address.
     Connecting(SocketAddr),
+    /// Room in the backlog of a Unix socket's listener.
+    Backlog,
     /// The end of the file that this option of TLS names, which is a pipe.
     File { option: &'static str },
     /// The PROXY header that comes before all else.
@@ -111,7 +113,7 @@ impl Pending {
     pub fn phase(self) -> Option<&'static str> {
         match self {
             Self::Resolution { .. } => Some("dns"),
-            Self::Connecting(_) => Some("connect"),
+            Self::Connecting(_) | Self::Backlog => Some("connect"),
             Self::ProxyHeader => Some("proxy"),
             Self::Handshake => Some("tls"),
             _ => None,
@@ -127,6 +129,7 @@ impl fmt::Display for Pending {
                 write!(f, "name resolution, behind {before} lookups that have no answer yet")
             }
             Self::Connecting(address) => write!(f, "connecting to {}", address_text(address)),
+            Self::Backlog => f.write_str("the backlog of its listener is full"),
             Self::File { option } => write!(f, "cannot read {option}_file in time"),
             Self::ProxyHeader => f.write_str("PROXY header"),
             Self::Handshake => f.write_str("TLS handshake"),
@@ -178,6 +181,30 @@ pub fn is_transient(errno: Errno) -> bool {
 pub fn is_exhausted(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE) || is_transient(errno))
+}
+
+/// Whether accept failed for one client, and not for the listener: the client was gone before it
+/// was accepted, or its network has failed (accept(2)).
+pub fn is_of_client(error: &io::Error) -> bool {
+    const OF_CLIENT: [Errno; 13] = [
+        Errno::CONNABORTED,
+        Errno::CONNRESET,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::INTR,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        #[cfg(target_os = "linux")]
+        Errno::NONET,
+        #[cfg(not(target_os = "linux"))]
+        Errno::NOTCONN,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+        Errno::PERM,
+        Errno::PROTO,
+        Errno::TIMEDOUT,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| OF_CLIENT.contains(&errno))
 }
 
 impl Error {

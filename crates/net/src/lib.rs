@@ -17,3 +17,4 @@ pub mod memory;
 pub mod stream;
 pub mod trace;
 pub mod transport;
+pub mod unix;

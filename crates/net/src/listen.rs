@@ -1,13 +1,12 @@
-//! A listening socket: bound, and its clients taken as a step. Uses `endpoint`, `connect::resolve`,
-//! `connect::race` (its socket options), `transport`, `stream`, `connect`, `io::step`,
-//! `io::deadline`, `trace`, `error`.
+//! A listening socket, TCP or Unix: bound, or given by somebody else, and its clients taken as a
+//! step. Uses `endpoint`, `connect::resolve`, `connect::race`, `connect::socket`, `unix`,
+//! `transport`, `stream`, `connect`, `io::step`, `io::deadline`, `trace`, `error`.
 
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::io::Errno;
 use socket2::{Socket, TcpKeepalive};
 
 use crate::connect::Established;
@@ -15,9 +14,9 @@ use crate::connect::dial::Timings;
 use crate::connect::host::Family;
 use crate::connect::race::first_address;
 use crate::connect::resolve::Resolve;
-use crate::connect::socket::{new_socket, set_keepalive};
-use crate::endpoint::{Addresses, Endpoint};
-use crate::error::{Code, Error, Pending, Result, is_exhausted, system_text};
+use crate::connect::socket::{new_socket, new_unix_socket, set_keepalive};
+use crate::endpoint::{Address, Addresses, Endpoint, Name};
+use crate::error::{Code, Error, Pending, Result, is_exhausted, is_of_client, system_text};
 use crate::io::deadline::Deadline;
 use crate::io::step::{Step, Wait, Want, ready};
 use crate::stream::{Limits, Stream};
@@ -27,17 +26,38 @@ use crate::transport::proxied::Proxied;
 use crate::transport::tcp::Tcp;
 use crate::transport::tls::{self, Side};
 use crate::transport::tracing::traced;
+use crate::unix::address::UnixAddress;
+use crate::unix::given::GivenSocket;
+use crate::unix::socket_file::{self, FileOptions, SocketFile};
 
 /// Clients in a row that cannot be had, before others get their turn.
 const ATTEMPTS: usize = 16;
 /// How long a client waits that there is no descriptor for, in seconds.
 const PAUSE: f64 = 0.1;
 
-/// Where and how to listen, and what the accepted connections are like.
+/// Where to listen.
+#[derive(Debug)]
+pub enum Source {
+    /// At the first address of a host. Port 0: any that is free.
+    Host(Endpoint, Option<Family>),
+    Unix(UnixAddress, FileOptions),
+    /// On what listens already.
+    Given(GivenSocket),
+}
+
+impl Source {
+    /// Whom messages name.
+    pub fn name(&self) -> Result<Name> {
+        Ok(match self {
+            Self::Host(endpoint, _) => Name::Host(endpoint.clone()),
+            Self::Unix(address, _) => Name::Unix(address.clone()),
+            Self::Given(socket) => socket.local()?.into(),
+        })
+    }
+}
+
+/// How to listen, and what the accepted connections are like.
 pub struct ListenConfig {
-    /// Port 0: any that is free.
-    pub endpoint: Endpoint,
-    pub family: Option<Family>,
     /// Connections that the system keeps until they are accepted.
     pub backlog: i32,
     pub reuse_addr: bool,
@@ -55,37 +75,81 @@ pub struct ListenConfig {
 /// A listener that its host is looked up for.
 pub struct Bind {
     setup: Option<tls::Setup>,
-    resolve: Resolve,
+    /// Of a host's name.
+    resolve: Option<Resolve>,
     /// Taken when the listener is bound.
-    config: Option<ListenConfig>,
+    config: Option<(Source, ListenConfig)>,
     trace: Option<Trace>,
 }
 
 impl Bind {
-    pub fn start(mut config: ListenConfig) -> Result<Self> {
-        let trace = config.tracer.of(&config.endpoint);
-        let Endpoint { host, port } = &config.endpoint;
-        let resolve = Resolve::start(host, *port, config.family, trace.as_ref())?;
+    pub fn start(source: Source, mut config: ListenConfig) -> Result<Self> {
+        let trace = config.tracer.of(source.name()?);
+        let resolve = match &source {
+            Source::Host(Endpoint { host, port }, family) => {
+                Some(Resolve::start(host, *port, *family, trace.as_ref())?)
+            }
+            _ => None,
+        };
         let setup = config.tls.take();
-        Ok(Self { setup, resolve, config: Some(config), trace })
+        Ok(Self { setup, resolve, config: Some((source, config)), trace })
     }
 
-    /// The listener, at the first address of the host.
     pub fn step(&mut self) -> Result<Step<Listener>> {
         let tls = match &mut self.setup {
             Some(setup) => Some(ready!(setup.step()?)),
             None => None,
         };
-        let addresses = ready!(self.resolve.step()?);
-        let config = self.config.take().expect("a step after the last");
-        let address = first_address(&addresses, config.family)?;
-        Ok(Step::Done(Listener::bind(address, config, tls, self.trace.take())?))
+        let addresses = match &mut self.resolve {
+            Some(resolve) => ready!(resolve.step()?),
+            None => Vec::new(),
+        };
+        let (source, config) = self.config.take().expect("a step after the last");
+        let (socket, local, file) = open(source, &addresses, &config)?;
+        if let Some(trace) = &self.trace {
+            trace.note(format_args!("listen: at {local}"));
+        }
+        let (trace, resumes) = (self.trace.take(), Cell::new(Deadline::at(0.0)));
+        Ok(Step::Done(Listener { _file: file, socket, local, config, tls, trace, resumes }))
     }
 }
 
+/// A listening socket, and its file if it has one of its own.
+fn open(
+    source: Source,
+    addresses: &[SocketAddr],
+    config: &ListenConfig,
+) -> Result<(Socket, Address, Option<SocketFile>)> {
+    let (socket, file) = match source {
+        Source::Host(_, family) => (open_tcp(first_address(addresses, family)?, config)?, None),
+        Source::Unix(address, options) => {
+            let socket = new_unix_socket()?;
+            let file = socket_file::listen(&socket, &address, options, config.backlog)?;
+            (socket, file)
+        }
+        Source::Given(given) => (given.take()?, None),
+    };
+    let unknown = || Error::new(Code::Io, "neither a TCP socket nor a Unix socket");
+    let local = Address::from_system(&socket.local_addr()?).ok_or_else(unknown)?;
+    Ok((socket, local, file))
+}
+
+fn open_tcp(address: SocketAddr, config: &ListenConfig) -> Result<Socket> {
+    let socket = new_socket(address)?;
+    socket.set_reuse_address(config.reuse_addr)?;
+    if config.reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    let bound = socket.bind(&address.into()).and_then(|()| socket.listen(config.backlog));
+    bound.map_err(|error| Error::new(Code::Address, system_text(&error)))?;
+    Ok(socket)
+}
+
 pub struct Listener {
+    /// Dropped before the socket is, see [`SocketFile`].
+    _file: Option<SocketFile>,
     socket: Socket,
-    sock: SocketAddr,
+    local: Address,
     config: ListenConfig,
     tls: Option<tls::Config>,
     trace: Option<Trace>,
@@ -94,30 +158,9 @@ pub struct Listener {
 }
 
 impl Listener {
-    fn bind(
-        address: SocketAddr,
-        config: ListenConfig,
-        tls: Option<tls::Config>,
-        trace: Option<Trace>,
-    ) -> Result<Self> {
-        let socket = new_socket(address)?;
-        socket.set_reuse_address(config.reuse_addr)?;
-        if config.reuse_port {
-            socket.set_reuse_port(true)?;
-        }
-        let bound = socket.bind(&address.into()).and_then(|()| socket.listen(config.backlog));
-        bound.map_err(|error| Error::new(Code::Address, system_text(&error)))?;
-        let sock = socket.local_addr()?.as_socket().unwrap_or(address);
-        if let Some(trace) = &trace {
-            trace.note(format_args!("listen: at {sock}"));
-        }
-        let resumes = Cell::new(Deadline::at(0.0));
-        Ok(Self { socket, sock, config, tls, trace, resumes })
-    }
-
     /// The address that it listens at.
-    pub fn sock(&self) -> SocketAddr {
-        self.sock
+    pub fn local(&self) -> &Address {
+        &self.local
     }
 
     pub fn is_tls(&self) -> bool {
@@ -180,9 +223,12 @@ impl Listener {
             result => result?,
         };
         socket.set_nonblocking(true)?;
-        let remote = remote.as_socket().unwrap_or(self.sock);
+        let remote = Address::from_system(&remote).unwrap_or_else(|| self.local.clone());
         match self.prepare(&socket) {
-            Ok(local) => Ok(Some((socket, Addresses { local, remote }))),
+            Ok(local) => {
+                let addresses = Addresses::new(&socket, local, remote);
+                Ok(Some((socket, addresses)))
+            }
             Err(error) if is_exhausted(&error) => Err(error),
             // Some systems refuse everything to the socket of a client that has reset.
             Err(_) => Ok(None),
@@ -190,21 +236,23 @@ impl Listener {
     }
 
     /// Sets a client's options: this side's address.
-    fn prepare(&self, socket: &Socket) -> io::Result<SocketAddr> {
-        socket.set_tcp_nodelay(self.config.nodelay)?;
-        if self.config.keepalive.is_some() {
-            set_keepalive(socket, self.config.keepalive.as_ref())?;
+    fn prepare(&self, socket: &Socket) -> io::Result<Address> {
+        if !self.local.is_unix() {
+            socket.set_tcp_nodelay(self.config.nodelay)?;
+            if self.config.keepalive.is_some() {
+                set_keepalive(socket, self.config.keepalive.as_ref())?;
+            }
         }
-        Ok(socket.local_addr()?.as_socket().unwrap_or(self.sock))
+        let local = Address::from_system(&socket.local_addr()?);
+        Ok(local.unwrap_or_else(|| self.local.clone()))
     }
 
     fn establish(&self, (socket, addresses): (Socket, Addresses)) -> Result<Established> {
-        let Addresses { local, remote } = addresses;
-        let trace = self.config.tracer.of(remote);
+        let trace = self.config.tracer.of(addresses.name());
         if let Some(trace) = &trace {
-            trace.note(format_args!("accept: at {local}"));
+            trace.note(format_args!("accept: at {}", addresses.local));
         }
-        let tcp = Tcp::new(socket);
+        let tcp = Tcp::new(socket, self.local.is_unix());
         let transport: Box<dyn Transport> = match &self.tls {
             Some(tls) => Box::new(tls.begin(tcp, trace.as_ref())?),
             None => Box::new(tcp),
@@ -217,30 +265,6 @@ impl Listener {
         let (timings, side) = (Timings::default(), Side::Server);
         Ok(Established { stream, addresses, timings, side })
     }
-}
-
-/// Whether accept failed for one client, and not for the listener: the client was gone before it
-/// was accepted, or its network has failed (accept(2)).
-fn is_of_client(error: &io::Error) -> bool {
-    const OF_CLIENT: [Errno; 13] = [
-        Errno::CONNABORTED,
-        Errno::CONNRESET,
-        Errno::HOSTDOWN,
-        Errno::HOSTUNREACH,
-        Errno::INTR,
-        Errno::NETDOWN,
-        Errno::NETUNREACH,
-        #[cfg(target_os = "linux")]
-        Errno::NONET,
-        #[cfg(not(target_os = "linux"))]
-        Errno::NOTCONN,
-        Errno::NOPROTOOPT,
-        Errno::OPNOTSUPP,
-        Errno::PERM,
-        Errno::PROTO,
-        Errno::TIMEDOUT,
-    ];
-    Errno::from_io_error(error).is_some_and(|errno| OF_CLIENT.contains(&errno))
 }
 
 impl Drop for Listener {

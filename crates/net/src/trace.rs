@@ -232,14 +232,14 @@ pub fn complain(why: impl Display) {
 }
 
 /// A descriptor of our own for what stderr is now: were it closed later, its number could become
-/// that of a connection. Where it is one, there is no stderr.
+/// that of a connection. Where it is one, there is no stderr. A Unix socket that blocks is none.
 fn stderr() -> Option<File> {
     let stderr = io::stderr();
-    let is_connection = |address: SockAddr| address.as_socket().is_some();
-    if SockRef::from(&stderr).local_addr().is_ok_and(is_connection) {
-        return None;
-    }
-    stderr.as_fd().try_clone_to_owned().ok().map(File::from)
+    let socket = SockRef::from(&stderr);
+    let never_blocks = socket.nonblocking().unwrap_or_default();
+    let is_connection = |address: SockAddr| !address.is_unix() || never_blocks;
+    let is_taken = socket.local_addr().is_ok_and(is_connection);
+    stderr.as_fd().try_clone_to_owned().ok().map(File::from).filter(|_| !is_taken)
 }
 
 /// The time of day as people write it, in UTC.

@@ -135,7 +135,7 @@ fn tls_waits_for_no_memory_with_what_is_not_read_yet() {
     let mut peer = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
     let (socket, _) = listener.accept().expect("a client");
     peer.write_all(b"abc").expect("sent");
-    let mut tcp = Tcp::new(socket.into());
+    let mut tcp = Tcp::new(socket.into(), false);
     let mut bytes = [0; 3];
     let refused = scarcely(4096, || tcp.read(&mut bytes)).expect_err("no memory");
     assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock);

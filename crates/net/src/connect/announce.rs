@@ -1,7 +1,7 @@
 //! The PROXY header that a new connection begins with. Uses `endpoint`, `transport`, `io::step`,
 //! `trace`, `error`.
 
-use crate::endpoint::Addresses;
+use crate::endpoint::{Address, Addresses};
 use crate::error::{Pending, Result};
 use crate::io::step::{Step, ready};
 use crate::trace::Trace;
@@ -12,7 +12,7 @@ use crate::transport::tcp::Tcp;
 /// Which header it is.
 #[derive(Clone, Copy, Debug)]
 pub enum ProxyProtocol {
-    /// It tells the ends of the connection itself.
+    /// It tells the ends of the connection itself; those of a Unix socket are nothing to tell.
     Own(Version),
     /// It tells that the connection is nobody else's (version 2).
     Local,
@@ -21,12 +21,14 @@ pub enum ProxyProtocol {
 }
 
 impl ProxyProtocol {
-    fn header(self, addresses: Addresses) -> Vec<u8> {
+    fn header(self, addresses: &Addresses) -> Vec<u8> {
         match self {
-            Self::Own(version) => {
-                let Addresses { local: source, remote: destination } = addresses;
-                write(version, Some(&Ends { source, destination }))
-            }
+            Self::Own(version) => match (&addresses.local, &addresses.remote) {
+                (&Address::Inet(source), &Address::Inet(destination)) => {
+                    write(version, Some(&Ends { source, destination }))
+                }
+                _ => write(version, None),
+            },
             Self::Local => local(),
             Self::Told(version, ends) => write(version, Some(&ends)),
         }
@@ -42,7 +44,7 @@ pub struct Announcement {
 }
 
 impl Announcement {
-    pub fn new(what: ProxyProtocol, addresses: Addresses, tcp: Tcp) -> Self {
+    pub fn new(what: ProxyProtocol, addresses: &Addresses, tcp: Tcp) -> Self {
         Self { tcp: Some(tcp), header: what.header(addresses), sent: 0 }
     }
 

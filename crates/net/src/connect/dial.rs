@@ -1,12 +1,13 @@
-//! From a host and a port to a connected socket: the name is resolved, and its addresses race. Uses
-//! `endpoint`, `connect::resolve`, `connect::race`, `connect::socket`, `io::step`, `io::deadline`,
-//! `error`.
+//! From a name to a connected socket: a host is resolved, and its addresses race; a Unix socket is
+//! connected to. Uses `endpoint`, `connect::resolve`, `connect::race`, `connect::unix`,
+//! `connect::socket`, `io::step`, `io::deadline`, `error`.
 
 use crate::connect::host::family_of;
 use crate::connect::race::{Dialed, Race};
 use crate::connect::resolve::Resolve;
 use crate::connect::socket::ConnectOptions;
-use crate::endpoint::Endpoint;
+use crate::connect::unix::UnixConnect;
+use crate::endpoint::{Endpoint, Name};
 use crate::error::Result;
 use crate::io::deadline::now;
 use crate::io::step::{Step, ready};
@@ -36,15 +37,22 @@ pub struct Dial {
 enum Stage {
     Resolving(Resolve),
     Racing(Race),
+    Unix(UnixConnect),
 }
 
 impl Dial {
-    pub fn start(endpoint: &Endpoint, options: ConnectOptions) -> Result<Self> {
+    pub fn start(name: &Name, options: ConnectOptions) -> Result<Self> {
         let begun = now();
-        let Endpoint { host, port } = endpoint;
-        let family = options.family.or(options.bind.map(family_of));
-        let resolve = Resolve::start(host, *port, family, options.trace.as_ref())?;
-        let stage = Stage::Resolving(resolve);
+        let stage = match name {
+            Name::Host(Endpoint { host, port }) => {
+                let family = options.family.or(options.bind.map(family_of));
+                let resolve = Resolve::start(host, *port, family, options.trace.as_ref())?;
+                Stage::Resolving(resolve)
+            }
+            Name::Unix(address) => {
+                Stage::Unix(UnixConnect::start(address, options.trace.as_ref())?)
+            }
+        };
         Ok(Self { options, stage, begun, timings: Timings::default() })
     }
 
@@ -65,8 +73,11 @@ impl Dial {
             }
             self.stage = Stage::Racing(Race::new(&self.options, addresses)?);
         }
-        let Stage::Racing(race) = &mut self.stage else { unreachable!("resolved above") };
-        let dialed = ready!(race.step(&self.options)?);
+        let dialed = match &mut self.stage {
+            Stage::Racing(race) => ready!(race.step(&self.options)?),
+            Stage::Unix(connect) => ready!(connect.step()?),
+            Stage::Resolving(_) => unreachable!("resolved above"),
+        };
         self.timings.connect = now() - self.begun - self.timings.dns;
         Ok(Step::Done(dialed))
     }

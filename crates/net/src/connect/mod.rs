@@ -1,6 +1,6 @@
 //! From options to a connection: dial, then the PROXY header and the TLS handshake where they are
 //! wanted, as one step under one deadline. Uses `endpoint`, `connect::dial`, `connect::announce`,
-//! `transport`, `stream`, `io::step`, `trace`, `error`.
+//! `unix::given`, `transport`, `stream`, `io::step`, `trace`, `error`.
 
 pub mod announce;
 pub mod dial;
@@ -10,12 +10,13 @@ pub mod race;
 pub mod resolve;
 pub mod resolver;
 pub mod socket;
+pub mod unix;
 
 use crate::connect::announce::{Announcement, ProxyProtocol};
 use crate::connect::dial::{Dial, Timings};
 use crate::connect::race::Dialed;
-use crate::connect::socket::ConnectOptions;
-use crate::endpoint::{Addresses, Endpoint};
+use crate::connect::socket::{ConnectOptions, prepare};
+use crate::endpoint::{Addresses, Name};
 use crate::error::Result;
 use crate::io::deadline::now;
 use crate::io::step::{Step, ready};
@@ -25,6 +26,7 @@ use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
 use crate::transport::tls::{self, Handshake, Side};
 use crate::transport::tracing::traced;
+use crate::unix::given::GivenSocket;
 
 /// A connection and how it came to be.
 pub struct Established {
@@ -33,6 +35,28 @@ pub struct Established {
     pub timings: Timings,
     /// The part that this side takes in TLS unless it is told otherwise.
     pub side: Side,
+}
+
+impl Established {
+    /// Goes on with a connected socket of somebody else's.
+    pub fn given(
+        given: GivenSocket,
+        addresses: Addresses,
+        options: &ConnectOptions,
+        limits: Limits,
+    ) -> Result<Self> {
+        let (socket, is_unix) = (given.take()?, addresses.remote.is_unix());
+        if !is_unix {
+            // Some systems refuse everything to a socket whose peer has gone. A read says so.
+            let _ = prepare(&socket, options);
+        }
+        if let Some(trace) = &options.trace {
+            trace.note(format_args!("given: at {}", addresses.local));
+        }
+        let transport = traced(Box::new(Tcp::new(socket, is_unix)), options.trace.clone());
+        let stream = Box::new(Stream::new(transport, limits));
+        Ok(Self { stream, addresses, timings: Timings::default(), side: Side::Client })
+    }
 }
 
 pub struct ConnectOp {
@@ -58,14 +82,14 @@ enum Stage {
 impl ConnectOp {
     /// Begins. Wrong TLS settings are an error before any byte goes out.
     pub fn start(
-        endpoint: &Endpoint,
+        name: &Name,
         options: ConnectOptions,
         tls: Option<Box<tls::Settings>>,
         limits: Limits,
     ) -> Result<Self> {
         let setup = tls.map(|settings| tls::Setup::new(Side::Client, *settings)).transpose()?;
         let (trace, proxy_protocol) = (options.trace.clone(), options.proxy_protocol);
-        let dial = Dial::start(endpoint, options)?;
+        let dial = Dial::start(name, options)?;
         let (begun, timings) = (dial.begun(), Timings::default());
         let stage = Stage::Dialing(Box::new(dial));
         let addresses = None;
@@ -77,12 +101,15 @@ impl ConnectOp {
             Stage::Dialing(dial) => {
                 let Dialed { socket, addresses } = ready!(dial.step()?);
                 self.timings = dial.timings();
-                self.addresses = Some(addresses);
-                let tcp = Tcp::new(socket);
+                let is_unix = addresses.remote.is_unix();
+                let tcp = Tcp::new(socket, is_unix);
                 if let Some(what) = self.proxy_protocol {
-                    self.stage = Stage::Announcing(Announcement::new(what, addresses, tcp));
+                    let announcement = Announcement::new(what, &addresses, tcp);
+                    self.addresses = Some(addresses);
+                    self.stage = Stage::Announcing(announcement);
                     return self.step();
                 }
+                self.addresses = Some(addresses);
                 tcp
             }
             Stage::Announcing(announcement) => ready!(announcement.step(self.trace.as_ref())?),
@@ -114,7 +141,7 @@ impl ConnectOp {
     }
 
     fn finish(&mut self, transport: Box<dyn Transport>) -> Established {
-        let addresses = self.addresses.expect("the socket is connected");
+        let addresses = self.addresses.take().expect("the socket is connected");
         let stream = Stream::new(traced(transport, self.trace.take()), self.limits);
         let timings = self.timings;
         Established { stream: Box::new(stream), addresses, timings, side: Side::Client }

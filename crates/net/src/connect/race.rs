@@ -134,7 +134,7 @@ impl Race {
                         if let Some(phase) = phase {
                             phase.end(format_args!("connected from {local}"));
                         }
-                        let addresses = Addresses { local, remote: peer };
+                        let addresses = Addresses::inet(local, peer);
                         return Ok(Some(Dialed { socket, addresses }));
                     }
                     // To a port of this machine that the system happened to give it for its own
@@ -350,7 +350,7 @@ mod tests {
         let (_listener, live) = listener();
         let start = now();
         let dialed = dial(options(), vec![dead(), dead(), live]).expect("connects");
-        assert_eq!(dialed.addresses.remote, live);
+        assert_eq!(dialed.addresses.remote, live.into());
         assert!(now() - start < STAGGER);
     }
 

@@ -31,11 +31,20 @@ pub struct ConnectOptions {
 
 /// A socket in nonblocking mode for this address.
 pub fn new_socket(address: SocketAddr) -> io::Result<Socket> {
+    new_stream(Domain::for_address(address), Some(Protocol::TCP))
+}
+
+/// The same of the Unix domain.
+pub fn new_unix_socket() -> io::Result<Socket> {
+    new_stream(Domain::UNIX, None)
+}
+
+fn new_stream(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> {
     #[cfg(target_os = "linux")]
     let kind = Type::STREAM.nonblocking();
     #[cfg(not(target_os = "linux"))]
     let kind = Type::STREAM;
-    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    let socket = Socket::new(domain, kind, protocol)?;
     #[cfg(not(target_os = "linux"))]
     socket.set_nonblocking(true)?;
     Ok(socket)

@@ -170,7 +170,7 @@ mod tests {
     fn pair() -> (Socket, Proxied) {
         let (theirs, ours) = Socket::pair(Domain::UNIX, Type::STREAM, None).expect("a pair");
         ours.set_nonblocking(true).expect("an option");
-        (theirs, Proxied::new(Box::new(tcp::Tcp::new(ours)), None))
+        (theirs, Proxied::new(Box::new(tcp::Tcp::new(ours, true)), None))
     }
 
     fn read(proxied: &mut Proxied) -> Result<Option<Vec<u8>>> {

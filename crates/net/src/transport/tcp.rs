@@ -1,5 +1,5 @@
-//! A connected TCP socket in nonblocking mode. No path of it raises SIGPIPE. Uses `io::step`,
-//! `error`.
+//! A connected stream socket in nonblocking mode, TCP or Unix. No path of it raises SIGPIPE. Uses
+//! `io::step`, `error`.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -47,6 +47,9 @@ pub struct Tcp {
     ahead: Buffer,
     reads_ahead: bool,
     was_short: bool,
+    /// One of the Unix domain stops a read where its peer has sent descriptors along, so that a
+    /// short read says nothing of what is behind (unix(7), SCM_RIGHTS).
+    is_unix: bool,
     /// Calls that the operation of the TLS above has left.
     calls: usize,
     transient: Option<Transient>,
@@ -54,9 +57,10 @@ pub struct Tcp {
 
 impl Tcp {
     /// Takes a connected socket in nonblocking mode.
-    pub fn new(socket: Socket) -> Self {
+    pub fn new(socket: Socket, is_unix: bool) -> Self {
         Self {
             socket,
+            is_unix,
             ahead: Buffer::default(),
             reads_ahead: true,
             was_short: false,
@@ -136,7 +140,7 @@ impl Transport for Tcp {
         let room = into.capacity() - into.len();
         let result = recv(self.fd(), spare_capacity(into), RecvFlags::empty());
         self.was_short = match &result {
-            Ok((_, count)) => *count < room,
+            Ok((_, count)) => *count < room && !self.is_unix,
             Err(errno) => *errno == Errno::AGAIN,
         };
         self.step(result.map(|(_, count)| count), Want::Read)
@@ -217,7 +221,7 @@ mod tests {
     fn an_operation_of_tls_makes_so_many_calls_and_then_yields() {
         let (ours, theirs) = Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None)
             .expect("a pair of sockets");
-        let mut tcp = Tcp::new(ours);
+        let mut tcp = Tcp::new(ours, true);
         (&theirs).write_all(&[7; 2 * CALLS]).expect("room for these");
         for _ in 0..2 {
             for _ in 0..CALLS {
