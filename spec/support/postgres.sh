@@ -1,10 +1,12 @@
 #!/bin/sh
-# Runs a PostgreSQL server on the loopback: postgres.sh PORT CERTIFICATE KEY
+# Runs a PostgreSQL server on the loopback: postgres.sh PORT CERTIFICATE KEY [SOCKETS]
+#
+# With SOCKETS, a folder that its user may write, it listens at a Unix socket in it, too.
 #
 # Its data live in a folder of their own that goes with it. PostgreSQL does not run as root: there,
 # the user `nobody` runs it. Ends with a signal, and with its parent.
 set -eu
-port=$1 certificate=$2 key=$3
+port=$1 certificate=$2 key=$3 sockets=${4-}
 
 bin=$(for each in /usr/lib/postgresql/*/bin; do echo "$each"; done | tail -n 1)
 if [ -x "$bin/postgres" ]; then PATH=$bin:$PATH; fi
@@ -29,7 +31,7 @@ $as initdb -D "$folder/data" -U specs --auth=trust --no-sync --no-instructions -
 cat >>"$folder/data/postgresql.conf" <<END
 listen_addresses = '127.0.0.1'
 port = $port
-unix_socket_directories = ''
+unix_socket_directories = '$sockets'
 ssl = on
 ssl_cert_file = '$folder/server.crt'
 ssl_key_file = '$folder/server.key'
