@@ -238,6 +238,34 @@ local scenarios = {
       try(served:shutdown())
       return ("%d %d %s %s"):format(#readable, #writable, said, try(client:read_str()))
     end },
+  -- Its connects are tried again, and its bind says what is not permitted.
+  { name = "unix",
+    codes = {
+      bind = { [EACCES] = io_only },
+      connect = { [ECONNREFUSED] = { refused = true }, [ENETUNREACH] = { unreachable = true, io = true },
+        [EHOSTUNREACH] = { unreachable = true, io = true }, [ETIMEDOUT] = { closed = true, io = true },
+        [EACCES] = io_only, [EAGAIN] = { address = true }, [ENOBUFS] = io_only, [EINTR] = io_only },
+      getpeername = { [ENOTCONN] = same, [ENOBUFS] = same },
+      getsockopt = { [ENOBUFS] = same },
+      getsockname = { [ENOBUFS] = io_only },
+      listen = { [EADDRINUSE] = { address = true, io = true } },
+      open64 = { [EMFILE] = io_only, [ENFILE] = io_only, [EACCES] = io_only },
+      socket = { [EMFILE] = io_only, [ENFILE] = io_only, [ENOBUFS] = io_only, [ENOMEM] = io_only,
+        [EAFNOSUPPORT] = io_only },
+    },
+    run = function()
+      local path = ".build/fault.sock"
+      local options = { timeout = timeout, mode = "0600", unlink = true }
+      local listener = open(tcp.listen_unix(path, options))
+      local client = open(tcp.connect_unix(path, timeout))
+      local served = open(listener:accept(timeout))
+      try(client:send "hello\n")
+      local said = try(served:read_line())
+      try(served:shutdown())
+      said = said .. try(client:read_str()) .. tostring(client:info().peer.path)
+      listener:close()
+      return said .. tostring(os.rename(path, path))
+    end },
   { name = "listen with tls", slow = true, run = listen_with_tls(false) },
   { name = "patient", only = { "recv", "send" }, passing = same,
     peers = function() return helper.listen(both_ways).port end,
@@ -364,7 +392,8 @@ local function sweep(scenario)
       -- Calls that are many are alike: of those beyond the first dozen some are taken.
       local nth, step = 1, 1
       local passes = scenario.passing and (how == ENOBUFS or how == ENOMEM)
-      local allowed = passes and scenario.passing or faults[call][how]
+      local own = scenario.codes and scenario.codes[call]
+      local allowed = passes and scenario.passing or own and own[how] or faults[call][how]
       while case(scenario, given, expected, call, nth, how, allowed) do
         if nth >= 12 then step = step * 2 end
         nth = nth + step
