@@ -1,5 +1,6 @@
-//! What carries the bytes of a connection, plain or encrypted. A transport never blocks and keeps
-//! no time; all above it is written once. Uses `io::step`, `trace`, `error`.
+//! Transports carry the bytes of a connection, plain or encrypted. They never block and have no
+//! timeouts. The layers above do not depend on the kind of transport. Uses `io::step`, `trace`,
+//! `error`.
 
 pub mod proxied;
 pub mod proxy_header;
@@ -14,47 +15,47 @@ use crate::error::Result;
 use crate::io::step::Step;
 use crate::trace::Trace;
 
-/// Who is at the other end of a connection.
+/// The source of the peer's address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
-    /// The one that the socket is connected to.
+    /// The address that the socket is connected to.
     #[default]
     Socket,
-    /// Whom a PROXY header will tell, which has not come.
+    /// The address of a PROXY header that has not come yet.
     Unknown,
-    /// Whom a PROXY header has told.
+    /// The address that a PROXY header has told.
     Told(SocketAddr),
 }
 
-/// Dropped, a transport says goodbye where its protocol has one, without waiting, and closes.
+/// When a transport is dropped, it closes: TLS sends close_notify first, without waiting.
 pub trait Transport {
-    /// Appends to `into` what has come, at most its spare capacity: the number of bytes, 0 at the
+    /// Appends received bytes to `into`, within its spare capacity. Returns their number, 0 at the
     /// end of the stream.
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>>;
 
-    /// Sends some of `bytes`: how many were taken.
+    /// Sends some of `bytes`, and returns how many.
     fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>>;
 
-    /// Ends the sending side; reading goes on.
+    /// Ends the sending side; reading still works.
     fn shutdown(&mut self) -> Result<Step<()>>;
 
     fn fd(&self) -> BorrowedFd<'_>;
 
-    /// Bytes that have come and wait inside the transport, where poll cannot see them.
+    /// Returns the number of received bytes inside the transport, where poll cannot see them.
     fn pending(&self) -> usize;
 
-    /// Whether more has come that the transport has not looked into: the next read does not wait
-    /// for the descriptor before it has.
+    /// Whether the transport holds input that it has not decoded: the next read decodes it before
+    /// it waits.
     fn has_unseen(&self) -> bool {
         false
     }
 
-    /// Whether the last read took all that had come, as far as this can be told.
+    /// Whether the last read took all received bytes, as far as this is known.
     fn was_short(&self) -> bool {
         false
     }
 
-    /// Receives what comes before all else, if that is wanted: a PROXY header.
+    /// Receives the PROXY header, if the transport expects one.
     fn step_header(&mut self) -> Result<Step<()>> {
         Ok(Step::Done(()))
     }
@@ -63,17 +64,18 @@ pub trait Transport {
         Origin::Socket
     }
 
-    /// The bare socket, to be carried by another transport; none once something is on top of it.
+    /// Returns the bare socket, for another transport; none if this transport is more than a
+    /// socket.
     fn into_tcp(self: Box<Self>) -> Option<tcp::Tcp> {
         None
     }
 
-    /// What only TLS knows.
+    /// Returns the TLS transport, for what only TLS knows.
     fn as_tls(&mut self) -> Option<&mut tls::Tls> {
         None
     }
 
-    /// Where this connection is traced.
+    /// Returns the trace of this connection, if it is traced.
     fn trace(&self) -> Option<&Trace> {
         None
     }

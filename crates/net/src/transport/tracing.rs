@@ -1,5 +1,5 @@
-//! Another transport, each of whose reads and writes is a line of the trace. A connection that is
-//! not traced has none of this around it. Uses `trace`, `io::step`, `error`.
+//! A transport around another one that writes each read and write to the trace. A connection that
+//! is not traced has no such transport. Uses `trace`, `io::step`, `error`.
 
 use std::os::fd::BorrowedFd;
 
@@ -8,13 +8,14 @@ use crate::error::Result;
 use crate::io::step::Step;
 use crate::trace::Trace;
 
-/// Its last line comes when what it is around has said goodbye: fields are dropped in order.
+/// `tally` is the last field, so that its line comes after `inner` has closed.
 struct Traced {
     inner: Box<dyn Transport>,
     tally: Tally,
 }
 
-/// Bytes read and written: the trace's last line, unless another transport goes on with the socket.
+/// Counts the bytes, and writes the trace's last line. It writes none if another transport takes
+/// over the socket.
 struct Tally {
     trace: Trace,
     read: u64,
@@ -22,7 +23,7 @@ struct Tally {
     goes_on: bool,
 }
 
-/// The transport itself where there is no trace.
+/// Wraps the transport if there is a trace.
 pub fn traced(inner: Box<dyn Transport>, trace: Option<Trace>) -> Box<dyn Transport> {
     match trace {
         Some(trace) => {

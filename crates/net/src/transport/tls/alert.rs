@@ -1,16 +1,16 @@
-//! Alerts, by the names that the RFCs give them: OpenSSL does not know them all.
+//! The names of TLS alerts as the RFCs give them. OpenSSL does not know all of them.
 
 /// A fatal alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alert {
     pub number: u8,
-    /// Whether the peer has sent it, and not this end.
+    /// Whether the peer has sent the alert, and not this end.
     pub is_peers: bool,
 }
 
 impl Alert {
-    /// Its name (RFC 8446, section 6, and RFC 5246, section 7.2), `unknown` for a number without
-    /// one.
+    /// Returns the alert's name (RFC 8446, section 6, and RFC 5246, section 7.2), or `unknown` if
+    /// its number has none.
     pub fn name(self) -> &'static str {
         match self.number {
             0 => "close_notify",

@@ -1,6 +1,6 @@
-//! Where OpenSSL looks for trusted certificates, and whether there are any: in the system's store,
-//! asked when an issuer is not known (where there is no store, none is), and in a folder of the
-//! script's.
+//! The places where OpenSSL looks for trusted certificates: the system's store and a folder that
+//! the script names. OpenSSL searches them during verification, and reports a missing store only as
+//! an unknown issuer.
 
 use std::env;
 use std::fs::{self, DirEntry, File};
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::ffi;
 use crate::error::{Error, Result};
 
-/// The file and the folders of the store, if OpenSSL tells where it looks.
+/// Returns the file and the folders of the system's store; none if OpenSSL does not tell them.
 pub fn places() -> Option<(PathBuf, Vec<PathBuf>)> {
     let built = openssl::version::dir().split('"').nth(1).map(Path::new);
     let named = |name| env::var_os(name).filter(|_| !ffi::is_privileged());
@@ -26,11 +26,11 @@ pub fn places() -> Option<(PathBuf, Vec<PathBuf>)> {
     ))
 }
 
-/// Whether what there is of the store can be read. OpenSSL goes on without what it cannot read, and
-/// says nothing.
+/// Whether the file and the folders of the store can be read, as far as they exist. OpenSSL ignores
+/// those that it cannot read.
 pub fn is_readable() -> Result<bool> {
     let Some((file, dirs)) = places() else { return Ok(true) };
-    // To open a pipe would take from it.
+    // Opening a FIFO could take bytes from it.
     let file = file.is_file().then(|| File::open(&file).map(drop));
     let dirs = dirs.iter().map(|dir| fs::read_dir(dir).map(drop));
     let mut is_readable = true;
@@ -43,7 +43,7 @@ pub fn is_readable() -> Result<bool> {
     Ok(is_readable)
 }
 
-/// Why no file could be read at this moment, if that is so.
+/// Returns an error if no file can be opened at present, for want of descriptors or memory.
 pub fn shortage() -> Option<Error> {
     File::open("/").err().filter(is_shortage).map(Error::from)
 }
@@ -53,33 +53,33 @@ fn is_shortage(error: &io::Error) -> bool {
     shortages.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Whether no certificate is in any of them.
+/// Whether neither the file nor the folders hold a certificate.
 pub fn is_empty(file: &Path, dirs: &[PathBuf]) -> bool {
     !dirs.iter().any(|dir| is_hashed(dir)) && !has_certificates(file)
 }
 
 fn has_certificates(file: &Path) -> bool {
-    // A pipe or a device may have no end.
+    // A FIFO or a device may have no end.
     let text = file.is_file().then(|| fs::read(file).ok()).flatten().unwrap_or_default();
     memchr::memmem::find(&text, b"CERTIFICATE-----").is_some()
 }
 
-/// Whether a folder has a file that OpenSSL would find.
+/// Whether a folder has a file that OpenSSL would find by its hash.
 pub fn is_hashed(dir: &Path) -> bool {
     hashed(dir).next().is_some()
 }
 
-/// The store's file, where it is a pipe: OpenSSL would wait for its writer, however long.
+/// Returns the store's file if it is a FIFO. OpenSSL would block until a writer has opened it.
 pub fn pipe() -> Option<PathBuf> {
     places().map(|(file, _)| file).filter(|file| is_pipe(file))
 }
 
-/// The name of a pipe among the files that OpenSSL would find in a folder.
+/// Returns the name of a FIFO among the files that OpenSSL would find in a folder.
 pub fn pipe_in(dir: &Path) -> Option<PathBuf> {
     hashed(dir).find(|entry| is_pipe(&entry.path())).map(|entry| entry.file_name().into())
 }
 
-/// What is named by eight digits of a hash, a dot and a number.
+/// Returns the entries that are named as OpenSSL expects: eight digits of a hash, a dot, a number.
 fn hashed(dir: &Path) -> impl Iterator<Item = DirEntry> {
     fs::read_dir(dir).into_iter().flatten().flatten().filter(|entry| {
         let name = entry.file_name();

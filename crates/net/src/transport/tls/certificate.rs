@@ -1,4 +1,4 @@
-//! What a certificate says, as plain data.
+//! The fields of a certificate, as plain data.
 
 use std::net::IpAddr;
 
@@ -13,10 +13,10 @@ use openssl::x509::{GeneralNameRef, X509NameRef, X509Ref};
 use super::profile::Pin;
 use crate::error::printable;
 
-/// The facts of one certificate, as far as they can be read: a peer may send anything.
+/// The fields of one certificate. Those that cannot be read are none: a peer may send anything.
 #[derive(Clone, Debug)]
 pub struct Certificate {
-    /// Attributes by short name (`CN`, `O`), in order.
+    /// The attributes in order, each with its short name (`CN`, `O`).
     pub subject: Vec<(String, String)>,
     pub issuer: Vec<(String, String)>,
     /// Hexadecimal, upper case, two digits a byte.
@@ -56,7 +56,7 @@ impl Certificate {
 
 fn serial(certificate: &X509Ref) -> Result<String, ErrorStack> {
     let serial = certificate.serial_number().to_bn()?.to_hex_str()?.to_string();
-    // A zero alone has one digit.
+    // BN_bn2hex gives 0 a single digit.
     Ok(if serial == "0" { "00".to_owned() } else { serial })
 }
 
@@ -64,14 +64,14 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a pin of the certificate's key is compared with.
+/// Returns the SHA-256 of the certificate's public key (SPKI), to compare with pins.
 pub fn pin(certificate: &X509Ref) -> Result<Pin, ErrorStack> {
     Ok(sha256(&certificate.public_key()?.public_key_to_der()?))
 }
 
-/// A pin as scripts write it: base64, or hexadecimal with or without colons.
+/// Parses a pin in base64, or in hexadecimal with or without colons.
 pub fn parse_pin(text: &str) -> Option<Pin> {
-    // 32 pairs with colons between them.
+    // The longest form has 32 pairs of digits with colons between them.
     if text.len() > 95 {
         return None;
     }
@@ -86,7 +86,7 @@ pub fn parse_pin(text: &str) -> Option<Pin> {
     bytes.try_into().ok()
 }
 
-/// The DNS names and the addresses that a certificate is for.
+/// Returns the DNS names and the IP addresses among the subject's alternative names.
 pub fn alternative_names(certificate: &X509Ref) -> (Vec<String>, Vec<String>) {
     let Some(names) = certificate.subject_alt_names() else { return Default::default() };
     let dns = names.iter().filter_map(GeneralNameRef::dnsname).map(str::to_owned);
@@ -113,7 +113,7 @@ fn attributes(name: &X509NameRef) -> Vec<(String, String)> {
     name.entries().map(text).collect()
 }
 
-/// A subject or issuer in short: its common name, or whatever comes first.
+/// Returns a short form of a subject or issuer: its common name, or else its first attribute.
 pub fn short(name: &X509NameRef) -> String {
     let attributes = attributes(name);
     let common = attributes.iter().find(|(name, _)| name == "CN");

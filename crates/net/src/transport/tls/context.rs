@@ -1,5 +1,5 @@
-//! OpenSSL contexts, made of profiles. A client's are kept for the next connection with the same
-//! profile: loading trusted certificates costs more than a handshake.
+//! OpenSSL contexts, made from profiles. Contexts of clients are cached by profile, since loading
+//! the trusted certificates costs more than a handshake.
 
 use std::env;
 use std::ffi::OsString;
@@ -23,17 +23,17 @@ use super::stamp::{self, Stamp};
 use super::{ca_store, key_log};
 use crate::error::{Code, Error, Result, system_text};
 
-/// Contexts kept at most.
+/// The most contexts in the cache.
 const KEPT: usize = 16;
 
-/// All that a context depends on: the settings, and the state of each file and folder.
+/// All that a context depends on: the settings, and the stamp of each file and folder.
 #[derive(Clone, PartialEq)]
 pub struct Key {
     profile: Profile,
     files: Vec<Option<Stamp>>,
     folders: Vec<Option<u64>>,
     environment: [Option<OsString>; 3],
-    /// Whoever rotates the key log finds the keys in the new file.
+    /// The identity of the key log, so that a log that was rotated gets a context of its own.
     log: Option<(u64, u64)>,
 }
 
@@ -57,7 +57,7 @@ impl Key {
 
 static CLIENTS: Mutex<Vec<(Key, SslContext)>> = Mutex::new(Vec::new());
 
-/// A client's context that is kept, if there is one. The one used last stands last.
+/// Returns a client's context from the cache, if it is there. The one used last is the last.
 pub fn kept(key: &Key) -> Option<SslContext> {
     let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
     let at = clients.iter().position(|(other, _)| other == key)?;
@@ -65,8 +65,8 @@ pub fn kept(key: &Key) -> Option<SslContext> {
     clients.last().map(|(_, context)| context.clone())
 }
 
-/// A new client's context, of a profile whose files are read. It is kept, unless something that it
-/// trusts could not be read, or its key log was not there yet: the next may be another one.
+/// Makes a client's context from a profile whose files are read, and caches it. It is not cached if
+/// a trusted file could not be read, or if its key log did not exist: either may change.
 pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
     let is_whole = !profile.trust.is_system() || ca_store::is_readable()?;
     let is_new_log = key.log.is_none() && key_log::path(profile).is_some();
@@ -74,7 +74,7 @@ pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
     if !profile.alpn.is_empty() {
         builder.set_alpn_protos(&profile.alpn_wire()).map_err(openssl_error)?;
     }
-    // The sessions are the script's; OpenSSL keeps none.
+    // Scripts keep the sessions; OpenSSL caches none.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
     let context = builder.build();
     if is_whole && !is_new_log {
@@ -87,9 +87,8 @@ pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
     Ok(context)
 }
 
-/// A server's context, made anew each time of a profile whose files are read. Where it trusts
-/// somebody, its clients are asked for a certificate, and unless nothing is verified they must show
-/// one.
+/// Makes a server's context from a profile whose files are read. If the profile names trusted
+/// certificates, clients are asked for one. With `verify` or pins they must send it.
 pub fn server(profile: &Profile, settings: &Settings) -> Result<SslContext> {
     if profile.certificate.is_none() {
         return Err(Error::new(Code::Tls, "a server needs a certificate: cert_file or cert"));
@@ -101,11 +100,11 @@ pub fn server(profile: &Profile, settings: &Settings) -> Result<SslContext> {
             false => SslVerifyMode::empty(),
         };
         builder.set_verify(SslVerifyMode::PEER | must);
-        // A ticket keeps the client's leaf alone, not what it takes to verify it again.
+        // A ticket holds only the client's leaf, and verifying it again takes the whole chain.
         builder.set_options(SslOptions::NO_TICKET);
         builder.set_num_tickets(0).map_err(openssl_error)?;
     }
-    // What resumes is the client's to keep: a cache would hold its certificates for hours.
+    // Clients keep their tickets; a cache here would hold their certificates for hours.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
     let ours = profile.alpn.clone();
     if !ours.is_empty() {
@@ -117,7 +116,7 @@ pub fn server(profile: &Profile, settings: &Settings) -> Result<SslContext> {
     Ok(builder.build())
 }
 
-/// The first of our names that is among theirs.
+/// Returns the first of this end's names that the peer has sent, too.
 fn select<'a>(ours: &[Vec<u8>], theirs: &'a [u8]) -> Option<&'a [u8]> {
     let mut names = Vec::new();
     let mut rest = theirs;
@@ -132,7 +131,8 @@ fn select<'a>(ours: &[Vec<u8>], theirs: &'a [u8]) -> Option<&'a [u8]> {
 fn build(profile: &Profile, method: SslMethod) -> Result<SslContextBuilder> {
     clear_errors();
     let mut builder = SslContextBuilder::new(method).map_err(openssl_error)?;
-    // Our write buffer moves, and a write may take a part; an idle connection keeps no buffers.
+    // The write buffer may move between tries, and a write may be partial. An idle connection keeps
+    // no buffers.
     builder.set_mode(
         SslMode::ENABLE_PARTIAL_WRITE
             | SslMode::ACCEPT_MOVING_WRITE_BUFFER
@@ -182,7 +182,7 @@ fn trust(builder: &mut SslContextBuilder, trust: &Trust) -> Result<()> {
     let store = if trust.is_system() { ca_store::places() } else { None };
     let folders = store.map_or_else(|| trust.dir.iter().cloned().collect(), |(_, dirs)| dirs);
     for folder in &folders {
-        // OpenSSL would wait for its writer, in the midst of a handshake.
+        // OpenSSL would block on the FIFO in the middle of a handshake.
         if let Some(name) = ca_store::pipe_in(folder) {
             return Err(unreadable(folder, &format!("{} is a pipe", name.display())));
         }
@@ -205,7 +205,7 @@ fn unreadable(folder: &Path, why: &str) -> Error {
     Error::new(Code::Io, format!("cannot read ca_dir '{}': {why}", folder.display()))
 }
 
-/// Gives the context its own certificate, where it has one.
+/// Gives the context its certificate and key, if the profile has them.
 fn identify(builder: &mut SslContextBuilder, profile: &Profile) -> Result<()> {
     let Some(pem) = &profile.certificate else {
         return match profile.key {
@@ -221,7 +221,7 @@ fn identify(builder: &mut SslContextBuilder, profile: &Profile) -> Result<()> {
     for certificate in chain {
         builder.add_extra_chain_cert(certificate).map_err(openssl_error)?;
     }
-    // The key may stand behind the certificate.
+    // The same PEM may hold the certificate and the key.
     let (pem, option) = profile.key.as_ref().map_or((pem, "cert"), |key| (key, "key"));
     let key = private_key(pem, option, profile.key_password.as_ref().map(|password| &***password))?;
     builder.set_private_key(&key).map_err(|_| mismatch())?;
@@ -232,7 +232,7 @@ fn mismatch() -> Error {
     Error::new(Code::Tls, "the key does not match the certificate")
 }
 
-/// The certificates of a PEM, one at least.
+/// Returns the certificates of a PEM; at least one.
 fn certificates(pem: &Pem, option: &str) -> Result<Vec<X509>> {
     match X509::stack_from_pem(pem.text()) {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
@@ -247,7 +247,7 @@ fn certificates(pem: &Pem, option: &str) -> Result<Vec<X509>> {
     }
 }
 
-/// Which of several certificates cannot be read, and why; none where each can.
+/// Returns which of several certificates cannot be read, and why; none if each can be.
 #[cold]
 fn corrupt(pem: &Pem, option: &str) -> Option<Error> {
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
@@ -267,7 +267,7 @@ fn corrupt(pem: &Pem, option: &str) -> Option<Error> {
 
 fn private_key(pem: &Pem, option: &str, password: Option<&[u8]>) -> Result<PKey<Private>> {
     let mut asked = false;
-    // Without a callback, OpenSSL would ask on the terminal.
+    // Without a callback, OpenSSL would ask for the password on the terminal.
     let key = PKey::private_key_from_pem_callback(pem.text(), |room| {
         asked = true;
         let password = password.filter(|password| password.len() <= room.len());

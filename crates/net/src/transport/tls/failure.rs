@@ -1,6 +1,6 @@
-//! What verification saw of the peer's certificate, and why it was refused, in words that say what
-//! to do: the name that was expected and the ones that it has, the date that it expired, the issuer
-//! that nobody knows.
+//! Records how the peer's certificate was verified. A failure is worded so that it says what to do:
+//! it has the expected name and those of the certificate, the date of expiry, or the unknown
+//! issuer.
 
 use std::sync::OnceLock;
 
@@ -15,16 +15,16 @@ use crate::error::{Error, printable};
 /// The verification of one peer.
 pub struct Verification {
     expected: String,
-    /// OpenSSL has no chain to show any more when the handshake has failed.
+    /// The peer's chain. OpenSSL drops its own copy when the handshake fails.
     sent: OnceLock<Vec<X509>>,
-    /// The first thing that was found wrong.
+    /// The first failure that verification has found.
     failure: OnceLock<String>,
-    /// Why what is trusted could not be looked at.
+    /// The shortage of descriptors or memory that kept the trusted certificates from being read.
     shortage: OnceLock<Error>,
 }
 
 impl Verification {
-    /// For a peer that should be `expected`.
+    /// Begins the verification of a peer whose name should be `expected`.
     pub fn new(expected: &str) -> Self {
         Self {
             expected: expected.to_owned(),
@@ -38,18 +38,18 @@ impl Verification {
         self.failure.get().map(String::as_str)
     }
 
-    /// The chain as the peer has sent it, leaf first; none before it has come.
+    /// Returns the chain as the peer has sent it, leaf first; none before it has come.
     pub fn sent(&self) -> Option<&[X509]> {
         self.sent.get().map(Vec::as_slice)
     }
 
-    /// Why what is trusted could not be looked at, if that is what is wrong.
+    /// Returns the shortage that kept the trusted certificates from being read, if there was one.
     pub fn shortage(&self) -> Option<&Error> {
         self.shortage.get()
     }
 
-    /// Writes down what `store` verifies and, unless it is `ok`, what is wrong with it. Of a folder
-    /// that could not be read OpenSSL says what it says of one without the issuer.
+    /// Records the chain that `store` verifies and, unless `ok`, why it fails. OpenSSL reports a
+    /// folder that it could not read as an unknown issuer, so a shortage is checked here.
     pub fn note(&self, ok: bool, store: &X509StoreContextRef, trust: &Trust) {
         self.sent.get_or_init(|| ffi::sent_chain(store));
         if ok {
@@ -62,7 +62,7 @@ impl Verification {
         }
         let words = || self.describe(store.error(), store.current_cert(), trust.is_system());
         self.failure.get_or_init(words);
-        // A failure that is forgiven must not be taken for that of the operation.
+        // A failure that is ignored must not be taken for the result of the operation.
         clear_errors();
     }
 
@@ -71,7 +71,7 @@ impl Verification {
         let Some(certificate) = at else { return plain.to_owned() };
         let subject = short(certificate.subject_name());
         let issuer = short(certificate.issuer_name());
-        // OpenSSL takes such a one for nobody's, or for one without names.
+        // OpenSSL reports a malformed certificate as an unknown issuer, or as one without names.
         if ffi::is_malformed(certificate) {
             return format!("malformed certificate ({subject}), an extension cannot be read");
         }
@@ -87,7 +87,7 @@ impl Verification {
                 self.expected,
                 names(certificate, &self.expected)
             ),
-            // A key that cannot be read passes for a weak one, and no option helps.
+            // OpenSSL reports an unreadable key as a weak one, and no option helps.
             66 | 67 if certificate.public_key().is_err() => {
                 format!("unreadable key ({subject}), of a kind that this OpenSSL does not know")
             }
@@ -115,7 +115,7 @@ fn remedy(system: bool) -> String {
     }
 }
 
-/// The names that a certificate is for.
+/// Returns the names of a certificate, in words.
 fn names(certificate: &X509Ref, expected: &str) -> String {
     let (dns, ips) = alternative_names(certificate);
     let names = [&*dns, &*ips].concat();
@@ -124,7 +124,7 @@ fn names(certificate: &X509Ref, expected: &str) -> String {
         return format!("no name at all (the subject, {subject}, does not count)");
     }
     let names = printable(&names.join(", "));
-    // Only an address can be among the names and not match.
+    // The expected name is listed and does not match only if it is an address.
     match dns.iter().any(|name| name == expected) {
         true => format!("{names} (there as a DNS name, which an address does not match)"),
         false => names,

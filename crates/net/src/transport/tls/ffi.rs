@@ -1,6 +1,7 @@
-//! What OpenSSL tells by its C interface alone: the alerts of a connection, its cipher before the
-//! handshake is over, a chain as it was sent, whether it is a server's, whether a certificate is
-//! malformed, whether the environment counts. Nothing else calls OpenSSL by its C names.
+//! The functions of OpenSSL that the crate `openssl` does not offer. They give a connection's
+//! alerts, its cipher before the handshake ends, and the chain that was sent. They verify a chain
+//! as that of a server, and tell malformed certificates and privileged processes. Nothing else
+//! calls OpenSSL by its C names.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_void};
@@ -19,7 +20,7 @@ use openssl_sys::{
 
 use super::alert::Alert;
 
-/// OpenSSL's number for a record of an alert (RFC 8446, section 5.1).
+/// The content type of an alert record (RFC 8446, section 5.1).
 const ALERT: c_int = 21;
 const TLS13: c_int = 0x304;
 
@@ -41,20 +42,20 @@ unsafe extern "C" {
     fn X509_STORE_CTX_get0_untrusted(store: *const X509_STORE_CTX) -> *mut stack_st_X509;
 }
 
-/// The alerts of a connection that matter after they have passed.
+/// The alerts of a connection that later errors refer to.
 #[derive(Default)]
 pub struct Alerts {
-    /// The one that has ended the connection.
+    /// The alert that has ended the connection.
     pub fatal: OnceLock<Alert>,
-    /// The peer has asked for a renegotiation, was refused, and has not gone on since.
+    /// The peer has asked for a renegotiation, which was refused, and has sent no payload since.
     refused_renegotiation: AtomicBool,
 }
 
 impl Alerts {
-    /// Those of this connection, from now on.
+    /// Records the alerts of this connection from now on.
     pub fn watch(ssl: &mut Ssl) -> Result<(), ErrorStack> {
         ssl.set_ex_data(index()?, Self::default());
-        // SAFETY: OpenSSL calls it with this connection only, as long as that lives.
+        // SAFETY: OpenSSL calls the callback with this connection only, while it lives.
         unsafe { SSL_set_msg_callback(ssl.as_ptr(), on_message) };
         Ok(())
     }
@@ -67,7 +68,7 @@ impl Alerts {
         self.refused_renegotiation.load(Ordering::Relaxed)
     }
 
-    /// Payload has come: the peer does without what it was refused.
+    /// Notes that payload has come: the peer goes on without the renegotiation.
     pub fn note_payload(&self) {
         self.refused_renegotiation.store(false, Ordering::Relaxed);
     }
@@ -101,9 +102,9 @@ unsafe extern "C" fn on_message(
     if kind != ALERT || size != 2 {
         return;
     }
-    // SAFETY: OpenSSL gives the connection that it works on, and as many bytes as it says.
+    // SAFETY: OpenSSL passes its live connection, and as many bytes as `size` says.
     let (ssl, [level, number]) = unsafe { (SslRef::from_ptr(ssl), *bytes.cast::<[u8; 2]>()) };
-    // Over TLS 1.3 the level does not count (RFC 8446, section 6).
+    // In TLS 1.3 the level does not matter (RFC 8446, section 6).
     let is_fatal = match version {
         TLS13 => !matches!(number, CLOSE_NOTIFY | USER_CANCELED),
         _ => level == FATAL,
@@ -113,9 +114,9 @@ unsafe extern "C" fn on_message(
     }
 }
 
-/// The chain that `store` verifies as the peer has sent it, leaf first.
+/// Returns the chain that `store` verifies, as the peer has sent it, leaf first.
 pub fn sent_chain(store: &X509StoreContextRef) -> Vec<X509> {
-    // SAFETY: the chain, if there is one, is the store's and lives as long as that.
+    // SAFETY: the chain, if there is one, belongs to the store and lives as long.
     let chain = unsafe {
         let chain = X509_STORE_CTX_get0_untrusted(store.as_ptr());
         (!chain.is_null()).then(|| StackRef::<X509>::from_ptr(chain))
@@ -123,32 +124,32 @@ pub fn sent_chain(store: &X509StoreContextRef) -> Vec<X509> {
     chain.map_or(Vec::new(), |chain| chain.iter().map(ToOwned::to_owned).collect())
 }
 
-/// Verifies as a client does in its handshake: the chain of a server, and trust in it as one.
+/// Verifies the chain of a server, with the purpose and trust that a client's handshake uses.
 pub fn verify_server(store: &mut X509StoreContextRef) -> Result<bool, ErrorStack> {
-    // SAFETY: the context is alive, and OpenSSL has those settings by that name.
+    // SAFETY: the context is alive, and OpenSSL has a set of parameters of that name.
     if unsafe { X509_STORE_CTX_set_default(store.as_ptr(), c"ssl_server".as_ptr()) } != 1 {
         return Err(ErrorStack::get());
     }
     store.verify_cert()
 }
 
-/// Whether an extension of the certificate cannot be read.
+/// Whether OpenSSL cannot read an extension of the certificate.
 pub fn is_malformed(certificate: &X509Ref) -> bool {
-    // SAFETY: the certificate is alive; what OpenSSL remembers of it in there is behind its own
-    // lock.
+    // SAFETY: the certificate is alive; OpenSSL caches the flags behind a lock of its own.
     let flags = unsafe { X509_get_extension_flags(certificate.as_ptr()) };
     flags & EXFLAG_INVALID != 0
 }
 
-/// Whether this process has more rights than who began it, so that the environment does not count.
+/// Whether this process runs with more rights than its caller (set-user-ID), so that OpenSSL
+/// ignores the environment.
 pub fn is_privileged() -> bool {
-    // SAFETY: it takes nothing, and only looks.
+    // SAFETY: the function has no arguments and changes nothing.
     unsafe { OPENSSL_issetugid() != 0 }
 }
 
-/// The cipher that is agreed upon, also before it is in use.
+/// Returns the negotiated cipher, also before it is in use.
 pub fn agreed_cipher(ssl: &SslRef) -> Option<&SslCipherRef> {
-    // SAFETY: ciphers are OpenSSL's own and live as long as that.
+    // SAFETY: ciphers are static data of OpenSSL.
     let pending = || unsafe {
         let cipher = SSL_get_pending_cipher(ssl.as_ptr());
         (!cipher.is_null()).then(|| SslCipherRef::from_ptr(cipher.cast_mut()))

@@ -1,10 +1,9 @@
-//! What to do about a handshake that failed: the option that the peer's alert is about, where
-//! OpenSSL's words do not name it. Says nothing where there is more than a guess to make. Uses
-//! `profile`.
+//! Hints for a failed handshake: they name the option that the alert is about, where OpenSSL's text
+//! does not. There is no hint if it would only be a guess. Uses `profile`.
 
 use super::profile::Settings;
 
-/// A fatal alert of the peer is this and its number, in OpenSSL's reasons.
+/// OpenSSL's reason code for a fatal alert of the peer is this plus the alert's number.
 const ALERT: i32 = 1000;
 
 // Alerts (RFC 8446, section 6).
@@ -18,7 +17,7 @@ const UNRECOGNIZED_NAME: i32 = ALERT + 112;
 const CERTIFICATE_REQUIRED: i32 = ALERT + 116;
 const NO_APPLICATION_PROTOCOL: i32 = ALERT + 120;
 
-// What OpenSSL itself finds, in sslerr.h.
+// Reason codes of failures that OpenSSL itself finds, in sslerr.h.
 const NO_SUITABLE_KEY_SHARE: i32 = 101;
 const NO_COMMON_CIPHER: i32 = 193;
 const NO_CERTIFICATE_RETURNED: i32 = 199;
@@ -34,23 +33,23 @@ const EE_KEY_TOO_SMALL: i32 = 399;
 
 const VERSIONS: &str = "no version in common, see min_version and max_version";
 
-/// Of keys and signatures below OpenSSL's security level.
+/// The hint for keys and signatures below OpenSSL's security level.
 pub const WEAK: &str = "ciphers = \"DEFAULT:@SECLEVEL=0\" allows weak keys and signatures";
 
-/// To a client whose server has asked for a renegotiation.
+/// The hint for a client whose server has asked for a renegotiation.
 pub const SERVER_RENEGOTIATES: &str = "the server wanted to renegotiate, often to ask for a client \
     certificate for some paths alone, and this is refused: it must ask for one in the first handshake";
 
-/// To a server whose client has.
+/// The hint for a server whose client has asked for a renegotiation.
 pub const CLIENT_RENEGOTIATES: &str =
     "the client wanted to renegotiate, and this is refused: it must connect again";
 
-/// For an end with these settings, a client.
+/// Returns the hint for a client with these settings.
 pub fn to_client(reason: i32, settings: &Settings) -> Option<&'static str> {
     let has_certificate = settings.profile.certificate.is_some();
     Some(match reason {
         CERTIFICATE_REQUIRED => "the server wants a client certificate, see cert_file",
-        // Some servers have no other word for one that is missing.
+        // Some servers send this alert if the certificate is missing.
         BAD_CERTIFICATE if !has_certificate => {
             "perhaps the server wants a client certificate, see cert_file"
         }
@@ -78,7 +77,7 @@ pub fn to_client(reason: i32, settings: &Settings) -> Option<&'static str> {
     })
 }
 
-/// For a client, after the handshake over TLS 1.3.
+/// Returns the hint for a client after the handshake of TLS 1.3.
 pub fn to_client_later(reason: i32, settings: &Settings) -> Option<&'static str> {
     match reason {
         UNEXPECTED_MESSAGE => Some(
@@ -89,7 +88,7 @@ pub fn to_client_later(reason: i32, settings: &Settings) -> Option<&'static str>
     }
 }
 
-/// For a server.
+/// Returns the hint for a server.
 pub fn to_server(reason: i32) -> Option<&'static str> {
     Some(match reason {
         BAD_CERTIFICATE..=CERTIFICATE_UNKNOWN | UNKNOWN_CA => {

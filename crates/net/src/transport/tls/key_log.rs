@@ -1,4 +1,4 @@
-//! The key log: the keys of connections in the file that SSLKEYLOGFILE names, for Wireshark.
+//! The key log: writes the keys of connections to the file that SSLKEYLOGFILE names, for Wireshark.
 
 use std::env;
 use std::fs::{File, Metadata, OpenOptions};
@@ -14,28 +14,28 @@ use super::profile::Profile;
 use crate::error::{Code, Error, Result, system_text};
 use crate::trace;
 
-/// The file that the environment names, where keys are to be logged.
+/// Returns the file that SSLKEYLOGFILE names, if the profile asks for the log.
 pub fn path(profile: &Profile) -> Option<PathBuf> {
     let path = env::var_os("SSLKEYLOGFILE").filter(|path| profile.keylog && !path.is_empty());
     path.map(PathBuf::from)
 }
 
-/// Appends the keys of each connection to that file.
+/// Appends the keys of each connection to the log.
 pub fn append(builder: &mut SslContextBuilder, path: &Path) -> Result<()> {
     let file = open_log(path).map_err(|error| {
         let (path, why) = (path.display(), system_text(&error));
         Error::new(Code::Io, format!("cannot write SSLKEYLOGFILE '{path}': {why}"))
     })?;
-    // A log that cannot be written is no reason to fail.
+    // A failure to write the log is ignored: it must not fail the connection.
     builder.set_keylog_callback(move |_, line| trace::write_line(&file, line.to_owned()));
     Ok(())
 }
 
-/// A file that no write waits for. A pipe's reader may go at any time, or read nothing; stderr may
-/// be one.
+/// Opens the log so that no write blocks. A FIFO is refused, since its reader may read nothing or
+/// be gone; stderr may be a pipe.
 fn open_log(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    // What is in it opens all that was said: nobody else is to read it.
+    // The keys decrypt all recorded traffic: only the owner may read them.
     let file = options.append(true).create(true).mode(0o600).custom_flags(NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     match metadata.file_type().is_fifo() && !is_stderr(&metadata) {

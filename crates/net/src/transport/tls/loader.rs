@@ -1,4 +1,5 @@
-//! The files of a profile, read one after the other. Uses `pem`, `profile`, `ca_store`, `io::step`.
+//! Reads the files of a profile, one after the other. Uses `pem`, `profile`, `ca_store`,
+//! `io::step`.
 
 use std::mem;
 
@@ -22,7 +23,7 @@ impl Loader {
         Self { profile, reader: None }
     }
 
-    /// The profile, once all of its files are read.
+    /// Returns the profile once all of its files are read.
     pub fn step(&mut self) -> Result<Step<&Profile>> {
         let Profile { trust, certificate, key, .. } = &mut self.profile;
         let trusted = trust.certificates.iter_mut().chain(&mut trust.pipe).map(|pem| (pem, "ca"));

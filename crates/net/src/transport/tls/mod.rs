@@ -1,5 +1,5 @@
-//! TLS over a TCP transport: the handshake and the records as steps, every outcome of OpenSSL
-//! mapped in one place. OpenSSL is spoken to in this folder, nowhere else.
+//! TLS over a TCP transport. The handshake and the records are steps, and one place maps all
+//! results of OpenSSL. Only this folder calls OpenSSL.
 
 mod alert;
 mod ca_store;

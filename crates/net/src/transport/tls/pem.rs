@@ -1,5 +1,5 @@
-//! PEM text of a script's, and files of it, which are read as they come: a pipe has a writer to
-//! wait for. Uses `io::step`, `io::wait`, `error`.
+//! PEM text that a script gives, and files of it. A file is read without blocking, since a FIFO may
+//! have to wait for its writer. Uses `io::step`, `io::wait`, `error`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -16,24 +16,24 @@ use crate::io::deadline::Deadline;
 use crate::io::step::{Step, Wait, Want};
 use crate::io::wait::{Member, poll_all};
 
-/// Bytes of a file at most: a device may have no end.
+/// The largest file, in bytes: a device may have no end.
 const LARGEST: usize = 16 << 20;
 
-/// What has the opening of a pipe not wait for its other end.
+/// O_NONBLOCK: opening a FIFO does not wait for its other end.
 pub const NONBLOCK: i32 = OFlags::NONBLOCK.bits() as i32;
 
-/// PEM text, or a file of it.
+/// PEM text, or a file that holds it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Pem {
     File(PathBuf),
-    /// Shared, since a script may give megabytes.
+    /// Shared, since a script may pass megabytes.
     Text(Arc<Vec<u8>>),
-    /// A file, and the text that was in it.
+    /// A file, and the text that was read from it.
     Read(PathBuf, Vec<u8>),
 }
 
 impl Pem {
-    /// The text; none of a file that is not read yet.
+    /// Returns the text; empty for a file that is not read yet.
     pub fn text(&self) -> &[u8] {
         match self {
             Self::File(_) => &[],
@@ -49,7 +49,7 @@ impl Pem {
         }
     }
 
-    /// Where it came from, in words; `option` is what a script calls it.
+    /// Returns where the text comes from, for messages; `option` is the script's option.
     pub fn source(&self, option: &str) -> String {
         match self.path() {
             Some(path) => format!("{option}_file '{}'", path.display()),
@@ -76,7 +76,7 @@ impl Reader {
         open().map_err(|error| unreadable(option, path, &error))
     }
 
-    /// The text, once its end has come.
+    /// Returns the text once the end of the file is reached.
     pub fn step(&mut self, path: &Path) -> Result<Step<Vec<u8>>> {
         if self.has_no_writer()? {
             return Ok(Step::Wait(self.wait()));
@@ -93,8 +93,7 @@ impl Reader {
         }
     }
 
-    /// Whether this is a pipe that nobody has opened for writing yet. A read would take that for
-    /// its end.
+    /// Whether this is a FIFO that no writer has opened yet. A read would return end of file.
     fn has_no_writer(&self) -> Result<bool> {
         let begun = !self.is_pipe || !self.text.is_empty();
         let now = Deadline::at(0.0);

@@ -1,4 +1,4 @@
-//! What a script may set of TLS, checked as far as that goes without a file or a peer.
+//! The TLS options of a script, checked as far as this needs no file and no peer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::pem::Pem;
 use crate::connect::host;
 use crate::error::{Code, Error, Result};
 
-/// Versions of the protocol.
+/// Versions of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub enum Version {
     Tls10,
@@ -16,13 +16,13 @@ pub enum Version {
     Tls13,
 }
 
-/// Whose signatures count: the system's store where nothing is named.
+/// The trusted certificates: those of the system's store if none are named.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Trust {
     pub certificates: Vec<Pem>,
     /// A folder of PEM certificates, named by hash as `openssl rehash` does.
     pub dir: Option<PathBuf>,
-    /// The file of the system's store, where it is a pipe.
+    /// The file of the system's store if it is a FIFO.
     pub pipe: Option<Pem>,
 }
 
@@ -31,25 +31,25 @@ impl Trust {
         self.certificates.is_empty() && self.dir.is_none()
     }
 
-    /// Whether certificates are looked for in folders, during the handshake.
+    /// Whether OpenSSL looks for certificates in folders during the handshake.
     pub fn has_folders(&self) -> bool {
         self.is_system() || self.dir.is_some()
     }
 }
 
-/// What an OpenSSL context is made of.
+/// The options that an OpenSSL context is made from.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Profile {
     pub trust: Trust,
-    /// Our own certificate, the chain behind it; its key may stand in the same PEM.
+    /// The certificate of this end, with its chain; the same PEM may hold the key.
     pub certificate: Option<Pem>,
     pub key: Option<Pem>,
     pub key_password: Option<Arc<Vec<u8>>>,
     pub min_version: Version,
     pub max_version: Option<Version>,
-    /// For TLS 1.2 and below, in OpenSSL's notation.
+    /// The ciphers of TLS 1.2 and below, in OpenSSL's notation.
     pub ciphers: Option<String>,
-    /// For TLS 1.3.
+    /// The cipher suites of TLS 1.3.
     pub ciphersuites: Option<String>,
     /// Protocol names, preferred first (RFC 7301).
     pub alpn: Vec<Vec<u8>>,
@@ -75,7 +75,7 @@ impl Default for Profile {
 }
 
 impl Profile {
-    /// The names of ALPN as they go over the wire (RFC 7301, section 3.1).
+    /// Returns the ALPN names in their wire format (RFC 7301, section 3.1).
     pub fn alpn_wire(&self) -> Vec<u8> {
         self.alpn.iter().flat_map(|name| [&[name.len() as u8], &**name].concat()).collect()
     }
@@ -84,18 +84,18 @@ impl Profile {
 /// SHA-256 of a public key (SPKI).
 pub type Pin = [u8; 32];
 
-/// A host as certificates have it: an address without brackets and zone, or a name in ASCII without
-/// the dot that may end it.
+/// Returns a host in the form that certificates use: an address without brackets and zone, or a
+/// name in ASCII without a final dot.
 pub fn server_name(host: &str) -> Result<String> {
-    // A zone is this machine's affair.
+    // The zone has a meaning on this machine only.
     let address = host.split_once('%').map_or(host, |(address, _)| address);
     if let Some(ip) = host::literal(host).or_else(|| host::literal(address)) {
         return Ok(ip.to_string());
     }
     let name = host::ascii(host)?;
     let name = name.strip_suffix('.').unwrap_or(&name);
-    // For OpenSSL an empty name is any, one that begins with a dot a whole domain, and a wildcard
-    // itself.
+    // OpenSSL takes an empty name for any, one with a leading dot for a domain, and * for a
+    // wildcard.
     let is_label = |label: &str| {
         let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         (1..=63).contains(&label.len()) && label.bytes().all(is_letter)
@@ -106,26 +106,26 @@ pub fn server_name(host: &str) -> Result<String> {
     }
 }
 
-/// The settings of one end.
+/// The settings of one end of a connection.
 #[derive(Clone)]
 pub struct Settings {
-    /// The name or address that the peer's certificate must be for. A name, in ASCII and without
-    /// the dot that may end it, is also sent as SNI (RFC 6066, section 3).
+    /// The name or address that the peer's certificate must be for. A name is in ASCII without a
+    /// final dot, and is also sent as SNI (RFC 6066, section 3).
     pub server_name: String,
     /// Refuse a certificate that does not verify.
     pub verify: bool,
-    /// One of these must be the peer's key, whatever else is verified; none: any may.
+    /// The peer must have one of these keys, also if nothing else is verified; if empty, any key.
     pub pins: Vec<Pin>,
-    /// Take an end of stream without close_notify for the end.
+    /// Treat an end of stream without close_notify as a clean end.
     pub ignore_truncation: bool,
-    /// What `Tls::session` gave earlier.
+    /// The session that `Tls::session` returned for an earlier connection.
     pub session: Option<Vec<u8>>,
-    /// Shared with the context that is kept for it.
+    /// The profile, which cached contexts share.
     pub profile: Profile,
 }
 
 impl Settings {
-    /// The defaults for a server of that name: verified, TLS 1.2 or newer.
+    /// Returns the defaults for a server of this name: verified, TLS 1.2 or newer.
     pub fn new(server_name: String) -> Self {
         Self {
             server_name,

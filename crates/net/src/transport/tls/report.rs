@@ -1,27 +1,26 @@
-//! What is known of a connection's TLS, as plain data.
+//! The state of a connection's TLS, as plain data.
 
 use openssl::x509::X509;
 
 use super::alert::Alert;
 use super::certificate::Certificate;
 
-/// What a handshake came to, or how far it got.
+/// The result of a handshake, or its state so far.
 #[derive(Clone)]
 pub struct Report {
-    /// None before it is agreed upon, as the cipher.
+    /// None before it is negotiated; so is the cipher.
     pub version: Option<&'static str>,
     pub cipher: Option<&'static str>,
     pub alpn: Option<Vec<u8>>,
     pub resumed: bool,
     pub server_name: Option<String>,
-    /// Whether there is a certificate, and verification finds nothing wrong with it.
+    /// Whether there is a certificate that passes verification.
     pub verified: bool,
-    /// What it finds wrong, also where it was not asked.
+    /// Why verification fails, also if `verify` is off.
     pub verify_error: Option<String>,
-    /// As the peer has sent it, leaf first.
+    /// The chain as the peer has sent it, leaf first.
     pub chain: Chain,
-    /// The path that verification has built of it, leaf first; none where none was built in this
-    /// handshake.
+    /// The path that verification has built, leaf first; none if this handshake verified nothing.
     pub verified_chain: Option<Chain>,
     /// The alert that has ended the connection.
     pub alert: Option<Alert>,
@@ -33,8 +32,7 @@ impl Report {
     }
 }
 
-/// Certificates, leaf first. What they say is looked up when somebody asks: a connection that is
-/// closed keeps them.
+/// Certificates, leaf first. Their fields are decoded on demand: a closed connection keeps them.
 #[derive(Clone)]
 pub struct Chain(pub(super) Vec<X509>);
 

@@ -1,6 +1,6 @@
 //! A session to resume, as the opaque string that scripts keep. OpenSSL checks neither name nor
-//! dates when it resumes, so the string carries what it takes to check them again: the server's
-//! name, what the settings were, and the peer's chain.
+//! dates when it resumes. So the string holds what these checks need: the server's name, the
+//! settings, and the peer's chain.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -17,24 +17,25 @@ use super::pem::Pem;
 use super::profile::{Profile, Settings};
 use crate::memory::copy;
 
-/// Parts of the string at most: as many certificates as a handshake can carry, and more.
+/// The most parts of the string: more certificates than a handshake can carry.
 const PARTS: usize = 256;
-/// Bytes of what verification has found wrong.
+/// The longest reason of a failed verification, in bytes.
 const LONGEST_WHY: usize = 4096;
 
-/// What the string begins with; its number counts the formats.
+/// The first bytes of the string, with the number of its format.
 const MAGIC: &[u8] = b"tcp session 1\n";
 
 pub struct Session {
     pub resume: SslSession,
     /// Leaf first.
     pub chain: Vec<X509>,
-    /// What verification found wrong with that chain when it was shown, if anything.
+    /// Why verification failed when the peer showed that chain, if it did.
     pub failure: Option<String>,
 }
 
 impl Session {
-    /// The string; settings and context are those of the connection that the session comes from.
+    /// Returns the string. Settings and context are those of the connection that the session is
+    /// from.
     pub fn to_bytes(
         &self,
         settings: &Settings,
@@ -57,8 +58,8 @@ impl Session {
         Ok(bytes)
     }
 
-    /// The session of a string, if it may be offered to the server that `settings` name: it is that
-    /// server's, the settings are the same, and its chain verifies today.
+    /// Decodes a session if it may be offered to the server that `settings` name. Name and settings
+    /// must be the same, and the chain must verify today.
     pub fn offered(bytes: &[u8], settings: &Settings, context: &SslContextRef) -> Option<Self> {
         let mut parts = parts(bytes)?.into_iter();
         if parts.next()? != settings.server_name.as_bytes()
@@ -78,8 +79,8 @@ impl Session {
         (holds && session.is_pinned(settings)).then_some(session)
     }
 
-    /// Whether the chain leads to somebody trusted with servers, today. The name was checked when
-    /// it was shown, and is the same.
+    /// Whether the chain verifies today, as that of a server. The name is the same as when the peer
+    /// showed the chain, and was checked then.
     fn verifies(&self, context: &SslContextRef) -> bool {
         let verify = || -> Result<bool, ErrorStack> {
             let mut untrusted = Stack::new()?;
@@ -99,10 +100,10 @@ impl Session {
     }
 }
 
-/// A chain and what it was decoded from.
+/// A chain and its DER encoding.
 type Decoded = (Vec<Vec<u8>>, Vec<X509>);
 
-/// Those that were decoded lately: to decode one costs a third of a handshake.
+/// The chains decoded last, cached since decoding one costs a third of a handshake.
 static DECODED: Mutex<VecDeque<Decoded>> = Mutex::new(VecDeque::new());
 const KEPT: usize = 16;
 
@@ -114,7 +115,7 @@ fn decode(ders: Vec<&[u8]>) -> Option<Vec<X509>> {
     let chain: Vec<_> =
         ders.iter().map(|der| X509::from_der(der)).collect::<Result<_, _>>().ok()?;
     decoded.truncate(KEPT - 1);
-    // It is decoded anew where there is no memory to keep it.
+    // The chain is not cached if there is no memory for it.
     if let Ok(ders) = ders.into_iter().map(copy).collect() {
         decoded.push_front((ders, chain.clone()));
     }
@@ -136,11 +137,11 @@ fn parts(bytes: &[u8]) -> Option<Vec<&[u8]>> {
     Some(parts)
 }
 
-/// All settings that a session must share with the connection that it is offered on.
+/// Returns a digest of all settings that a session must share with a connection that resumes it.
 fn digest(settings: &Settings, context: &SslContextRef) -> Result<[u8; 32], ErrorStack> {
     let Profile { trust, min_version, max_version, .. } = &settings.profile;
     let mut digest = Sha256::new();
-    // Each with its length: no two settings read the same.
+    // Each setting follows its length, so that no two sets of settings give the same bytes.
     let mut add = |bytes: &[u8]| {
         digest.update(&(bytes.len() as u64).to_be_bytes());
         digest.update(bytes);
@@ -151,16 +152,16 @@ fn digest(settings: &Settings, context: &SslContextRef) -> Result<[u8; 32], Erro
     add(format!("{:?}", (&settings.profile.ciphers, &settings.profile.ciphersuites)).as_bytes());
     add(&settings.profile.alpn_wire());
     add(trust.dir.as_ref().map_or(&[], |dir| dir.as_os_str().as_encoded_bytes()));
-    // The certificate itself: another one may stand in the same file by then.
+    // The certificate itself counts: its file may hold another one by then.
     add(&context.certificate().map_or(Ok(Vec::new()), |certificate| certificate.to_der())?);
-    // They come in the order of a table's keys, which is another one in each process.
+    // The order is that of a Lua table's keys, which differs between processes.
     let mut trusted: Vec<_> = trust.certificates.iter().map(named).collect();
     trusted.sort_unstable();
     trusted.into_iter().for_each(add);
     Ok(digest.finish())
 }
 
-/// What tells one PEM from another.
+/// Returns the identity of a PEM: its path, or else its text.
 fn named(pem: &Pem) -> &[u8] {
     pem.path().map_or(pem.text(), |path| path.as_os_str().as_encoded_bytes())
 }

@@ -1,5 +1,5 @@
-//! Whether a file is still the one that was read, and a folder's files still those that it had. May
-//! use the clock alone.
+//! Stamps of files and folders, which tell whether they have changed since they were read. May use
+//! the clock alone.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use crate::io::deadline::{Deadline, since_1970};
 
-/// Seconds for which a folder counts as unchanged: to look at all of its files takes as long as a
+/// A folder is checked again after this many seconds: checking all its files takes as long as a
 /// handshake.
 const FRESH: f64 = 1.0;
 
-/// What file systems take for one moment, at most.
+/// The coarsest time stamps of file systems.
 const TICK: Duration = Duration::from_millis(20);
 
-/// One state of one file. A date of modification can be set back, one of change cannot.
+/// The state of a file. Its mtime can be set back by a program, its ctime cannot.
 #[derive(Clone, PartialEq, Hash)]
 pub struct Stamp {
     device: u64,
@@ -26,12 +26,12 @@ pub struct Stamp {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
-    /// The moment of the look, where a change that follows could still bear the same date: such a
-    /// state equals no other.
+    /// The time of the stat, if a later change could get the same ctime. Such a stamp equals no
+    /// other.
     unsettled: Option<Duration>,
 }
 
-/// The state of the file, through links; none where there is no file.
+/// Returns the stamp of the file, through symbolic links; none if there is no file.
 pub fn file(path: &Path) -> Option<Stamp> {
     let now = since_1970();
     let metadata = fs::metadata(path).ok()?;
@@ -46,17 +46,18 @@ pub fn file(path: &Path) -> Option<Stamp> {
     })
 }
 
-/// The file itself, through links, whatever is in it.
+/// Returns device and inode of the file, through symbolic links.
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// A folder, until when it counts as unchanged, and what it had.
+/// A folder, the time of its next check, and its number.
 type Looked = (PathBuf, Deadline, Option<u64>);
 
 static LOOKED: Mutex<Vec<Looked>> = Mutex::new(Vec::new());
 
-/// A number for what is in the folder, through links; none where it cannot be read.
+/// Returns a number for the contents of the folder, through symbolic links; none if it cannot be
+/// read.
 pub fn folder(path: &Path) -> Option<u64> {
     let mut looked = LOOKED.lock().unwrap_or_else(PoisonError::into_inner);
     looked.retain(|(_, until, _)| !until.has_passed());
