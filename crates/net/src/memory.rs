@@ -1,5 +1,5 @@
-//! Memory that may be refused: whatever grows with data is asked for here, and a refusal is an
-//! error. What Rust allocates elsewhere is small and cannot be refused. Uses `error`.
+//! Fallible allocation: all memory that grows with data is reserved here, and a refusal is an
+//! error. Rust's other allocations are small and cannot be refused. Uses `error`.
 
 use std::collections::TryReserveError;
 
@@ -12,12 +12,13 @@ impl From<TryReserveError> for Error {
     }
 }
 
-/// Whether so much can be had: asked before others are called who cannot be refused.
+/// Fails if so many bytes cannot be allocated. It is called before code that cannot handle a
+/// refusal.
 pub fn check(size: usize) -> Result<()> {
     Ok(Vec::<u8>::new().try_reserve_exact(size)?)
 }
 
-/// Makes room, twice what is there if that can be had.
+/// Reserves room for `room` more items, and twice the present capacity if possible.
 pub fn reserve<T>(items: &mut Vec<T>, room: usize) -> Result<()> {
     Ok(items.try_reserve(room).or_else(|_| items.try_reserve_exact(room))?)
 }

@@ -1,7 +1,6 @@
-//! Lines about what connections do, for a person who looks for a fault: when, with whom, which
-//! phase, how many bytes, how long it took. Where nothing is traced there is no `Trace`, and
-//! nothing is done. What goes over a connection stands in a line only where that was asked for. No
-//! failure to write a line is anybody's. Uses `io::deadline`, `error`.
+//! Trace lines, for people who look for a fault: the time, the peer, the phase, the number of
+//! bytes, the duration. If nothing is traced, there is no `Trace` and no cost. A line shows payload
+//! only if that was asked for. A failure to write a line is ignored. Uses `io::deadline`, `error`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -17,8 +16,8 @@ use socket2::{SockAddr, SockRef};
 use crate::error::{Code, Error};
 use crate::io::deadline::{now, time_of_day};
 
-/// Bytes of payload in one line at most. Escaped, and with the rest of the line, they are less than
-/// what a pipe takes in one piece (POSIX: 4096).
+/// The most bytes of payload in one line. Escaped, and with the rest of the line, they are fewer
+/// than PIPE_BUF, which a pipe takes at once (POSIX: 4096).
 const SHOWN: usize = 512;
 
 /// What is traced.
@@ -27,28 +26,28 @@ pub enum Detail {
     #[default]
     Nothing,
     Lines,
-    /// With what is read and written.
+    /// Events, and the bytes that are read and written.
     Payload,
 }
 
-/// What one Lua state traces, and where its lines go.
+/// The tracer of a Lua state: what is traced, and where the lines go.
 #[derive(Clone, Debug, Default)]
 pub struct Tracer(Rc<Output>);
 
 #[derive(Debug, Default)]
 struct Output {
     detail: Cell<Detail>,
-    /// Lines are kept here, unless they go to a file.
+    /// The lines, unless they go to a file.
     kept: RefCell<VecDeque<String>>,
-    /// Whether there are any, which each call asks.
+    /// Whether there are lines, which each call checks.
     has_kept: Cell<bool>,
     file: RefCell<Option<File>>,
-    /// Who takes the kept lines is at it: its own doings would make more of them without end.
+    /// Set while a script handles the lines: its own connections would make more lines without end.
     is_quiet: Cell<bool>,
 }
 
 impl Tracer {
-    /// As the variable TCP_DEBUG says: empty or 0 is nothing.
+    /// Returns a tracer as TCP_DEBUG says; it traces nothing if the variable is empty or 0.
     pub fn from_environment() -> Self {
         let tracer = Self::default();
         let variable = std::env::var_os("TCP_DEBUG").unwrap_or_default();
@@ -64,7 +63,7 @@ impl Tracer {
         self.set(Detail::Nothing, None);
     }
 
-    /// Writes lines to what stderr is now. Without one there are none.
+    /// Writes lines to the present stderr; there are none if it is closed.
     pub fn to_stderr(&self, detail: Detail) {
         match stderr() {
             Some(file) => self.set(detail, Some(file)),
@@ -95,7 +94,7 @@ impl Tracer {
         line
     }
 
-    /// Does something that is not traced.
+    /// Calls `act` without tracing.
     pub fn quietly<T>(&self, act: impl FnOnce() -> T) -> T {
         let before = self.0.is_quiet.replace(true);
         let value = act();
@@ -103,7 +102,7 @@ impl Tracer {
         value
     }
 
-    /// For one connection, listener or name; none where nothing is traced.
+    /// Returns a trace for one connection, listener or name; none if nothing is traced.
     pub fn of(&self, peer: impl Display) -> Option<Trace> {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         if !self.is_on() {
@@ -114,7 +113,7 @@ impl Tracer {
         Some(Trace(Rc::new(Subject { tracer: self.clone(), label, begun, last: Cell::new(begun) })))
     }
 
-    /// A call that failed. What is wrong with JSON is said in words of what was sent.
+    /// Traces a failed call. JSON errors may quote payload, and are cut short unless it is traced.
     pub fn failure(&self, error: &Error) {
         if error.code() == Code::Json && self.0.detail.get() != Detail::Payload {
             self.line(format_args!("error: {}", error.summary()));
@@ -142,7 +141,7 @@ impl Tracer {
     }
 }
 
-/// The doings of one connection, listener or name. Its lines have the same number.
+/// The trace of one connection, listener or name. Its lines have the same number.
 #[derive(Clone, Debug)]
 pub struct Trace(Rc<Subject>);
 
@@ -151,17 +150,17 @@ struct Subject {
     tracer: Tracer,
     label: String,
     begun: f64,
-    /// When its last line was.
+    /// The time of the last line.
     last: Cell<f64>,
 }
 
 impl Trace {
-    /// What has happened, and how long after the line before.
+    /// Traces an event, with the time since the line before.
     pub fn note(&self, what: impl Display) {
         self.timed(what, self.0.last.get(), "");
     }
 
-    /// Bytes that were read or written.
+    /// Traces bytes that were read or written.
     pub fn payload(&self, what: impl Display, bytes: &[u8]) {
         if self.0.tracer.0.detail.get() == Detail::Payload {
             self.timed(what, self.0.last.get(), &shown(bytes));
@@ -170,12 +169,12 @@ impl Trace {
         }
     }
 
-    /// What has ended, and how long it was there.
+    /// Traces the end of a connection or listener, with its lifetime.
     pub fn end(&self, what: impl Display) {
         self.timed(what, self.0.begun, "");
     }
 
-    /// Something that takes time, begun now.
+    /// Begins a phase, and traces that.
     pub fn begin(&self, name: impl Into<String>) -> Phase {
         let phase = Phase { trace: self.clone(), name: name.into(), begun: now(), is_over: false };
         let Subject { tracer, label, .. } = &*self.0;
@@ -192,7 +191,7 @@ impl Trace {
     }
 }
 
-/// Name resolution, a connect to one address, a handshake: it ends, fails, or is given up.
+/// A phase, such as name resolution or a handshake. It ends, fails, or is dropped unfinished.
 #[derive(Debug)]
 pub struct Phase {
     trace: Trace,
@@ -224,7 +223,7 @@ impl Drop for Phase {
     }
 }
 
-/// Tells on stderr why there are no more lines.
+/// Writes to stderr why there are no more lines.
 pub fn complain(why: impl Display) {
     if let Some(file) = stderr() {
         write_line(&file, format!("tcp {} {why}", clock()));
@@ -242,7 +241,7 @@ fn stderr() -> Option<File> {
     stderr.as_fd().try_clone_to_owned().ok().map(File::from).filter(|_| !is_taken)
 }
 
-/// The time of day as people write it, in UTC.
+/// Returns the time of day in UTC.
 fn clock() -> String {
     let time = time_of_day();
     let (seconds, millis) = (time.as_secs(), time.subsec_millis());
@@ -250,7 +249,7 @@ fn clock() -> String {
     format!("{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
-/// Writes a line in one call of the system's, so that lines of several processes stay whole.
+/// Writes a line with one write(2), so that lines of several processes are not mixed.
 pub fn write_line(mut file: &File, mut line: String) {
     line.push('\n');
     without_sigpipe(|| {
@@ -259,27 +258,27 @@ pub fn write_line(mut file: &File, mut line: String) {
     });
 }
 
-/// Does something whose broken pipe, if it says that it met one, is no signal for the process.
+/// Calls `act`, which says whether it got EPIPE, and keeps SIGPIPE from the process.
 #[cfg(target_os = "linux")]
 fn without_sigpipe(act: impl FnOnce() -> bool) {
     use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
     let sigpipe = SigSet::from(Signal::SIGPIPE);
     let Ok(before) = sigpipe.thread_swap_mask(SigmaskHow::SIG_BLOCK) else { return };
     if act() {
-        // Blocked, it is there for this thread, also where it is ignored. Should something else
-        // than a pipe have failed so, there is none: one of our own has the wait end.
+        // The blocked signal is pending for this thread, even if SIGPIPE is ignored. If the error
+        // came without a signal, the raised one ends the wait.
         let _ = raise(Signal::SIGPIPE).and_then(|()| sigpipe.wait());
     }
     let _ = before.thread_set_mask();
 }
 
-/// Elsewhere one that is ignored may be gone at once, and the wait for it would not end.
+/// On other systems an ignored signal may be dropped at once, and sigwait would not return.
 #[cfg(not(target_os = "linux"))]
 fn without_sigpipe(act: impl FnOnce() -> bool) {
     act();
 }
 
-/// The first of these bytes, without what would disturb a terminal or a log.
+/// Returns the first of the bytes, with those escaped that would disturb a terminal or a log.
 fn shown(bytes: &[u8]) -> String {
     let first = &bytes[..bytes.len().min(SHOWN)];
     let mut text = match first.len() < bytes.len() {
@@ -303,7 +302,7 @@ mod tests {
     use super::*;
     use std::iter;
 
-    /// The kept lines, without their times.
+    /// Takes the kept lines, without their times.
     fn lines(tracer: &Tracer) -> Vec<String> {
         let times = |line: String| {
             let from = line.find("a:1").expect("the peer");

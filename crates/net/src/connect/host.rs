@@ -1,4 +1,4 @@
-//! Hosts as scripts give them: an address, or a name as DNS takes it. Uses `error`.
+//! Hosts as scripts give them: an address, or a name for DNS. Uses `error`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,16 +20,16 @@ pub fn family_of(address: SocketAddr) -> Family {
     Family::of(address.ip())
 }
 
-/// What a name may have in bytes: four to each of the 255 that DNS takes (RFC 1035, section 2.3.4).
+/// The longest name, in bytes: four for each of the 255 that DNS allows (RFC 1035, section 2.3.4).
 const LONGEST: usize = 1020;
 
-/// A host that a script gave, as far as there can be one: what is longer is refused when it is
-/// looked up.
+/// Returns a host that a script gave. It is cut right behind the longest name, so that the lookup
+/// refuses it.
 pub fn host(given: &[u8]) -> String {
     String::from_utf8_lossy(&given[..given.len().min(LONGEST + 1)]).into_owned()
 }
 
-/// An address written out, which needs no resolver: `192.0.2.7`, `2001:db8::7`, `[2001:db8::7]`.
+/// Parses an address, which needs no resolver: `192.0.2.7`, `2001:db8::7`, `[2001:db8::7]`.
 pub fn literal(host: &str) -> Option<IpAddr> {
     let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     match inner {
@@ -38,7 +38,7 @@ pub fn literal(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// The name as DNS has it (RFC 5890): names with other than ASCII letters are converted.
+/// Returns the name in ASCII: an international name is converted (RFC 5890).
 pub fn ascii(host: &str) -> Result<String> {
     let name = to_ascii(host)?;
     match ends_in_number(&name) {
@@ -47,8 +47,8 @@ pub fn ascii(host: &str) -> Result<String> {
     }
 }
 
-/// Whether the resolver would take this host for an address, though it is not written as one
-/// usually is: `127.1`, `0x7f.1`. A filter of names would let it pass.
+/// Whether the resolver would take this host for an address in an unusual notation, such as `127.1`
+/// or `0x7f.1`. A filter of names would miss these.
 pub fn is_unusual_address(host: &str) -> bool {
     literal(host).is_none() && to_ascii(host).is_ok_and(|name| ends_in_number(&name))
 }
@@ -70,18 +70,19 @@ fn to_ascii(host: &str) -> Result<String> {
     idna::domain_to_ascii(host).map_err(|_| Error::new(Code::Dns, "not a valid international name"))
 }
 
-/// No name does: then it could not be told from an address (RFC 3696, section 2).
+/// Whether the last label is a number. No name has one, or it could be taken for an address (RFC
+/// 3696, section 2).
 fn ends_in_number(name: &str) -> bool {
     let last = name.strip_suffix('.').unwrap_or(name).rsplit('.').next().unwrap_or_default();
     let is_decimal = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
     let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
     let is_hex = hex.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    // In an IPv6 address it is the name of an interface.
+    // In an IPv6 address, a number at the end is the name of an interface.
     !name.contains(':') && (is_decimal || is_hex)
 }
 
-/// What is wrong with a host that people take from somewhere else, and what to do. A resolver would
-/// only say that it does not know it.
+/// Returns what to do about a host that was given as a URL, path or `host:port`. A resolver would
+/// only say that the name is unknown.
 fn mistaken(host: &str) -> Option<&'static str> {
     if host.starts_with(['/', '@']) || host.starts_with("./") || host.starts_with("unix:") {
         return Some("not a name but a path, connect_unix and listen_unix take it");
@@ -92,7 +93,7 @@ fn mistaken(host: &str) -> Option<&'static str> {
     if host.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
         return Some("not a name, there is a blank or a line end in it");
     }
-    // In an IPv6 address there is more than one colon.
+    // An IPv6 address has more than one colon.
     let (name, port) = host.rsplit_once(':')?;
     let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     (is_port && !name.contains(':') || name.ends_with(']'))

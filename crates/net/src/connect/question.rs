@@ -1,4 +1,4 @@
-//! What the system's resolver is asked, and what it says. Uses `connect::host`, `memory`, `error`.
+//! A question to the system's resolver, and its answer. Uses `connect::host`, `memory`, `error`.
 
 use std::fs;
 use std::io;
@@ -10,10 +10,10 @@ use crate::connect::host::Family;
 use crate::error::{Code, Error, Result, is_exhausted, system_text};
 use crate::memory::collect;
 
-/// Names that this machine knows by itself.
+/// The file of the names that need no name server.
 const HOSTS: &str = "/etc/hosts";
 
-/// What is asked of the system.
+/// The host and the address family to look up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Question {
     pub host: String,
@@ -23,7 +23,7 @@ pub struct Question {
 pub type Answer = Result<Vec<SocketAddr>>;
 
 impl Question {
-    /// As long as this takes.
+    /// Calls getaddrinfo, which may block for long.
     pub fn ask(&self) -> Answer {
         let family = self.family.map_or(0, |family| match family {
             Family::Inet => AddrFamily::Inet.into(),
@@ -35,7 +35,7 @@ impl Question {
         collect(found.filter_map(|each| Some(each.ok()?.sockaddr)))
     }
 
-    /// Whether no name server is needed for it.
+    /// Whether the lookup needs no name server.
     pub fn is_local(&self) -> bool {
         let hosts = fs::read(HOSTS).unwrap_or_default();
         self.host.contains(':')
@@ -43,7 +43,7 @@ impl Question {
             || self.stands_in(&String::from_utf8_lossy(&hosts))
     }
 
-    /// Whether a file such as /etc/hosts has an address for it.
+    /// Whether a file such as /etc/hosts has an address for the host.
     fn stands_in(&self, hosts: &str) -> bool {
         hosts.lines().any(|line| {
             let line = line.split('#').next().unwrap_or_default();
@@ -57,7 +57,7 @@ impl Question {
 
 fn failure(error: LookupError) -> Error {
     let error = io::Error::from(error);
-    // For the want of a descriptor glibc has many words, none of which says so.
+    // If descriptors are used up, glibc returns various errors, none of which says so.
     match io::pipe() {
         Err(wanting) if is_exhausted(&wanting) => wanting.into(),
         _ if is_exhausted(&error) => error.into(),

@@ -1,9 +1,9 @@
-//! The threads that ask the system's resolver. `getaddrinfo` knows no timeout and cannot be
-//! stopped, so it runs on a thread that can be left behind; a descriptor tells when it is through.
+//! The threads that ask the system's resolver. `getaddrinfo` has no timeout and cannot be
+//! cancelled, so it runs on a thread that can be left behind. A descriptor tells when it returns.
 //! Uses `connect::question`, `io::step`, `io::fork`, `memory`, `error`.
 //!
-//! Lookups of one name that overlap are one. What nobody waits for any more is never begun, and
-//! costs nothing.
+//! Overlapping lookups of one name are one. A lookup that nobody waits for any more never begins.
+//! Uses `connect::question`, `io::step`, `io::fork`, `memory`, `error`.
 
 use std::collections::BTreeMap;
 use std::io::{self, PipeReader, PipeWriter, Write};
@@ -20,17 +20,17 @@ use crate::io::fork;
 use crate::io::step::{Wait, Want};
 use crate::memory::check;
 
-/// Threads at most that may wait for a name server; what comes beyond queues, and its deadline
-/// runs.
+/// The most threads that may wait for a name server. More lookups are queued, and their deadlines
+/// run.
 const THREADS: usize = 256;
-/// Threads besides, for names that need no name server.
+/// More threads, for names that need no name server.
 const RESERVED: usize = 16;
-/// What getaddrinfo and the libraries that it loads need, in bytes.
+/// The stack of a thread, in bytes: what getaddrinfo and the libraries that it loads need.
 const STACK: usize = 256 * 1024;
-/// How long a thread waits for another name before it ends.
+/// An idle thread ends after this time.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// A question that somebody waits for, until this is dropped.
+/// A lookup and its waiter, until this is dropped.
 pub struct Request {
     question: Question,
     id: u64,
@@ -40,7 +40,7 @@ pub struct Request {
 
 struct Waiter {
     answer: OnceLock<Answer>,
-    /// Readable once the answer is there.
+    /// Readable once there is an answer.
     done: PipeReader,
     signal: PipeWriter,
 }
@@ -55,7 +55,7 @@ impl Request {
     }
 
     pub fn answer(&mut self) -> Result<Option<Answer>> {
-        // The threads of a parent do not tell its child.
+        // In a child of fork, the parent's threads are missing, and the lookup begins anew.
         if self.is_foreign() {
             *self = Self::new(self.question.clone())?;
         }
@@ -83,35 +83,35 @@ impl Drop for Request {
 impl Waiter {
     fn tell(&self, answer: Answer) {
         let _ = self.answer.set(answer);
-        // There is room for one byte, and the reader is ours.
+        // The pipe has room for one byte, and `done` is open.
         let _ = (&self.signal).write(&[0]);
     }
 }
 
-/// The threads of a process, and what they are to do.
+/// The resolver threads of a process, and their lookups.
 struct Pool {
     state: Mutex<Lookups>,
     work: Condvar,
-    /// That of its children: they have this memory and none of the threads, one of which may hold
-    /// the lock.
+    /// The pool for the children of this process. A child has none of the threads, one of which may
+    /// have held the lock.
     next: OnceLock<Box<Pool>>,
 }
 
 struct Lookups {
-    /// What is asked and not answered yet.
+    /// The lookups that are not answered yet.
     asked: BTreeMap<Question, Asked>,
-    /// What of it is not begun yet, in the order in which it is to be.
+    /// The lookups that have not begun, in the order in which they will.
     queue: BTreeMap<Turn, Question>,
     last_id: u64,
     threads: usize,
     idle: usize,
-    /// Threads that may be waiting for a name server.
+    /// The number of threads that may be waiting for a name server.
     remote: usize,
 }
 
 struct Asked {
     waiters: BTreeMap<u64, Weak<Waiter>>,
-    /// None once it is begun.
+    /// None once the lookup has begun.
     turn: Option<Turn>,
 }
 
@@ -138,13 +138,13 @@ impl Pool {
         Self { state: Mutex::new(state), work: Condvar::new(), next: OnceLock::new() }
     }
 
-    /// That of this process.
+    /// Returns the pool of this process.
     fn current() -> &'static Self {
         let next = |pool: &'static Self, _| &**pool.next.get_or_init(|| Box::new(Self::new()));
         (0..fork::generation()).fold(&POOL, next)
     }
 
-    /// Has the waiter told. Its number, to withdraw by.
+    /// Adds a waiter for the answer, and the lookup if it is new. Returns a number for `withdraw`.
     fn ask(&'static self, question: &Question, waiter: &Arc<Waiter>) -> Result<u64> {
         let mut state = lock(&self.state);
         state.last_id += 1;
@@ -163,8 +163,8 @@ impl Pool {
         Ok(id)
     }
 
-    /// Sees to it that there is a thread for one more. A name that needs no name server has one
-    /// even where all others wait for one.
+    /// Starts a thread for one more lookup if none is idle. Names that need no name server have
+    /// threads of their own when all others may be waiting for one.
     fn admit(&'static self, state: &mut Lookups, question: &Question) -> Result<Lane> {
         let is_local = state.threads >= THREADS && question.is_local();
         let (lane, most) = match is_local {
@@ -172,11 +172,11 @@ impl Pool {
             false => (Lane::Remote, THREADS),
         };
         if state.idle <= state.queue.len() && state.threads < most {
-            // The C library ends the process where a thread that has begun finds no memory for its
+            // The C library ends the process if a new thread has no memory for its thread-local
             // variables.
             match check(STACK).and_then(|()| Ok(self.spawn()?)) {
                 Ok(()) => state.threads += 1,
-                // Those that run will come to it.
+                // The present threads will do the lookup later.
                 Err(_) if state.threads > 0 => {}
                 Err(error) => return Err(error),
             }
@@ -203,7 +203,7 @@ impl Pool {
         }
     }
 
-    /// The next question; none after a while without any, and the thread is no longer counted.
+    /// Returns the next lookup. After a time without any it returns none, and the thread must end.
     fn next(&self) -> Option<(Lane, Question)> {
         let mut state = lock(&self.state);
         loop {
@@ -240,7 +240,7 @@ impl Lookups {
         Some((lane, question))
     }
 
-    /// Takes out what is answered: who waits for it.
+    /// Removes a lookup that is answered, and returns its waiters.
     fn end(&mut self, lane: Lane, question: &Question) -> Vec<Arc<Waiter>> {
         if lane == Lane::Remote {
             self.remote -= 1;
@@ -249,15 +249,15 @@ impl Lookups {
         waiters.iter().flat_map(BTreeMap::values).filter_map(Weak::upgrade).collect()
     }
 
-    /// How many others keep this one from being begun. One that a thread is about to take waits for
-    /// none.
+    /// Returns the number of lookups that keep this one from beginning; 0 if a thread can take it
+    /// now.
     fn before(&self, question: &Question) -> usize {
         let turn = self.asked.get(question).and_then(|asked| asked.turn);
         let is_kept = matches!(turn, Some((Lane::Remote, _))) && self.remote >= THREADS;
         if is_kept { self.remote } else { 0 }
     }
 
-    /// One that waits no longer. What nobody waits for is not begun.
+    /// Removes a waiter. A lookup without waiters will not begin.
     fn withdraw(&mut self, question: &Question, id: u64) {
         let Some(asked) = self.asked.get_mut(question) else { return };
         asked.waiters.remove(&id);
@@ -288,7 +288,7 @@ mod tests {
         Arc::new(Waiter { answer: OnceLock::new(), done, signal })
     }
 
-    /// A pool whose threads all hang.
+    /// Returns a pool whose threads all hang.
     fn full() -> &'static Pool {
         let pool = Box::leak(Box::new(Pool::new()));
         let mut state = lock(&pool.state);

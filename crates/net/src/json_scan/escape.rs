@@ -1,14 +1,15 @@
-//! Escapes in strings: a letter, `\u` and four digits, or two such that are a surrogate pair. Pure.
+//! Escapes in strings: a letter, `\u` and four digits, or a surrogate pair of two `\u` escapes.
+//! Pure.
 
-/// Why no more is taken.
+/// Why the scan stops.
 pub enum Halt {
-    /// What is left, if anything, cannot be judged before more has come.
+    /// The bytes are used up, or more are needed to judge the rest.
     Short,
-    /// This byte cannot be, counted from the first that is left.
+    /// A byte is wrong: `ahead` is its offset from the first byte that is not taken.
     Wrong { ahead: usize, what: &'static str },
 }
 
-/// How long the escape is whose backslash stands before `rest`.
+/// Returns the length of an escape without its backslash, which stands before `rest`.
 #[inline(always)]
 pub fn length(rest: &[u8]) -> Result<usize, Halt> {
     match rest {
@@ -51,7 +52,7 @@ const D: u8 = 1 << 4;
 const TO_7: u8 = 1 << 5;
 const C_TO_F: u8 = 1 << 6;
 
-/// Of which kinds a byte is.
+/// The kinds that each byte belongs to.
 static KINDS: [u8; 256] = {
     let members: [(u8, &[u8]); 7] = [
         (LETTER, b"\"\\/bfnrt"),

@@ -1,5 +1,6 @@
-//! The grammar of JSON, a byte at a time where it must be and a run at a time where it can be. It
-//! does not know UTF-8: in strings, any byte over 0x7F will do. Uses `escape`, `nest`, `run`.
+//! The grammar of JSON. It takes runs of bytes at a time where it can, and single bytes elsewhere.
+//! It does not check UTF-8: in strings, it accepts any byte over 0x7F. Uses `escape`, `nest`,
+//! `run`.
 
 use super::escape::{self, Halt};
 use super::invalid::Invalid;
@@ -8,7 +9,7 @@ use super::run;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Grammar {
-    /// All before this has been taken.
+    /// The number of bytes that are taken.
     pub(super) at: usize,
     pub(super) state: State,
     pub(super) nest: Nest,
@@ -16,7 +17,7 @@ pub struct Grammar {
     name: bool,
 }
 
-/// What comes next.
+/// What the grammar expects next.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum State {
     #[default]
@@ -26,11 +27,11 @@ pub(super) enum State {
     Name,
     Colon,
     CommaOrEnd,
-    /// More of a string,
+    /// The rest of a string,
     Text,
-    /// what follows a backslash in it,
+    /// the rest of an escape, after its backslash,
     Escape,
-    /// or more of a number, after this part of it.
+    /// or the rest of a number, after this part of it.
     Number(Part),
     /// Nothing: the value is complete.
     Done,
@@ -62,7 +63,7 @@ impl Grammar {
         self.state == State::Done
     }
 
-    /// Takes what is there, up to the end of the value.
+    /// Takes bytes up to the end of the value, or to their own end.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
         let halt = loop {
             if let Err(halt) = self.take_some(bytes) {
@@ -75,7 +76,7 @@ impl Grammar {
         }
     }
 
-    /// What a text is told that ends here.
+    /// Returns the message for a text that ends here.
     pub fn unfinished(&self) -> &'static str {
         match self.state {
             State::Value | State::ItemOrEnd | State::Done => "unexpected end, expected a value",
@@ -89,8 +90,8 @@ impl Grammar {
     }
 }
 
-/// What takes bytes. All of it is inlined into one loop: with calls between its parts it was a
-/// third slower.
+/// The functions that take bytes. All are inlined into one loop, which is a third faster than with
+/// calls.
 impl Grammar {
     #[inline(always)]
     fn take_some(&mut self, bytes: &[u8]) -> Result<(), Halt> {
@@ -125,7 +126,7 @@ impl Grammar {
         }
     }
 
-    /// What ends every value. A comma right behind it is taken, too, which saves a turn.
+    /// Ends a value. It also takes a comma right behind it, which saves an iteration.
     #[inline(always)]
     pub(super) fn end_value(&mut self, bytes: &[u8]) -> Result<(), Halt> {
         if self.nest.depth() == 0 {
@@ -227,7 +228,7 @@ impl Grammar {
         self.colon(bytes)
     }
 
-    /// An escape is taken as a whole.
+    /// Takes the rest of an escape, as a whole.
     #[inline(always)]
     fn escape(&mut self, bytes: &[u8]) -> Result<(), Halt> {
         self.at += escape::length(&bytes[self.at..])?;
@@ -235,7 +236,7 @@ impl Grammar {
         Ok(())
     }
 
-    /// A word is taken as a whole.
+    /// Takes `true`, `false` or `null`, as a whole.
     #[inline(always)]
     fn word(&mut self, word: &[u8], expected: &'static str, bytes: &[u8]) -> Result<(), Halt> {
         let rest = &bytes[self.at..];

@@ -1,10 +1,9 @@
-//! Where one JSON value ends in a buffer that is still growing.
+//! Finds the end of a JSON value in a buffer that is still growing.
 //!
-//! Promises: strict RFC 8259, judged as the bytes come: the first byte that cannot be JSON is
-//! refused at once, and where the input happens to be cut makes no difference. A value is found
-//! with its last byte; what follows it is not judged. The work is linear in the bytes, however many
-//! steps they take, and nothing is allocated. What is found here parses, save for numbers out of
-//! range.
+//! It is strict (RFC 8259) and incremental. The first invalid byte is refused at once, wherever the
+//! input happens to be cut. A value ends with its last byte; bytes behind it are not checked. The
+//! time is linear in the bytes, however many steps they take, and nothing is allocated. A value
+//! that is found here also parses, unless a number is out of range.
 //!
 //! Pure: bytes in, decision out. Uses nothing of the crate.
 
@@ -23,30 +22,30 @@ use self::grammar::Grammar;
 pub use self::invalid::Invalid;
 pub use self::nest::MAX_DEPTH;
 
-/// The scan of one value at the front of a buffer. It remembers offsets, so it goes with that
-/// buffer: once bytes have left the front, a new scan begins.
+/// The scan of one value at the front of a buffer. It keeps offsets: once bytes are removed from
+/// the front, a new scan must begin.
 #[derive(Debug, Default)]
 pub struct Scan {
     grammar: Grammar,
     /// Where the value begins, once it has begun.
     start: Option<usize>,
-    /// All before this is known to be UTF-8.
+    /// The number of bytes that are known to be UTF-8.
     checked: usize,
 }
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Scanned {
     /// The value's text is this range of the buffer, without the white space before it.
     Value(Range<usize>),
     /// More bytes are needed; the next step gets the same buffer, longer.
     Incomplete,
-    /// Nothing but white space so far: a stream that ends here ends cleanly.
+    /// There is only white space so far: a stream may end here.
     Nothing,
 }
 
-/// What is wrong with a text that is to be one value, white space around it allowed; nothing for
-/// numbers out of range.
+/// Returns why a text is not one JSON value, perhaps with white space around it. Numbers out of
+/// range are no fault.
 #[cold]
 pub fn fault(text: &[u8]) -> Option<Invalid> {
     let mut scan = Scan::default();
@@ -62,15 +61,15 @@ pub fn fault(text: &[u8]) -> Option<Invalid> {
 }
 
 impl Scan {
-    /// Looks at what is new. `filled` is all of the buffer from its front, what was seen before
-    /// included; `end` says that no more will come.
+    /// Scans the new bytes. `filled` is the whole buffer, with the bytes of earlier steps; `end`
+    /// says that no more will come.
     ///
-    /// A value or an error, once given, is given again by every later step.
+    /// Once a step has returned a value or an error, each later step returns it again.
     pub fn step(&mut self, filled: &[u8], end: bool) -> Result<Scanned, Invalid> {
         self.skip_leading_space(filled);
         let Some(start) = self.start else { return Ok(Scanned::Nothing) };
         let grammar = self.grammar.advance(filled);
-        // What is not UTF-8 was taken by the grammar, so it lies before what the grammar refuses.
+        // The grammar takes bytes that are not UTF-8, so they precede the byte that it refuses.
         self.check_utf8(filled)?;
         grammar?;
         if end {
@@ -91,7 +90,7 @@ impl Scan {
         }
     }
 
-    /// Checks all that the grammar took, in one go: several times as fast as string by string.
+    /// Checks all bytes that the grammar took at once, which is several times as fast as by string.
     fn check_utf8(&mut self, filled: &[u8]) -> Result<(), Invalid> {
         let taken = self.grammar.taken();
         let Err(error) = from_utf8(&filled[self.checked..taken]) else {
@@ -99,7 +98,7 @@ impl Scan {
             return Ok(());
         };
         self.checked += error.valid_up_to();
-        // Without a length it is a character whose rest is still to come.
+        // No length means that the rest of a character is still to come.
         let Some(length) = error.error_len() else { return Ok(()) };
         let leads = matches!(filled[self.checked], 0xC2..=0xF4);
         Err(Invalid { at: self.checked + if leads { length } else { 0 }, what: "not UTF-8" })

@@ -1,6 +1,7 @@
 //! The containers around a byte.
 
-/// Deepest nesting accepted: far beyond honest data, and no danger to the stack of a parser.
+/// The deepest nesting that is accepted. It exceeds that of real data, and is no danger to the
+/// stack of a parser.
 pub const MAX_DEPTH: u32 = 128;
 
 /// The arrays and objects around the next byte, as bits: the innermost lowest, 1 an object.

@@ -5,7 +5,7 @@ use super::grammar::{Grammar, Part, State, wrong};
 use super::run;
 
 impl Grammar {
-    /// A number that stands alone has no last byte of its own: the end of the input ends it.
+    /// Ends a number at top level, which only the end of the input can end.
     pub fn end_lone_number(&mut self) {
         if let (State::Number(part), 0) = (self.state, self.nest.depth())
             && !matches!(part, Part::Minus | Part::Point | Part::E | Part::Sign)
@@ -20,8 +20,8 @@ impl Grammar {
         self.number(part, bytes)
     }
 
-    /// Takes no byte that only ends the number. Written in the parts' order: as a loop over them it
-    /// was a quarter slower on floats.
+    /// Takes the number, but not the byte behind it. The code follows the order of the parts: a
+    /// loop over them was a quarter slower on floats.
     #[inline(always)]
     pub(super) fn number(&mut self, mut part: Part, bytes: &[u8]) -> Result<(), Halt> {
         use Part::*;

@@ -1,6 +1,6 @@
-//! How many bytes of one sort stand at the front of a slice, eight or more at a time. Pure.
+//! Counts the bytes of one sort at the front of a slice, eight or more at a time. Pure.
 
-/// White space.
+/// Counts white space.
 #[inline(always)]
 pub fn spaces(bytes: &[u8]) -> usize {
     let mut at = 0;
@@ -13,7 +13,7 @@ pub fn spaces(bytes: &[u8]) -> usize {
     at
 }
 
-/// `0` to `9`.
+/// Counts the digits `0` to `9`.
 #[inline(always)]
 pub fn digits(bytes: &[u8]) -> usize {
     before(bytes, |word| {
@@ -22,27 +22,27 @@ pub fn digits(bytes: &[u8]) -> usize {
     })
 }
 
-/// What stands for itself in a string: all but quote, backslash and control characters.
+/// Counts the plain bytes of a string: all but quote, backslash and control characters.
 #[inline(always)]
 pub fn plain(bytes: &[u8]) -> usize {
-    // Most strings are shorter than that; for them blocks are a quarter slower than words.
+    // Most strings are shorter than this; for them, blocks are a quarter slower than words.
     const SHORT: usize = 32;
     let short = before(&bytes[..bytes.len().min(SHORT)], specials);
     if short < SHORT { short } else { long_plain(bytes) }
 }
 
-/// Three times as fast as words alone.
+/// Counts in blocks, which is three times as fast as words alone.
 #[inline(never)]
 fn long_plain(bytes: &[u8]) -> usize {
     let (blocks, _) = bytes.as_chunks::<64>();
     let special = |byte: &u8| (*byte < b' ') | (*byte == b'"') | (*byte == b'\\');
-    // No early exit within a block, so that it is compiled to vector instructions.
+    // Without an early exit, the block is compiled to vector instructions.
     let plain = |block: &&[u8; 64]| !block.iter().fold(false, |any, byte| any | special(byte));
     let at = 64 * blocks.iter().take_while(plain).count();
     at + before(&bytes[at..], specials)
 }
 
-/// How many bytes stand before the first in which `stops` sets a bit, which it must do for 0.
+/// Counts the bytes before the first for which `stops` sets a bit. It must set one for 0.
 #[inline(always)]
 fn before(bytes: &[u8], stops: impl Fn(u64) -> u64) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
@@ -62,8 +62,8 @@ fn specials(word: u64) -> u64 {
     below(word, b' ') | below(word ^ each(b'"'), 1) | below(word ^ each(b'\\'), 1)
 }
 
-/// The high bit of each byte under `limit`, up to 0x80. Right for the lowest such byte; what it
-/// borrows may make those after it wrong.
+/// Sets the high bit of each byte below `limit`, which is at most 0x80. Right for the lowest such
+/// byte; the borrow may make the bytes above it wrong.
 #[inline(always)]
 fn below(word: u64, limit: u8) -> u64 {
     word.wrapping_sub(each(limit)) & !word & each(0x80)

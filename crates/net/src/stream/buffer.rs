@@ -1,6 +1,6 @@
-//! Bytes that came in and were not asked for yet, or go out and were not taken yet: filled at the
-//! end, consumed from the front. Grows with what arrives, never on anybody's word, and has no
-//! memory while it is empty. Knows no socket and no Lua. Uses `memory`, `error`.
+//! A buffer for received or queued bytes: filled at the end, consumed from the front. It grows only
+//! with bytes that have come, and has no memory while it is empty. It knows no socket and no Lua.
+//! Uses `memory`, `error`.
 
 use std::cell::Cell;
 use std::mem;
@@ -8,33 +8,33 @@ use std::mem;
 use crate::error::Result;
 use crate::memory::reserve;
 
-/// The most memory that is kept for the next buffer, in bytes.
+/// The largest spare buffer, in bytes.
 const SMALL: usize = 256 * 1024;
-/// The most that is kept for the next one that grows beyond that.
+/// The largest spare for buffers over that size.
 const LARGE: usize = 16 * 1024 * 1024;
 
-/// A large buffer is given back for a rest of at most this share of its memory. To move the rest
-/// costs little beside what went through the buffer.
+/// A buffer of over `SMALL` bytes is freed once its rest is at most this share of it. Copying such
+/// a rest costs little compared with the bytes that went through.
 const SHARE: usize = 64;
 
-/// Where the first byte stands in its memory. In a string of Lua's it stands there, too; where both
-/// are alike, glibc copies a gigabyte in two thirds of the time.
+/// The offset of the first byte. Lua strings have the same offset, and with equal alignment glibc
+/// copies a gigabyte in two thirds of the time.
 const HEAD: usize = 24;
 
 thread_local! {
-    /// The memory of the buffer that was emptied last, for the next to be filled: thousands of idle
-    /// connections need none, and a busy one does not have it allocated for each packet.
+    /// The memory of the last buffer that was emptied, for the next one. So thousands of idle
+    /// connections need none, and a busy one does not allocate for each packet.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    /// Likewise of a large one: what a large buffer costs is most of all its fresh pages.
+    /// The same for a large buffer: its cost is mostly that of fresh pages.
     static SPARE_LARGE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 #[derive(Debug, Default)]
 pub struct Buffer {
     bytes: Vec<u8>,
-    /// Where the bytes that are still wanted begin.
+    /// The offset of the first byte that is not consumed.
     start: usize,
-    /// What was read while the buffer was full, and goes behind its bytes.
+    /// Bytes that were read while the buffer was full; they belong at its end.
     late: Vec<u8>,
 }
 
@@ -61,8 +61,8 @@ impl Buffer {
         }
     }
 
-    /// Moves a small rest out of a large buffer: it may be all that comes for hours. It stays where
-    /// it is while there is no memory to do so.
+    /// Moves a small rest out of a large buffer, since no more may come for hours. Without memory
+    /// for that, the rest stays.
     #[cold]
     fn move_rest(&mut self) {
         if self.len() > self.bytes.capacity() / SHARE {
@@ -77,7 +77,7 @@ impl Buffer {
         }
     }
 
-    /// Gives the memory back if the buffer is empty.
+    /// Frees the memory if the buffer is empty.
     pub fn release_if_empty(&mut self) {
         if self.is_empty() {
             self.start = 0;
@@ -85,9 +85,9 @@ impl Buffer {
         }
     }
 
-    /// Has `read` append to a vector with room for at least `room` bytes. A large buffer that is
-    /// full does not grow before more has come: at the end of a stream that would be a copy of all
-    /// for nothing. What has come then waits for [`Buffer::append_late`].
+    /// Calls `read` with a vector that has room for at least `room` bytes. A large full buffer only
+    /// grows once bytes have come: at the end of the stream its copy would be for nothing. Bytes
+    /// that have come then wait for [`Buffer::append_late`].
     pub fn fill<T>(
         &mut self,
         room: usize,
@@ -110,8 +110,8 @@ impl Buffer {
         Ok(result)
     }
 
-    /// Puts what was read while the buffer was full behind its bytes: whether there was anything.
-    /// It stays where it is while there is no memory to do so.
+    /// Appends the bytes that were read while the buffer was full; returns whether there were any.
+    /// Without memory for them, they stay where they are.
     pub fn append_late(&mut self) -> Result<bool> {
         if self.late.is_empty() {
             return Ok(false);
@@ -122,8 +122,8 @@ impl Buffer {
         Ok(true)
     }
 
-    /// The vector to append to, with room for at least `room` bytes more. What was consumed is
-    /// given up first, where that moves less than it frees.
+    /// Returns the vector to append to, with room for at least `room` more bytes. Consumed bytes
+    /// are removed first, if this moves fewer bytes than it frees.
     pub fn spare(&mut self, room: usize) -> Result<&mut Vec<u8>> {
         if self.start > self.len() + HEAD {
             self.bytes.drain(HEAD..self.start);
@@ -151,7 +151,7 @@ impl Buffer {
     }
 }
 
-/// Keeps memory for the next buffer.
+/// Keeps the memory for the next buffer.
 fn keep(mut bytes: Vec<u8>) {
     bytes.clear();
     match bytes.capacity() {
