@@ -1,7 +1,7 @@
-//! The module's allocator: the system's, with a reserve for when that refuses. Rust ends the
-//! process where a small allocation is refused, so these come from the reserve, and the call ends
-//! with what it has; until the system has memory again, the next call is refused at the door. What
-//! is larger is asked for with `net::memory`, and may be refused.
+//! The module's allocator: the system's, and a reserve for when that refuses. Rust aborts the
+//! process if a small allocation fails, so the reserve serves it, and the call can end. Calls then
+//! fail at once until the system has memory again. Larger allocations are made with `net::memory`,
+//! and may fail.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -11,9 +11,9 @@ use std::thread;
 
 use net::memory;
 
-/// What the reserve is given in, in bytes.
+/// The unit of allocation in the reserve, in bytes.
 const UNIT: usize = 256;
-/// The units of a part, one bit each. No block is larger than a part.
+/// The units of a part, one bit each. A block lies within one part.
 const UNITS: usize = 64;
 const PART: usize = UNITS * UNIT;
 const PARTS: usize = 64;
@@ -23,14 +23,14 @@ struct Allocator;
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
-/// Registers with the C library what frees the variables of this thread, which ends the process
-/// where it has no memory to do so later.
+/// Makes the C library register the destructors of this thread's variables. Later it could lack
+/// memory for that, and would abort the process.
 pub fn prepare() {
     drop(thread::current());
 }
 
-/// Whether calls may be made: false after one that needed the reserve, while the system has no
-/// memory to fill it.
+/// Returns whether calls may be made. It is false after a call has used the reserve, until the
+/// system has memory to refill it.
 pub fn refill() -> bool {
     if !RESERVE.is_touched.load(Ordering::Relaxed) {
         return true;
@@ -40,8 +40,7 @@ pub fn refill() -> bool {
     is_filled
 }
 
-// SAFETY: a block is the system's or the reserve's, as its address tells, and goes back to where it
-// came from.
+// SAFETY: a block is the system's or the reserve's; its address tells which, and it is freed there.
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -68,7 +67,7 @@ unsafe impl GlobalAlloc for Allocator {
         }
         let block = RESERVE.take(layout);
         if !block.is_null() {
-            // SAFETY: the block is so large, and nobody else's.
+            // SAFETY: the block has this size and no other owner.
             unsafe { block.write_bytes(0, layout.size()) };
         }
         block
@@ -89,11 +88,11 @@ unsafe impl GlobalAlloc for Allocator {
 }
 
 impl Allocator {
-    /// What `realloc` does where the system cannot.
+    /// Reallocates a block where the system's realloc cannot.
     #[cold]
     unsafe fn move_block(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller's: `size` is valid for this alignment, both blocks are as large as is
-        // copied, and the old one is given back once.
+        // SAFETY: the caller's: `size` is valid for this alignment. Both blocks hold the bytes that
+        // are copied, and the old one is freed once.
         unsafe {
             let moved = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
             if !moved.is_null() {
@@ -105,19 +104,18 @@ impl Allocator {
     }
 }
 
-/// Taken when the module is loaded, as a part of it. What is not used of it has no memory behind
-/// it.
+/// The reserve is part of the module's image. Its unused pages take no memory.
 static RESERVE: Reserve = Reserve {
     memory: Memory(UnsafeCell::new([0; PARTS * PART])),
     parts: [const { AtomicU64::new(0) }; PARTS],
     is_touched: AtomicBool::new(false),
 };
 
-/// Its functions allocate nothing and take no lock, as resolver threads and children of fork use it
-/// as well.
+/// Its functions allocate nothing and take no lock, since resolver threads and children of fork
+/// call them, too.
 struct Reserve {
     memory: Memory,
-    /// The units of each part that are given, from its lowest bit on.
+    /// The allocated units of each part, from its lowest bit on.
     parts: [AtomicU64; PARTS],
     is_touched: AtomicBool,
 }
@@ -125,11 +123,11 @@ struct Reserve {
 #[repr(align(256))]
 struct Memory(UnsafeCell<[u8; PARTS * PART]>);
 
-// SAFETY: only addresses are taken of it; each byte belongs to whom its block was given.
+// SAFETY: only its address is used here; each byte belongs to the owner of its block.
 unsafe impl Sync for Memory {}
 
 impl Reserve {
-    /// A block of the first part that has room for it; null where there is none.
+    /// Allocates a block in the first part that has room; null if none has.
     #[cold]
     fn take(&self, layout: Layout) -> *mut u8 {
         if layout.size() > PART || layout.align() > UNIT {
@@ -170,12 +168,12 @@ impl Reserve {
     }
 }
 
-/// As many bits as `size` bytes have units, from the lowest on.
+/// Returns a mask with a bit for each unit of `size` bytes, from the lowest on.
 fn units(size: usize) -> u64 {
     u64::MAX >> (UNITS - size.div_ceil(UNIT).max(1))
 }
 
-/// The lowest unit of a part from which on there is room for `size` bytes.
+/// Returns the lowest unit of a part from which `size` bytes are free.
 fn first_free(given: u64, size: usize) -> Option<u32> {
     let mask = units(size);
     (0..=mask.leading_zeros()).find(|unit| given & mask << unit == 0)
@@ -236,7 +234,7 @@ mod tests {
 
     #[test]
     fn blocks_grow_and_shrink_across_its_border() {
-        // SAFETY: the block is the reserve's, of this size, and is given back once.
+        // SAFETY: the block is the reserve's, has this size, and is freed once.
         unsafe {
             let block = RESERVE.take(layout(300));
             block.write_bytes(7, 300);

@@ -1,5 +1,5 @@
-//! A connection as scripts hold it: the stream, and what the script has set. What can be done with
-//! it is in `ops`. Uses `event_loop`, `json`.
+//! A connection as scripts hold it: the stream, and the script's settings. Its operations are in
+//! `ops`. Uses `event_loop`, `json`.
 
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -25,26 +25,26 @@ use crate::json;
 pub struct Connection {
     /// None once the script has closed it.
     open: Option<Box<Stream>>,
-    /// What is known of it from then on.
+    /// The facts of the stream when it was closed.
     closed: Facts,
-    /// Those of the socket.
+    /// The addresses of the socket.
     pub addresses: Addresses,
     /// Who has connected, where a PROXY header tells who the peer is.
     pub via: Option<Address>,
     pub timings: Timings,
-    /// The part that `start_tls` takes unless it is told otherwise.
+    /// The default side for `start_tls`.
     pub side: Side,
     pub config: ConnectionConfig,
     pub is_tls: bool,
-    /// What the iterator of `lines` has, until the next call of whatever kind.
+    /// The block that the iterator of `lines` has, until the next call of any kind.
     pub lent: Option<LineBlock>,
     owners: Owners,
     host: Rc<Host>,
-    /// What the poller knows its descriptor by.
+    /// The registration of the descriptor with the poller.
     known: Registration,
 }
 
-/// What there is to know of a stream: its payload so far, and of its TLS.
+/// The facts of a stream: its traffic so far, and its TLS.
 #[derive(Clone, Default)]
 pub struct Facts {
     pub traffic: Traffic,
@@ -52,7 +52,7 @@ pub struct Facts {
     origin: Origin,
 }
 
-/// How a script wants its connection.
+/// The settings of a connection.
 #[derive(Clone)]
 pub struct ConnectionConfig {
     /// Failures are returned and not thrown: the connection was made by `tcp.safe`.
@@ -92,7 +92,7 @@ impl Connection {
         self.open.is_some()
     }
 
-    /// What is done with a connection, is done with this, as long as the script has not closed it.
+    /// Returns the stream; an error once the script has closed it.
     pub fn stream(&mut self) -> error::Result<&mut Stream> {
         let closed = || Error::closed("this connection was closed by the script");
         self.open.as_deref_mut().ok_or_else(closed)
@@ -118,13 +118,13 @@ impl Connection {
         }
     }
 
-    /// Whom messages name: as long as the peer is not known, who has connected.
+    /// Returns the name of the peer for messages. While the peer is not known, it is the socket's.
     #[cold]
     pub fn label(&self) -> String {
         self.name().as_ref().unwrap_or(&self.config.name).to_string()
     }
 
-    /// From now on the peer is the one that is known now, whatever carries the bytes.
+    /// Keeps the present peer for later, when TLS replaces the transport that knows the header.
     pub fn settle_peer(&mut self) {
         if let (Some(peer), Some(_)) = (self.peer(), &self.via) {
             self.addresses.remote = peer;
@@ -132,17 +132,17 @@ impl Connection {
         }
     }
 
-    /// What is known of a peer whose certificate was refused.
+    /// Returns the TLS report of a peer whose certificate was refused.
     #[cold]
     pub fn report(&mut self) -> Option<Report> {
         Some(self.stream().ok()?.transport().as_tls()?.report())
     }
 
-    /// Closes at once; what is queued is lost. Any number of times.
+    /// Closes at once; queued bytes are lost. It may be called again.
     pub fn close(&mut self) {
         self.closed = self.facts();
-        // A client decides how large its certificates are, and nobody knows when they are
-        // collected.
+        // A client decides how large its certificates are, and the script may keep this object for
+        // long.
         if self.side == Side::Server
             && let Some(report) = &mut self.closed.report
         {
@@ -151,7 +151,7 @@ impl Connection {
         self.open = None;
     }
 
-    /// What there is to know of the stream, also when it is closed.
+    /// Returns the facts of the stream, also after it was closed.
     pub fn facts(&mut self) -> Facts {
         match &mut self.open {
             Some(stream) => Facts {
@@ -163,7 +163,7 @@ impl Connection {
         }
     }
 
-    /// The bare socket, for TLS to begin anew on it; this connection is closed without it.
+    /// Takes the bare socket, to begin TLS on it; this connection is closed.
     pub fn take_tcp(&mut self) -> error::Result<Tcp> {
         self.stream()?.check_bare()?;
         self.closed = self.facts();
@@ -171,13 +171,13 @@ impl Connection {
         tcp.ok_or_else(|| Error::new(Code::Tls, "there is no socket to begin TLS on"))
     }
 
-    /// Whether there is something to read. What a coroutine waits for is left to it.
+    /// Whether there is something to read. If a coroutine waits to read, the answer is left to it.
     pub fn is_readable(&mut self) -> error::Result<bool> {
         Ok(self.owners.have_reader() || self.stream()?.is_readable())
     }
 
-    /// Makes a call that needs these sides of the connection to itself, also while it waits
-    /// elsewhere.
+    /// Makes a call that needs these sides of the connection exclusively, also while it is
+    /// suspended.
     #[inline]
     pub fn own(&mut self, call: &mut Call<'_>, sides: Sides, body: Method) -> Result<Reply> {
         if call.is_first() {
@@ -191,15 +191,15 @@ impl Connection {
         result
     }
 
-    /// A call is to go on after a wait elsewhere.
+    /// Suspends a call until its wait is over.
     fn leave(&mut self, sides: Sides, token: Token, wait: Wait) -> Result<Reply> {
         let suspended = self.suspend(wait)?;
         self.owners.set(sides, Some(suspended.claim));
         Err(Stop::Suspended(token, suspended))
     }
 
-    /// Where a call waits for its descriptor: one that has waited is told of what came, and to wait
-    /// again it must look.
+    /// Returns how a call waits for the descriptor. If the poller watches it already, the first
+    /// wait may follow a short read without another recv. A call that waits again must try.
     pub fn wait_mode(&self, call: &Call<'_>) -> WaitMode {
         match self.host.wait_mode() {
             WaitMode::Poller if self.known.is_some() && call.is_first() => WaitMode::Watched,
@@ -211,19 +211,19 @@ impl Connection {
         self.host.suspend(wait, &mut self.known)
     }
 
-    /// The bytes of an item that was found.
+    /// Returns the bytes of an item that was found.
     pub fn found(&self, item: &Item) -> &[u8] {
         self.open.as_ref().map_or(b"", |stream| stream.text(item))
     }
 
-    /// Drops so many bytes that were handed over.
+    /// Consumes `size` bytes of input.
     pub fn consume(&mut self, size: usize) {
         if let Some(stream) = &mut self.open {
             stream.consume(size);
         }
     }
 
-    /// The line that was found, and in `most` bytes the whole lines behind it.
+    /// Returns the line that was found, and the whole lines behind it, within `most` bytes.
     pub fn line_block(&self, first: &Item, most: usize) -> &[u8] {
         self.open.as_ref().map_or(b"", |stream| stream.lines(first, most))
     }
@@ -239,15 +239,14 @@ impl Drop for Connection {
     }
 }
 
-/// A block of whole lines that the iterator of `lines` has: the buffer holds them until the next
-/// call, from which on the block is no longer true. Where the iterator is Lua, it counts by itself
-/// (ffi/lines.rs).
+/// A block of whole lines that was lent to the iterator of `lines`. The buffer holds its bytes
+/// until the next call, which ends the loan. An iterator in Lua counts by itself (ffi/lines.rs).
 #[cfg_attr(any(feature = "lua51", feature = "luajit"), allow(dead_code))]
 pub struct LineBlock {
-    /// Where Lua has the block's bytes: what tells it from others.
+    /// The address of the Lua string, which identifies the block.
     at: *const u8,
     size: usize,
-    /// How many bytes of it are handed out.
+    /// The number of bytes that the iterator has returned.
     taken: usize,
 }
 
@@ -257,7 +256,7 @@ impl LineBlock {
         Self { at: block.as_ptr(), size: block.len(), taken: 0 }
     }
 
-    /// So many bytes, of what somebody has counted.
+    /// Limits a count that Lua code has made to the block's size.
     pub fn at_most(&self, count: usize) -> usize {
         count.min(self.size)
     }
@@ -266,8 +265,8 @@ impl LineBlock {
         self.at_most(self.taken)
     }
 
-    /// The next line of the block, if it is this one: where it begins and ends without its `\n` or
-    /// `\r\n`, and where the line after it begins.
+    /// Finds the next line of the block; none if this is another block. Returns the offsets where
+    /// the line starts, where it ends without `\n` or `\r\n`, and where the line after it starts.
     pub fn next_line(&self, block: &[u8]) -> Option<(usize, usize, usize)> {
         if block.as_ptr() != self.at {
             return None;
@@ -278,7 +277,7 @@ impl LineBlock {
         Some((self.taken, self.taken + line.len(), self.taken + newline + 1))
     }
 
-    /// Counts what was handed out, from there to there; false where that is no longer so.
+    /// Counts the bytes from `from` to `to` as returned; false if they are no longer the next ones.
     pub fn hand_out(&mut self, block: &[u8], from: usize, to: usize) -> bool {
         let is_next = block.as_ptr() == self.at && self.taken == from && to <= self.size;
         if is_next {

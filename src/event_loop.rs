@@ -1,7 +1,7 @@
-//! What the calls in one Lua state share, and waits that an event loop does for a call. With a loop
-//! in use (`tcp.use`) an operation that must wait says for what instead, and the shim has the
-//! loop's coroutine yield. Who waits is kept by the shim, in a table; here is only looked whether
-//! somebody does. Uses `ffi`.
+//! The state that all calls in one Lua state share, and the waits that an event loop does for a
+//! call. With a loop in use (`tcp.use`), an operation that must wait returns the wait, and the shim
+//! yields to the loop. The shim keeps the waiting coroutines in a table, where this module looks
+//! them up. Uses `ffi`.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsRawFd, RawFd};
@@ -23,18 +23,19 @@ use crate::ffi::reply::{Reply, Value};
 use crate::listener::Listener;
 use crate::pending::PendingOp;
 
-/// What the calls in one Lua state share. Holds nothing of Lua's, which it outlives.
+/// The state that all calls in one Lua state share. It outlives that state, and holds no Lua
+/// values.
 pub struct Host {
     pub kinds: Kinds,
     pub tracer: Tracer,
     wait_mode: Cell<WaitMode>,
-    /// Whether a call waits in place for now, whatever loop is in use.
+    /// Whether calls wait in place for now, even with a loop in use.
     is_blocking: Cell<bool>,
-    /// The claim of the last wait that was not the poller's.
+    /// The claim of the last wait that the poller did not get.
     last_claim: Cell<Claim>,
-    /// For a loop that watches it for all waits.
+    /// The poller, whose descriptor an event loop watches for all waits.
     poller: RefCell<Option<Poller>>,
-    /// When the loop will call `poll_events` at the latest.
+    /// The latest time at which the loop will call `poll_events`.
     armed: Cell<Deadline>,
 }
 
@@ -46,10 +47,10 @@ pub struct Kinds {
     pub tokens: Kind<Box<PendingOp>>,
 }
 
-/// The number of a wait that is left to a loop: the poller's ticket, or one below 0.
+/// The number of a suspended wait: the poller's ticket, or a number below 0.
 pub type Claim = i64;
 
-/// A wait that is left to a loop.
+/// A wait that an event loop does.
 pub struct Suspended {
     pub wait: Wait,
     pub claim: Claim,
@@ -78,12 +79,12 @@ impl Host {
         })
     }
 
-    /// Where a call waits.
+    /// Returns how calls wait.
     pub fn wait_mode(&self) -> WaitMode {
         if self.is_blocking.get() { WaitMode::Blocking } else { self.wait_mode.get() }
     }
 
-    /// Leaves a wait to the loop. `known` is what the poller knows this very descriptor by.
+    /// Suspends a wait, for the loop to do. `known` is the registration of this descriptor.
     pub fn suspend(&self, wait: Wait, known: &mut Registration) -> error::Result<Suspended> {
         if self.wait_mode() == WaitMode::Poller {
             let ticket = self.with_poller(|poller| poller.watch(wait, known))?;
@@ -93,8 +94,8 @@ impl Host {
         Ok(Suspended { wait, claim: self.last_claim.get() })
     }
 
-    /// In how many seconds `poll_events` is to be called, if the loop knows of a later time. The
-    /// loop is told so.
+    /// Returns in how many seconds `poll_events` must be called, if the loop only knows a later
+    /// time. From then on the loop knows.
     pub fn new_deadline(&self) -> Option<f64> {
         let next = self.poller.borrow().as_ref().map_or(Deadline::NEVER, Poller::next_timeout);
         if next < self.armed.get() {
@@ -104,15 +105,15 @@ impl Host {
         None
     }
 
-    /// The waits for a descriptor that is going to be closed are over at the next `poll_events`.
-    /// Nobody waits, unless a script calls finalizers by hand.
+    /// Ends the waits for a descriptor that will be closed, at the next `poll_events`. There are
+    /// none unless a script calls finalizers by hand.
     pub fn remove_fd(&self, fd: RawFd) {
         if let Ok(mut poller) = self.poller.try_borrow_mut() {
             poller.iter_mut().for_each(|poller| poller.remove_fd(fd));
         }
     }
 
-    /// Ends a wait of the poller's: nobody waits any more.
+    /// Ends a wait of the poller early.
     pub fn cancel(&self, claim: Claim) {
         if let Ok(mut poller) = self.poller.try_borrow_mut() {
             poller.as_mut().and_then(|poller| poller.cancel(claim.unsigned_abs()));
@@ -131,7 +132,7 @@ impl Host {
         act(poller)
     }
 
-    /// Does something that waits here, whatever loop is in use.
+    /// Calls `act`, whose waits are done in place even with a loop in use.
     pub fn blocking<T>(&self, act: impl FnOnce() -> T) -> T {
         let before = self.is_blocking.replace(true);
         let value = act();
@@ -144,7 +145,7 @@ pub fn seconds_left(until: Deadline) -> Option<f64> {
     until.left().map(|left| left.as_secs_f64())
 }
 
-/// The sides of a connection that an operation needs to itself.
+/// The sides of a connection that an operation needs exclusively.
 #[derive(Clone, Copy)]
 pub struct Sides {
     reads: bool,
@@ -158,7 +159,7 @@ impl Sides {
     pub const BOTH: Self = Self { reads: true, writes: true };
 }
 
-/// The claims of those that wait for a connection.
+/// The claims of the calls that wait for a connection.
 #[derive(Default)]
 pub struct Owners {
     reader: Option<Claim>,
@@ -166,13 +167,13 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Whether somebody waits to read, as far as is known.
+    /// Whether a call waits to read. Its coroutine may have ended since.
     pub fn have_reader(&self) -> bool {
         self.reader.is_some()
     }
 
-    /// Refuses a call that begins while another coroutine waits on a side that it needs: their
-    /// bytes would be mixed.
+    /// Refuses a call that begins while another coroutine waits on a side that it needs, since
+    /// their bytes would be mixed.
     #[inline]
     pub fn check(&mut self, call: &Call<'_>, sides: Sides) -> error::Result<()> {
         for (owner, doing) in self.of(sides) {
@@ -186,7 +187,7 @@ impl Owners {
         Ok(())
     }
 
-    /// The call that has these sides waits under this claim, or is over.
+    /// Records the claim of the call that waits on these sides; none if it is over.
     #[inline]
     pub fn set(&mut self, sides: Sides, claim: Option<Claim>) {
         for (owner, _) in self.of(sides) {
@@ -201,7 +202,7 @@ impl Owners {
     }
 }
 
-/// What the shim and its loops use.
+/// The functions for the shim and its loops.
 pub static OPERATIONS: [Operation; 7] = [
     Operation { name: "cancel", body: Function(cancel) },
     Operation { name: "next_timeout", body: Function(next_timeout) },
@@ -212,8 +213,8 @@ pub static OPERATIONS: [Operation; 7] = [
     Operation { name: "wait", body: Function(wait) },
 ];
 
-/// `native.set_wait_mode(in_use, polled)`: whether waits are left to a loop, and whether by way
-/// of the poller.
+/// `native.set_wait_mode(in_use, polled)`: sets whether a loop does the waits, and whether through
+/// the poller.
 fn set_wait_mode(call: &mut Call<'_>) -> Result<Reply> {
     call.host.wait_mode.set(match (call.argument(1).boolean()?, call.argument(2).boolean()?) {
         (false, _) => WaitMode::Blocking,
@@ -223,11 +224,11 @@ fn set_wait_mode(call: &mut Call<'_>) -> Result<Reply> {
     Ok(Reply::Nothing)
 }
 
-/// `native.wait(ticket, seconds, fd, writes)`: a wait that was left to a loop and that none takes.
-/// Ends early for a signal, and now and then.
+/// `native.wait(ticket, seconds, fd, writes)`: does a suspended wait in place. It may end early,
+/// and does so for a signal.
 fn wait(call: &mut Call<'_>) -> Result<Reply> {
     let wait = if call.argument(3).is_absent() {
-        // No loop has heard of this timeout.
+        // The loop does not know this timeout.
         call.host.armed.set(Deadline::NEVER);
         let ticket = ticket(call)?;
         call.host.with_poller(|poller| Ok(poller.cancel(ticket)))?
@@ -248,16 +249,16 @@ fn ticket(call: &Call<'_>) -> Result<Ticket> {
     Ok(call.argument(1).integer(0, 1 << 53)? as Ticket)
 }
 
-/// `native.poller()`: the descriptor that stands for all waits that are the poller's.
+/// `native.poller()`: returns the poller's descriptor, which stands for all of its waits.
 fn poller(call: &mut Call<'_>) -> Result<Reply> {
     let fd = call.host.with_poller(|poller| Ok(poller.as_raw_fd()))?;
     Ok(i64::from(fd).into())
 }
 
-/// `native.cancel(ticket)`: ends that wait.
+/// `native.cancel(ticket)`: ends a wait early.
 fn cancel(call: &mut Call<'_>) -> Result<Reply> {
     let ticket = ticket(call)?;
-    // The loop may not have heard of this timeout.
+    // The loop may not know this timeout.
     call.host.armed.set(Deadline::NEVER);
     call.host.with_poller(|poller| {
         poller.cancel(ticket);
@@ -266,7 +267,7 @@ fn cancel(call: &mut Call<'_>) -> Result<Reply> {
     Ok(Reply::Nothing)
 }
 
-/// `native.remove_fd(fd)`: the waits for this descriptor are over with the next `poll_events`.
+/// `native.remove_fd(fd)`: ends the waits for this descriptor at the next `poll_events`.
 fn remove_fd(call: &mut Call<'_>) -> Result<Reply> {
     let fd = fd(call, 1)?;
     call.host.with_poller(|poller| {
@@ -276,14 +277,14 @@ fn remove_fd(call: &mut Call<'_>) -> Result<Reply> {
     Ok(Reply::Nothing)
 }
 
-/// `native.poll_events()`: the tickets of the waits that are over.
+/// `native.poll_events()`: returns the tickets of the waits that are over.
 fn poll_events(call: &mut Call<'_>) -> Result<Reply> {
     let tickets = call.host.with_poller(Poller::poll_events)?;
     Ok(Value::list(tickets.into_iter().map(|ticket| ticket as i64)).into())
 }
 
-/// `native.next_timeout()`: how many waits there are, and in how many seconds `poll_events` must be
-/// called; nil is never. The loop sees to that.
+/// `native.next_timeout()`: returns the number of waits, and in how many seconds `poll_events` must
+/// be called; nil is never. From then on the loop knows that time.
 fn next_timeout(call: &mut Call<'_>) -> Result<Reply> {
     let (count, next) =
         call.host.with_poller(|poller| Ok((poller.len(), poller.next_timeout())))?;

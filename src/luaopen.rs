@@ -1,11 +1,11 @@
-//! The two names that Lua's loaders look for. Both are in one shared library: Lua's all-in-one
-//! loader looks for `tcp.safe` in `tcp.so`. Uses `modules`.
+//! The entry points of `require "tcp"` and `require "tcp.safe"`. One shared library has both: Lua's
+//! all-in-one loader looks for `tcp.safe` in `tcp.so`. Uses `modules`.
 
 use std::ffi::{CStr, c_int};
 
 use mlua::{Lua, ffi};
 
-/// What the Lua that this library is built for calls itself.
+/// The `_VERSION` of the Lua that this library is built for.
 const BUILT_FOR: &CStr = if cfg!(feature = "lua52") {
     c"Lua 5.2"
 } else if cfg!(feature = "lua53") {
@@ -22,7 +22,7 @@ const BUILT_FOR: &CStr = if cfg!(feature = "lua52") {
 ///
 /// # Safety
 /// For Lua's loaders: `state` is a live Lua state.
-// SAFETY: Lua names the entry points of modules so, and nothing else does.
+// SAFETY: Lua defines the names of entry points, and nothing else uses them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn luaopen_tcp(state: *mut ffi::lua_State) -> c_int {
     // SAFETY: as the caller's.
@@ -41,15 +41,16 @@ pub unsafe extern "C-unwind" fn luaopen_tcp_safe(state: *mut ffi::lua_State) -> 
 }
 
 unsafe fn open(state: *mut ffi::lua_State, module: &'static str) -> c_int {
-    // SAFETY: as the caller's; what raises in the first owns nothing, the second is mlua's own.
+    // SAFETY: as the caller's. `check_version` owns nothing when it raises; `entrypoint1` is mlua's
+    // own.
     unsafe {
         check_version(state);
         Lua::entrypoint1(state, move |lua| crate::modules::open(lua, module))
     }
 }
 
-/// Raises where the host is another Lua than this library is built for. The linker lets 5.4 and 5.5
-/// have each other's modules: they share every name that is used here, but not what is behind it.
+/// Raises if the host is another Lua than this library is built for. The linker lets 5.4 and 5.5
+/// load each other's modules: the names are the same, but their meaning is not.
 unsafe fn check_version(state: *mut ffi::lua_State) {
     // SAFETY: these calls are the same in every Lua, and no frame here owns anything.
     unsafe {

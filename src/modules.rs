@@ -1,5 +1,5 @@
-//! What `require` gives: the tables of native functions, made into modules by the shim. Runs while
-//! `require` does, and only then; so this is where mlua serves. Uses `ffi`, `ops`, `event_loop`.
+//! The result of `require`: tables of native functions, which the shim makes into modules. This
+//! code runs only during `require`, so it may use mlua. Uses `ffi`, `ops`, `event_loop`.
 
 use std::rc::Rc;
 
@@ -18,8 +18,8 @@ use crate::{json, listener, ops};
 /// The module whose failures are returned and not thrown.
 pub const SAFE: &str = "tcp.safe";
 
-/// The registry's name for what the shim made, once for both modules: a connection has the same
-/// methods wherever it comes from. Each module is made when it is first wanted.
+/// The registry key of the tables that the shim has made. Both modules share them, so that a
+/// connection has the same methods in each. A module itself is made when it is first required.
 const MODULES: &str = "tcp.modules";
 
 /// The files of `lua/loops/`.
@@ -33,14 +33,14 @@ const LOOPS: [(&str, &str); 7] = [
     ("own", include_str!("lua/loops/own.lua")),
 ];
 
-/// What every native function has in its upvalues.
+/// The upvalues of every native function.
 struct Native<'a> {
     lua: &'a Lua,
     run: Function,
     host: AnyUserData,
 }
 
-/// The table that `require` gives for this name.
+/// Returns the table for `require` of this name.
 pub fn open(lua: &Lua, name: &str) -> mlua::Result<Table> {
     let modules = match lua.named_registry_value::<Option<Table>>(MODULES)? {
         Some(modules) => modules,
@@ -87,8 +87,8 @@ impl Native<'_> {
 }
 
 fn load(lua: &Lua) -> mlua::Result<Table> {
-    // A panic becomes an error of Lua's; nothing of it belongs on the script's stderr. This library
-    // has a hook of its own, whatever else is in the process.
+    // A panic becomes a Lua error, and must print nothing on the script's stderr. The hook is that
+    // of this library's own copy of std.
     std::panic::set_hook(Box::new(|_| {}));
     alloc::prepare();
     let host = Rc::new(Host::new(lua)?);
@@ -121,7 +121,7 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     table.raw_set("checks", native.table(&ops::read::CHECKS, false)?)?;
     table.raw_set("listener", native.table(&listener::METHODS, false)?)?;
     table.raw_set("next", native.function(&listener::NEXT, false)?)?;
-    // Compiled for the first that asks: it is a tenth of what `require` takes.
+    // Each loop is compiled when it is first used; this saves a tenth of the time of `require`.
     let loops = lua.create_table()?;
     for (name, text) in LOOPS {
         loops.raw_set(name, loader::function(lua, &table, text)?)?;
@@ -137,10 +137,10 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     Ok(modules)
 }
 
-/// Completes a kind of object's metatable: what the shim made of its methods.
+/// Completes the metatable of a kind of objects, with the methods that the shim has made.
 fn register<T: 'static>(lua: &Lua, kind: Kind<T>, name: &str, methods: Table) -> mlua::Result<()> {
     let close: Function = methods.raw_get("close")?;
-    // A method for the metatable alone.
+    // This method belongs in the metatable only.
     let tostring: Function = methods.raw_get("tostring")?;
     methods.raw_set("tostring", Value::Nil)?;
     let metatable = kind.metatable(lua)?;

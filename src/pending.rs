@@ -1,6 +1,5 @@
-//! Operations that are not a connection's own and may take longer than the interpreter can be kept
-//! waiting: connecting, resolving, listening, upgrading. One that is not done at once lives in the
-//! token of its call. Uses `ffi`.
+//! Operations that are not a connection's own and may take long: connecting, resolving, listening,
+//! upgrading. One that must wait is kept in the token of its call. Uses `ffi`.
 
 use std::rc::Rc;
 
@@ -17,23 +16,23 @@ use crate::ffi::reply::Reply;
 pub trait LongOperation {
     fn step(&mut self) -> error::Result<Step<Reply>>;
 
-    /// Whom messages name.
+    /// Returns the peer's name for messages.
     fn label(&self) -> String;
 
-    /// What is known of a peer whose certificate was refused.
+    /// Returns the TLS report of a peer whose certificate was refused.
     fn report(&self) -> Option<Report> {
         None
     }
 }
 
-/// An operation under way, and when it must be done.
+/// An operation in progress, and its deadline.
 pub struct PendingOp {
     operation: Box<dyn LongOperation>,
     deadline: Deadline,
     left: Option<Left>,
 }
 
-/// A wait that is left to a loop: over where its operation goes on, or is given up.
+/// A wait that a loop does. It is cancelled when the operation continues or is dropped.
 struct Left {
     host: Rc<Host>,
     claim: Claim,
@@ -59,8 +58,8 @@ impl PendingOp {
         self.left = suspended.is_polled().then(left);
     }
 
-    /// Goes on with the operation that an earlier call has left, or begins what `make` gives. One
-    /// that fails closes now what it has opened, and not when it is collected.
+    /// Continues the operation of an earlier call, or begins the one that `make` returns. If it
+    /// fails, it is dropped, and so closed, at once and not by the collector.
     pub fn drive(call: &Call<'_>, make: impl FnOnce() -> Result<Self>) -> Result<Reply> {
         match call.take_pending() {
             Some(pending) => pending.go_on(call),
@@ -86,7 +85,8 @@ impl PendingOp {
     }
 }
 
-/// Whether a connect may look before its first wait: in a loop the others are to have their turn.
+/// Whether a connect may check its socket before the first wait. In a loop it may not: the other
+/// coroutines come first.
 pub fn is_eager(mode: WaitMode) -> bool {
     mode == WaitMode::Blocking
 }

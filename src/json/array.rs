@@ -1,6 +1,5 @@
-//! The array metatable: one in each Lua state, on every decoded array.
-//! Every function here is as safe, and raises, as the `lua_` functions that it is made of. May
-//! call: `ffi`.
+//! The array metatable: one in each Lua state, on every decoded array. Each function here raises
+//! like the `lua_` functions that it calls, and is as safe. May call: `ffi`.
 
 use std::ffi::{c_int, c_void};
 
@@ -9,7 +8,7 @@ use crate::ffi::*;
 /// Its address is the registry key of the array metatable.
 static ARRAY_METATABLE: u8 = 0;
 
-/// Pushes this state's array metatable, made when it is first wanted.
+/// Pushes the array metatable of this state, and makes it on the first call.
 pub unsafe fn push_array_metatable(state: *mut lua_State) {
     // SAFETY: as the caller's; four stack slots are wanted.
     unsafe {
@@ -29,8 +28,8 @@ pub unsafe fn push_array_metatable(state: *mut lua_State) {
     }
 }
 
-/// Gives the table at `index` the array metatable: whether it has it now. One with another
-/// metatable stays as it is. May raise for want of memory.
+/// Gives the table at `index` the array metatable; returns whether it has that now. A table with
+/// another metatable is left alone. May raise if there is no memory.
 pub unsafe fn mark(state: *mut lua_State, index: c_int) -> bool {
     // SAFETY: as the caller's; five stack slots are wanted.
     unsafe {
@@ -45,7 +44,7 @@ pub unsafe fn mark(state: *mut lua_State, index: c_int) -> bool {
     }
 }
 
-/// What tells this state's array metatable from others; null if there is none yet.
+/// Returns the identity of this state's array metatable; null if there is none yet.
 pub unsafe fn array_metatable_pointer(state: *mut lua_State) -> *const c_void {
     // SAFETY: as the caller's; one stack slot is wanted.
     unsafe {

@@ -1,13 +1,13 @@
-//! JSON text to Lua values and back: strict RFC 8259, lossless, nothing in between.
+//! Converts JSON text to Lua values and back: strict RFC 8259, lossless.
 //!
 //! Decoding parses the whole text into a flat tape (`parse`, `scalar`, `tape`: plain Rust, no Lua)
 //! and then builds the values in one protected call with tables of the exact size (`replay`).
 //! Encoding walks a value in one protected call and appends to the caller's buffer (`walk`,
 //! `write`).
 //!
-//! A Lua error (no memory, a hook, a finalizer) may leave a protected call by `longjmp`, so no
+//! A Lua error (no memory, a hook, a finalizer) may leave a protected call by `longjmp`. So no
 //! frame inside one owns anything: tapes, buffers and messages belong to the frame outside. The
-//! walk reads raw, so no metamethod runs. May call: `ffi`, mlua, itoa, simdutf8, zmij.
+//! walk uses raw access, so that no metamethod runs. May call: `ffi`, mlua, itoa, simdutf8, zmij.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -31,34 +31,34 @@ use crate::ffi::lua_State;
 pub use array::mark;
 pub use parse::{BigInt, Failure};
 
-/// Containers within containers, both ways; also how a cycle is caught.
+/// The deepest nesting, in both directions; it also ends a cycle.
 const MAX_DEPTH: usize = 128;
 
-/// How JSON becomes Lua values where there is a choice.
+/// The options of decoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     pub null: Null,
     pub bigint: BigInt,
 }
 
-/// What the null member of an object becomes. Elsewhere null is always `null()`.
+/// The value of a null member of an object. Elsewhere null is always `null()`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Null {
     /// `tcp.json.null`.
     #[default]
     Value,
-    /// Nothing: the member is left out.
+    /// The member is left out.
     Nil,
 }
 
-/// A text that was parsed, and what its value is to be made of.
+/// A parsed text, to push as Lua values.
 pub struct Document {
     tape: tape::BorrowedTape,
     null: Null,
 }
 
 impl Document {
-    /// The one JSON value that `text` holds, white space around it allowed.
+    /// Parses a text that holds one JSON value, perhaps with white space around it.
     pub fn parse(text: &[u8], options: Options) -> Result<Self, Failure> {
         let mut tape = tape::BorrowedTape::take();
         parse::parse(text, options.bigint, &mut tape)?;
@@ -69,9 +69,9 @@ impl Document {
     ///
     /// # Safety
     /// In a protected call on `state`; the caller's frames up to that call own nothing. `text` is
-    /// what was parsed.
+    /// the text that was parsed.
     pub unsafe fn push(&self, state: *mut lua_State, text: &[u8]) {
-        // SAFETY: the caller's; the tape is what `parse` made of the text.
+        // SAFETY: the caller's; the tape was parsed from the text.
         unsafe { replay::replay(state, text, &self.tape, self.null) }
     }
 }
@@ -91,14 +91,14 @@ pub unsafe fn append(state: *mut lua_State, root: c_int, out: &mut Vec<u8>) -> R
     })
 }
 
-/// An output buffer larger than this is not kept for the next value.
+/// The largest output buffer that is kept for the next value, in bytes.
 const KEPT_OUTPUT: usize = 1 << 22;
 
 thread_local! {
     static SPARE: Cell<Vec<u8>> = Cell::default();
 }
 
-/// Does something with an empty buffer, the thread's spare one.
+/// Calls `act` with an empty buffer: the thread's spare one.
 pub fn with_spare_text<T>(act: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let mut out = SPARE.try_with(Cell::take).unwrap_or_default();
     let value = act(&mut out);
@@ -110,7 +110,7 @@ pub fn with_spare_text<T>(act: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     value
 }
 
-/// `tcp.json.null`: the light userdata NULL, which is also what lua-cjson has.
+/// Returns `tcp.json.null`: the light userdata NULL, as in lua-cjson.
 pub fn null() -> Value {
     Value::LightUserData(LightUserData(std::ptr::null_mut()))
 }

@@ -1,5 +1,5 @@
-//! What a value without a JSON form is called: `valores[3].x: a function has no JSON form`.
-//! The path is read from the stack as `walk` left it. May call: `ffi`, `write`'s names.
+//! The message for a value without a JSON form: `valores[3].x: a function has no JSON form`. The
+//! path is read from the stack as `walk` left it. May call: `ffi`, `write`'s names.
 
 use std::ffi::c_int;
 use std::fmt::Write;
@@ -7,11 +7,11 @@ use std::fmt::Write;
 use super::write::Unwritable;
 use crate::ffi::*;
 
-/// A path in a message ends after so many steps, and a name in it after so many characters.
+/// The most steps of a path in a message, and the most characters of a name in it.
 const STEPS: usize = 16;
 const NAME_CHARS: usize = 64;
 
-/// What has no JSON form, and where: the value at `depth`, or a key of that table.
+/// A value without a JSON form, and its place: the value at `depth`, or a key of that table.
 #[derive(Clone, Copy)]
 pub struct Fault {
     pub depth: usize,
@@ -23,18 +23,18 @@ pub enum Reason {
     /// A value of this Lua type.
     Type(c_int),
     Unwritable(Unwritable),
-    /// The key in hand is a string that is not UTF-8.
+    /// The current key is a string that is not UTF-8.
     NameNotUtf8,
-    /// The key in hand is neither a string nor a whole number from 1 on.
+    /// The current key is neither a string nor a whole number from 1 on.
     Key,
-    /// String keys and number keys.
+    /// The table has string keys and number keys.
     Mixed,
-    /// So many keys, the largest of them that much.
+    /// The number of keys, and the largest one, which is too large for an array of so many.
     Sparse {
         count: i64,
         largest: i64,
     },
-    /// String keys in a table that is marked as an array.
+    /// The table is marked as an array and has string keys.
     Marked,
     Depth,
 }
@@ -44,7 +44,7 @@ impl Fault {
         matches!(self.reason, Reason::Unwritable(Unwritable::Memory))
     }
 
-    /// Path and reason, in words. Raises nothing.
+    /// Returns path and reason, in words. Raises nothing.
     ///
     /// # Safety
     /// `walk` failed with this fault on `state` and `root`, and the stack is as it left it.
@@ -70,14 +70,14 @@ impl Fault {
 
 impl Reason {
     /// # Safety
-    /// As `Fault::describe`; `key` is the slot of the key in hand.
+    /// As `Fault::describe`; `key` is the slot of the current key.
     unsafe fn describe(&self, state: *mut lua_State, key: c_int, message: &mut String) {
         // Writing to a String cannot fail.
         let _ = match *self {
-            // SAFETY: the type is one that `lua_type` gave.
+            // SAFETY: `lua_type` has returned the type.
             Reason::Type(lua_type) => unsafe { no_form(state, lua_type, "", message) },
             Reason::Key => unsafe {
-                // SAFETY: the key in hand is there.
+                // SAFETY: the current key is in its slot.
                 match lua_type(state, key) {
                     LUA_TNUMBER => {
                         let number = float_at(state, key);
@@ -102,7 +102,7 @@ impl Reason {
     }
 }
 
-/// `a boolean key has no JSON form`
+/// Writes `a boolean key has no JSON form`.
 unsafe fn no_form(
     state: *mut lua_State,
     lua_type: c_int,
@@ -114,7 +114,7 @@ unsafe fn no_form(
     write!(message, "a {name}{what} has no JSON form")
 }
 
-/// One step of a path: `[3]`, `.name`, `["other name"]`.
+/// Writes one step of a path: `[3]`, `.name`, `["other name"]`.
 ///
 /// # Safety
 /// The slot `key` holds a string or a number.

@@ -1,14 +1,13 @@
-//! Which string bytes are plain, that is, stand for themselves in JSON: found, and copied, eight at
-//! a time.
+//! Finds and copies plain bytes, eight at a time: those that stand for themselves in JSON strings.
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGH: u64 = ONES << 7;
-/// Turns a quote into a space and a control character into another one, so that one comparison
+/// XOR with it makes a quote a space, and a control character another one, so that one comparison
 /// finds both.
 const QUOTE: u64 = ONES * 0x02;
 const BACKSLASH: u64 = ONES * 0x5C;
 
-/// How many bytes there are before the first quote, backslash or control character.
+/// Returns the number of bytes before the first quote, backslash or control character.
 #[inline]
 pub fn run(bytes: &[u8]) -> usize {
     let mut rest = bytes;
@@ -28,17 +27,15 @@ fn short_run(bytes: &[u8]) -> usize {
     bytes.iter().position(is_special).unwrap_or(bytes.len())
 }
 
-/// Copies `bytes` in the same go in which it looks whether all of it is plain ASCII. If not, the
-/// copy may have a part of it only. Pieces overlap, for most strings are too short to leave a rest
-/// to a loop of its own.
+/// Copies `bytes`, and returns whether all are plain ASCII. If not, the copy may be incomplete. The
+/// last piece overlaps, since most strings are too short for a second loop to pay.
 ///
 /// # Safety
 /// `to` has room for as many bytes.
 #[inline]
 pub unsafe fn copy_ascii(bytes: &[u8], to: *mut u8) -> bool {
     let (chunks, _) = bytes.as_chunks::<8>();
-    // SAFETY: the caller's; each piece is written as far from `to` as it stands from the front of
-    // `bytes`.
+    // SAFETY: the caller's; each piece has the same offset in `to` as in `bytes`.
     unsafe {
         if let Some(last) = bytes.last_chunk::<8>() {
             for (at, chunk) in chunks.iter().enumerate() {
@@ -75,21 +72,21 @@ pub unsafe fn copy_ascii(bytes: &[u8], to: *mut u8) -> bool {
     }
 }
 
-/// Of bytes without a high bit, each difference has one where it went below 0; what it borrows then
-/// does no harm.
+/// Whether a word is plain ASCII. If no byte has a high bit, each difference has one where it went
+/// below 0; the borrow then does no harm.
 #[inline]
 fn is_ascii_word(word: u64) -> bool {
     (word | below(word ^ QUOTE, 0x21) | below(word ^ BACKSLASH, 1)) & HIGH == 0
 }
 
-/// The high bit of the lowest quote, backslash or control character, if there is one; bits above it
+/// Returns the high bit of the lowest quote, backslash or control character, if any; higher bits
 /// may be wrong.
 #[inline]
 fn special(word: u64) -> u64 {
     (below(word ^ QUOTE, 0x21) | below(word ^ BACKSLASH, 1)) & !word & HIGH
 }
 
-/// Takes `limit` from each byte.
+/// Subtracts `limit` from each byte.
 #[inline]
 fn below(word: u64, limit: u64) -> u64 {
     word.wrapping_sub(ONES * limit)

@@ -1,5 +1,5 @@
-//! Tape to Lua values, each table made at its exact size: without that, decoding takes 1.2 to 1.7
-//! times as long.
+//! Makes Lua values from a tape. Each table is created at its exact size: without that, decoding
+//! takes 1.2 to 1.7 times as long.
 //!
 //! Runs inside a protected call: any push may raise, so nothing here owns anything.
 //! May call: `ffi`, `tape`.
@@ -13,14 +13,14 @@ use super::array::push_array_metatable;
 use super::tape::{Entry, Tape};
 use crate::ffi::*;
 
-/// Pushes the value that `tape` holds for `text`.
+/// Pushes the value of `tape`, which was parsed from `text`.
 ///
 /// # Safety
-/// In a protected call on `state`; the caller's frames up to that call own nothing. `tape` is what
-/// `parse` made of `text`.
+/// In a protected call on `state`; the caller's frames up to that call own nothing. `tape` was
+/// parsed from `text`.
 pub unsafe fn replay(state: *mut lua_State, text: &[u8], tape: &Tape, null: Null) {
     let slots = 2 * tape.depth + 4;
-    // SAFETY: the caller's. The slots are two for each level, and what making the metatable takes.
+    // SAFETY: the caller's. There are two slots for each level, and four to make the metatable.
     unsafe {
         if lua_checkstack(state, slots as c_int) == 0 {
             push_bytes(state, b"not enough memory");
@@ -46,17 +46,17 @@ struct Replay<'a> {
     text: &'a [u8],
     arena: &'a [u8],
     null: Null,
-    /// Its stack index, 0 if there are no arrays.
+    /// The stack index of the array metatable, 0 if there are no arrays.
     array_metatable: c_int,
 }
 
 impl Replay<'_> {
-    /// Pushes the next value, with all that is in it. Inlined, and containers are not, so that a
+    /// Pushes the next value, with its members. It is inlined, and containers are not, so that a
     /// string costs one call.
     #[inline(always)]
     unsafe fn value(&mut self) {
         let state = self.state;
-        // A tape never ends early; if it did, `null` would stand in.
+        // A tape never ends early; `null` is only a safe default.
         let entry = self.entries.next().copied().unwrap_or(Entry::Null);
         // SAFETY: `replay` reserved the stack; its caller protects the call.
         unsafe {
@@ -76,8 +76,8 @@ impl Replay<'_> {
     #[inline(never)]
     unsafe fn array(&mut self, len: u32) {
         let state = self.state;
-        // SAFETY: as in `value`. The metatable goes on first, while the table is new to the
-        // collector.
+        // SAFETY: as in `value`. The metatable is set first, while the table is white and needs no
+        // barrier.
         unsafe {
             lua_createtable(state, len as c_int, 0);
             lua_pushvalue(state, self.array_metatable);
@@ -92,7 +92,8 @@ impl Replay<'_> {
     #[inline(never)]
     unsafe fn object(&mut self, len: u32) {
         let state = self.state;
-        // SAFETY: as in `value`. Raw, and the name is a string: the assignment cannot go wrong.
+        // SAFETY: as in `value`. The access is raw and the name is a string, so that the assignment
+        // cannot fail.
         unsafe {
             lua_createtable(state, 0, len as c_int);
             for _ in 0..len {
@@ -103,8 +104,8 @@ impl Replay<'_> {
         }
     }
 
-    /// Pushes a member's value. One that is to be left out is set to nil, since it may be the last
-    /// of equal names.
+    /// Pushes a member's value. A member to leave out is set to nil, since an earlier one may have
+    /// the same name.
     unsafe fn member(&mut self) {
         if self.null == Null::Nil && self.entries.as_slice().first() == Some(&Entry::Null) {
             self.entries.next();
@@ -117,7 +118,7 @@ impl Replay<'_> {
     }
 }
 
-/// `parse` keeps every part within its bytes; a panic could not leave this call.
+/// Returns a part of `bytes`. `parse` keeps it within them; a panic could not leave this call.
 #[inline]
 fn part(bytes: &[u8], at: usize, len: u32) -> &[u8] {
     bytes.get(at..at + len as usize).unwrap_or_default()

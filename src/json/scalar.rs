@@ -1,5 +1,5 @@
-//! The numbers and strings of a JSON text: the parser's other half, as pure as the first.
-//! May call: `parse`, `plain`, `tape`.
+//! The parser of numbers and strings; pure, as all of the parser. May call: `parse`, `plain`,
+//! `tape`.
 
 use std::ops::RangeInclusive;
 
@@ -15,17 +15,17 @@ const EXACT: RangeInclusive<i64> =
         i64::MIN..=i64::MAX
     };
 
-/// The digits of a number so far, as one integer (wrapped around beyond 19).
+/// The digits of a number so far, as one integer, which wraps around after 19 digits.
 #[derive(Default)]
 struct Digits {
     mantissa: u64,
     count: usize,
 }
 
-/// So many digits make an integer that a float holds exactly.
+/// The most digits of an integer that any float holds exactly.
 const EXACT_DIGITS: usize = 15;
 
-/// Exact as floats.
+/// Powers that a float holds exactly.
 const POWERS_OF_TEN: [f64; EXACT_DIGITS + 1] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
@@ -65,7 +65,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A number from its fraction or exponent on.
+    /// Parses a number from its fraction or exponent on.
     fn fraction(&mut self, start: usize, negative: bool, mut number: Digits) -> Parsed {
         let whole = number.count;
         if self.peek() == Some(b'.') {
@@ -81,7 +81,7 @@ impl Parser<'_> {
             return self.float(start);
         }
         match POWERS_OF_TEN.get(number.count - whole) {
-            // Both are exact, so the quotient is correctly rounded.
+            // Both operands are exact, so the quotient is correctly rounded.
             Some(power) if number.count <= EXACT_DIGITS => {
                 let float = number.mantissa as f64 / power;
                 self.push(Entry::Float(if negative { -float } else { float }))
@@ -97,7 +97,7 @@ impl Parser<'_> {
         }
     }
 
-    /// One digit or more, added to `number`.
+    /// Takes at least one digit, and adds them to `number`.
     fn digits(&mut self, number: &mut Digits) -> Parsed {
         let start = self.at;
         while let Some(digit @ b'0'..=b'9') = self.peek() {
@@ -124,7 +124,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The string from `start` on, whose first escape is here.
+    /// Parses the string from `start` on; its first escape is at the present offset.
     #[inline(never)]
     fn escaped_string(&mut self, start: usize) -> Parsed {
         let at = self.tape.arena.len();
@@ -159,7 +159,7 @@ impl Parser<'_> {
         Ok(self.tape.unescaped(char.encode_utf8(&mut [0; 4]).as_bytes())?)
     }
 
-    /// What `\uXXXX`, or a pair of them, stands for.
+    /// Returns the character of `\uXXXX`, or of a surrogate pair.
     fn scalar(&mut self) -> Parsed<char> {
         let mut code = self.hex4()?;
         if let 0xD800..0xDC00 = code

@@ -1,35 +1,34 @@
-//! The tape: a parsed JSON text as a flat list of entries, each container before its members and
-//! with their exact number. Strings stay where they are in the text; only those with escapes are
-//! copied.
+//! The tape: a parsed JSON text as a flat list of entries. Each container precedes its members and
+//! has their exact number. Strings stay in the text; only those with escapes are copied.
 
 use std::cell::Cell;
 use std::collections::TryReserveError;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 
-/// A tape larger than this (1 MiB of entries) is not kept for the next text.
+/// The largest tape that is kept for the next text, in entries (1 MiB).
 const KEPT_ENTRIES: usize = 1 << 16;
-/// Likewise its unescaped strings.
+/// The same for its unescaped strings, in bytes.
 const KEPT_ARENA: usize = 1 << 18;
 
-/// One value, or a member's name (always `Text` or `Unescaped`) followed by its value.
+/// A value, or a member's name (always `Text` or `Unescaped`), which its value follows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Entry {
     Null,
     Bool(bool),
     Integer(i64),
     Float(f64),
-    /// Bytes of the text itself.
+    /// A part of the text itself.
     Text {
         len: u32,
         at: usize,
     },
-    /// Bytes of the tape's arena.
+    /// A part of the tape's arena.
     Unescaped {
         len: u32,
         at: usize,
     },
-    /// `len` entries, or groups of entries, follow.
+    /// `len` values follow, each with its own members.
     Array {
         len: u32,
     },
@@ -45,7 +44,7 @@ const _: () = assert!(size_of::<Entry>() == 16);
 pub struct Tape {
     pub entries: Vec<Entry>,
     pub arena: Vec<u8>,
-    /// The deepest container, 1 for one that is not in another.
+    /// The deepest nesting of containers: 1 for one without another inside.
     pub depth: usize,
     pub has_arrays: bool,
 }
@@ -83,8 +82,8 @@ thread_local! {
     static SPARE: Cell<Option<Box<Tape>>> = Cell::default();
 }
 
-/// The thread's spare tape on loan. A decode within a decode (a finalizer may well) gets a new one.
-/// A box, since every reply of an operation is as large as the largest.
+/// The thread's spare tape on loan. A decode within a decode, as in a finalizer, gets a new one. It
+/// is boxed, since each reply of an operation is as large as the largest.
 pub struct BorrowedTape(ManuallyDrop<Box<Tape>>);
 
 impl BorrowedTape {
