@@ -1,5 +1,5 @@
--- The part of the module that must be Lua: raising at the caller's line, yielding to a loop, and
--- calling again what was interrupted. Knows no protocol; runs on every Lua from 5.1 on.
+-- The part of the module that must be Lua. It raises errors at the caller's line, yields to a loop,
+-- and calls interrupted operations again. It knows no protocol, and runs on every Lua from 5.1 on.
 --
 -- A native operation takes a token and its arguments; when it is called again, the first four of
 -- them. It answers
@@ -15,14 +15,14 @@ local native = ...
 local error, pairs, type = error, pairs, type
 local min = math.min
 
--- The loop in use, if any, and what finds it; see loops/choose.lua. Coroutines may still wait in
--- those that were in use, so all are told of a descriptor that is closed; of the script's own only
--- the last is.
+-- The loop in use, if any, and the function that finds it; see loops/choose.lua. Coroutines may
+-- still wait in loops that were in use before, so a closed descriptor is announced to all. Of the
+-- script's own loops only the last is kept.
 local loop, choose
 local in_use = {}
 
--- Waits as an operation asked for: in a coroutine of the loop by yielding to it, else here. Gives
--- why it must not wait, if it must not.
+-- Waits as an operation has asked: a coroutine of the loop yields to it, others wait in place.
+-- Returns the reason if waiting is not allowed.
 local function wait(token, claim, seconds, fd, writes)
   local this, why
   if loop then
@@ -41,15 +41,16 @@ local function wait(token, claim, seconds, fd, writes)
   end
   local close = loop.close
   loop.wait(claim, seconds, this, fd, writes and "w" or "r")
-  -- What lives in its token, such as a connect, may close in its next step what it waited for.
+  -- An operation that lives in its token, such as a connect, may close the descriptor in its next
+  -- step.
   if close and type(token) == "userdata" then
     close(fd)
   end
 end
 
--- Goes on with what is not done, until it is. An interpreter that has a signal to handle does so
--- between the calls. What a script sends may be more arguments than the stack holds twice, and is
--- queued already.
+-- Repeats an operation, with a wait before each try, until it is done. Between two calls the
+-- interpreter can handle a signal. Four arguments are enough: a script may send more than the stack
+-- holds twice, but the first call of `send` has queued them.
 local function resume(operation, token, claim, seconds, fd, writes, one, two, three, four)
   local ok
   repeat
@@ -62,12 +63,12 @@ local function resume(operation, token, claim, seconds, fd, writes, one, two, th
   return ok, token, claim, seconds, fd
 end
 native.register_wait(wait)
--- A compiled loop would not look whether a signal came.
+-- A compiled loop would not check for signals.
 if type(jit) == "table" then
   jit.off(resume)
 end
 
--- Makes a call to its end: what the operation answers then.
+-- Calls an operation until it is done, and returns its answer.
 local function call(operation, ...)
   local ok, a, b, c, d, e = operation(nil, ...)
   if ok == nil then
@@ -77,12 +78,13 @@ local function call(operation, ...)
   return ok, a, b, c, d
 end
 
--- Raises a failure at `level`, seen from the caller. There may be no memory for its words.
+-- Raises a failure at `level`, counted from the caller. Without memory for the message there is
+-- none.
 local function raise(how, message, level)
   error(message or "not enough memory", how == "pass" and 0 or level + 1)
 end
 
--- The loops hear of a descriptor before it is closed.
+-- Tells the loops that a descriptor will be closed.
 local function announce(operations, self)
   local ok, open = operations.is_open(nil, self)
   if ok and open then
@@ -95,9 +97,9 @@ local function announce(operations, self)
   end
 end
 
--- The public face of a native operation, of which one has two results. One that closes has in
--- `closing` the operations that it is of. One on the last connection gets that connection as its
--- self when it is called again. No tail call: the caller's line would be lost.
+-- Makes the function that scripts call, from a native operation. `has_two`: it returns two results.
+-- `closing`: the operations of its object, if it closes that. `is_on_last`: it works on the last
+-- connection, which is its self when it is called again. A tail call would lose the caller's line.
 local function public(operation, has_two, closing, is_on_last)
   return function(...)
     if closing and in_use[1] then
@@ -122,8 +124,9 @@ local function public(operation, has_two, closing, is_on_last)
   end
 end
 
--- What a call comes to that was not done at once: the operation, what it answered, its first
--- arguments. Called by the C function that is the public face from Lua 5.2 on (ffi/direct.rs).
+-- Finishes a call that was not done at once. Its arguments are the operation, what that has
+-- answered, and the first arguments of the call. From Lua 5.2 on, the function that scripts call is
+-- a C function, which calls this (ffi/direct.rs).
 local function finish_call(operation, ok, a, b, c, d, e, one, two, three, four)
   if ok == nil then
     ok, a, b, c, d = resume(operation, a, b, c, d, e, one, two, three, four)
@@ -136,12 +139,12 @@ local function finish_call(operation, ok, a, b, c, d, e, one, two, three, four)
   return nil, b, c, d
 end
 
--- The same on the last connection.
+-- The same for an operation on the last connection.
 local function finish_on_last(operation, ok, a, b, c, d, e, one, two, three)
   return finish_call(operation, ok, a, b, c, d, e, native.last(), one, two, three)
 end
 
--- The public face of an operation with one result, which need not be announced.
+-- Makes the function that scripts call, from an operation that has one result and closes nothing.
 local function direct(operation, is_on_last)
   if native.direct then
     return native.direct(operation, is_on_last and finish_on_last or finish_call)
@@ -166,7 +169,7 @@ end
 local operations = native.connection
 local methods = publish(operations)
 
--- Raises where the self of a method that is made here is no connection, or a closed one.
+-- Raises if the self of a method written in Lua is not a connection, or is a closed one.
 local function check_self(name, self)
   local ok, how, message = native.checks[name](nil, self)
   if not ok then
@@ -174,8 +177,8 @@ local function check_self(name, self)
   end
 end
 
--- An iterator over what a native operation gives until that is nil. It throws in `tcp.safe` too:
--- a loop has no other way to hear of a failure.
+-- Makes a method that returns an iterator: it calls a native operation until that returns nil. It
+-- throws in `tcp.safe` too, since a loop cannot see a returned failure.
 local function iterator(name, operation)
   return function(self, ...)
     check_self(name, self)
@@ -193,18 +196,18 @@ local function iterator(name, operation)
   end
 end
 
--- What is known of a block that a connection has lent: how many of its bytes are handed out, false
--- once it was taken back; the block, false once it was taken back; and the last line that somebody
--- began to hand out, by where it begins. The native side fills it in, and takes the block back with
--- the connection's next call. A table is for one block alone.
+-- Makes the table of a block that a connection lends. [1] is the number of bytes that were
+-- returned, false once the loan is over. [2] is the block, false once the loan is over. [3] is the
+-- offset of the last line that a call has begun to return. Native code fills the table, and ends
+-- the loan with the connection's next call. Each block has a table of its own.
 local function new_lent()
   return { false, "", false }
 end
 
--- Counts a block's bytes from `from` up to `to` as handed out; false where they are no longer its
--- next ones. A hook may come between any two steps here, and read this connection to its end. It
--- leaves the block alone while [1] and [3] are equal. Its native call takes the block back then:
--- before the count, which is for nothing then, or behind it.
+-- Counts a block's bytes from `from` up to `to` as returned; false if they are no longer the next
+-- ones. A hook may run between any two steps here, and read the whole connection. While [1] and [3]
+-- are equal, it does not read from the block. Its native call then ends the loan: either before [1]
+-- is set here, which is then undone, or after.
 local function hand_out(lent, from, to)
   lent[3] = from
   if lent[1] ~= from then
@@ -218,8 +221,8 @@ local function hand_out(lent, from, to)
   return false
 end
 
--- The line behind so many bytes of the block; nil where no newline ends it, or where somebody is
--- about to hand it out.
+-- Returns the line at offset `taken` of the block. It is nil if no newline ends the line, or if
+-- another call is about to return it.
 local byte, find, sub = string.byte, string.find, string.sub
 local function cut(lent, taken)
   local block = lent[2]
@@ -230,15 +233,14 @@ local function cut(lent, taken)
       to = to - 1
     end
     local line = sub(block, taken + 1, to)
-    -- Memory may have been collected for it, and a finalizer may have read this connection.
+    -- The string may have started the collector, and a finalizer may have read this connection.
     if hand_out(lent, taken, newline) then
       return line
     end
   end
 end
 
--- The first line of a block that has just come, which may be one that has no end; nil where it is
--- no longer true.
+-- Returns the first line of a new block, which may have no newline; nil if the loan is over.
 local function first_line(lent, block)
   local line = cut(lent, 0)
   if not line and hand_out(lent, 0, #block) then
@@ -247,9 +249,9 @@ local function first_line(lent, block)
   return line
 end
 
--- An iterator over the lines of blocks, which `refill` gives until it gives nil. Later Luas have
--- this in C (ffi/lines.rs). A loop that LuaJIT compiles has the iterator within, as long as that
--- comes to no loop of its own.
+-- Makes an iterator over the lines of blocks; `refill` returns a block, or nil at the end. From Lua
+-- 5.2 on it is a C function (ffi/lines.rs). LuaJIT can inline it into the loop that calls it, as
+-- long as its own loop does not run.
 local function lines(refill)
   local lent = new_lent()
   return function()
@@ -267,8 +269,8 @@ local function lines(refill)
   end
 end
 
--- The lines of a block at a time: a call of a native operation for each would cost more than all
--- the rest. The connection's next call, of whatever kind, takes what is handed out off the buffer.
+-- An iterator over lines that reads a block at a time, since a native call for each line costs more
+-- than the rest. The connection's next call, of any kind, consumes the bytes that were returned.
 function methods.lines(self, max)
   check_self("lines", self)
   local operation = operations.lines
@@ -285,16 +287,16 @@ function methods.lines(self, max)
   return lines(refill)
 end
 
--- `read_line` that cuts lines from blocks, too: LuaJIT compiles it. A block is one line at first.
--- The next is larger if all of the last was read, without another call between: so what is copied
--- stays in proportion to what is read. Where another call came between, the next lines are read
--- without a block, up to fifteen the more often that happens.
+-- Makes a `read_line` that cuts lines from blocks, too, so that LuaJIT compiles it. The first block
+-- is one line. A block grows if the last one was read to its end without another call between. So
+-- the bytes copied stay in proportion to those read. After another call, some lines are read
+-- without a block: up to fifteen, more each time this happens.
 local function cutting(operation, plain)
   local LEAST, LARGEST, MOST_SPARED = 256, 65536, 15
   local lents = setmetatable({}, { __mode = "k" })
   local plans = setmetatable({}, { __mode = "k" })
 
-  -- Whether the next line is worth a block, and of what size.
+  -- Decides whether the next line is read with a block, and of what size.
   local function decide(plan, lent)
     if lent and lent[1] then
       plan.size, plan.spared = min(4 * plan.size + LEAST, LARGEST), 0
@@ -309,9 +311,8 @@ local function cutting(operation, plain)
     return plan.is_tried
   end
 
-  -- What the operation answers, with the next line in place of a block. A hook may use the
-  -- connection at each step of this, so that no block stays true: then it is one line without a
-  -- block.
+  -- Calls the operation, and returns its answer with the next line in place of a block. A hook may
+  -- use the connection at any step and end the loan. Then one line is read without a block.
   local function read(self)
     local plan = plans[self] or { size = 0, spared = 0, left = 0, is_tried = false }
     if decide(plan, lents[self]) then
@@ -362,8 +363,8 @@ for _, name in pairs { "json_packets", "json_values", "packets" } do
   methods[name] = iterator(name, operations[name])
 end
 
--- What LTN12 makes of a call: its value, or nil and a message. What is no failure of ours has no
--- code, and is raised at the line of whoever calls the source or the sink.
+-- Returns the results of a call as LTN12 wants them: the value, or nil and a message. A failure
+-- without a code is not the connection's, and is raised where the source or sink is called.
 local function attempt(operation, ...)
   local ok, a, b, code = call(operation, ...)
   if ok then
@@ -374,7 +375,8 @@ local function attempt(operation, ...)
   return nil, b
 end
 
--- An LTN12 source: what has come, at most `blocksize` bytes a time; nil at the end of the stream.
+-- An LTN12 source. It returns the bytes that have come, at most `blocksize` at a time; nil at the
+-- end of the stream.
 function methods.source(self, blocksize)
   check_self("source", self)
   return function()
@@ -403,7 +405,7 @@ end
 
 local listener = publish(native.listener)
 
--- The clients as they come, until the listener is closed.
+-- An iterator over the clients, until the listener is closed.
 function listener.connections(self)
   local accept = native.next
   return function()
@@ -417,7 +419,8 @@ end
 
 -- Modules -----------------------------------------------------------------------------------------
 
--- A codec never waits, and takes options at most: no need for `public`.
+-- Makes a function of `tcp.json`. Such a function never waits and has at most two arguments, so it
+-- does not need `public`.
 local function codec(operation)
   return function(value, options)
     local ok, a, b, c = operation(nil, value, options)
@@ -430,10 +433,11 @@ local function codec(operation)
   end
 end
 
--- The names that the module's first scripts call without saying where they are from.
+-- The functions that `export` makes global.
 local globals = { "connect", "connect_tls", "send", "recv" }
 
--- What `require` gives, made of native functions; `success` is what one without a value gives.
+-- Makes the table that `require` returns, from native functions. `success` is the result of
+-- functions that have no value.
 local function module(title, functions, success)
   local json = functions.json
   functions.json = nil

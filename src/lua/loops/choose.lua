@@ -1,9 +1,9 @@
--- The event loops that `tcp.use` knows. A loop has
+-- The event loops for `tcp.use`. A loop has
 --   inside()                     the running coroutine, if it may yield to the loop; or nil, and
 --                                why it must not wait at all, if it must not
 --   wait(claim, seconds, thread) yields until the poller ends the wait with this ticket; `seconds`:
 --                                the next timeout, if the loop does not know it yet
---   close(fd)                    removes a descriptor from the loop, and resumes who waits for it
+--   close(fd)                    removes a descriptor from the loop, and ends the waits for it
 --   is_polled                    false where `wait` takes a descriptor and "r" or "w" besides, and
 --                                yields until that is ready or so many seconds are over
 -- A wait may end early: the operation is tried again after each.
@@ -14,14 +14,14 @@ local pcall, require, tostring, type = pcall, require, tostring, type
 native.coroutines = files.coroutines()
 native.polled = files.poller()
 local own = files.own()
--- Each gives a loop, or nil and why there is none.
+-- Each makes a loop, or returns nil and the reason.
 local loops = { cqueues = files.cqueues, copas = files.copas, luv = files.luv }
 
--- By the library itself: one that is loaded anew in this state is another loop. Coroutines may
--- still wait in one that was in use before.
+-- The loops that were made, by library: a library that is loaded again in this state is another
+-- loop. Coroutines may still wait in a loop that was in use before.
 local made = setmetatable({}, { __mode = "k" })
 
--- The loop that `tcp.use` names; nil and why not.
+-- Returns the loop that `tcp.use` names, or nil and the reason.
 return function(which)
   if type(which) == "function" then
     return own(which)

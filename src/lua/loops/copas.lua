@@ -1,5 +1,6 @@
--- copas waits for sockets of LuaSocket's, and for what looks like one to `select`: here the
--- poller's descriptor. One coroutine waits for it, another sleeps until the next timeout.
+-- copas waits for LuaSocket's sockets, and for objects that have the methods which `select` needs:
+-- here one for the poller's descriptor. One coroutine waits for it, and another sleeps until the
+-- next timeout.
 
 local native = ...
 local tonumber, tostring, status = tonumber, tostring, coroutine.status
@@ -13,7 +14,7 @@ return function(copas)
   local gettime = require("socket").gettime
   local reader, sleeper, timeout_at
   local loop = {
-    -- Before copas 4 a coroutine begins when it is added, which may be before the loop runs.
+    -- Before version 4, copas starts a coroutine when it is added, perhaps before the loop runs.
     inside = function()
       return (major < 4 or copas.running) and in_coroutine()
     end,
@@ -24,7 +25,7 @@ return function(copas)
   }
   local fd = native.polled(loop)
 
-  -- `receive` says first that there is nothing yet.
+  -- `receive` first returns "timeout", so that copas waits for the descriptor.
   local socket = { asked = false, over = false }
   function socket.getfd()
     return fd
@@ -63,7 +64,7 @@ return function(copas)
     end
   end
 
-  -- One that runs, which may have ended, or died of an error.
+  -- Returns a helper that runs. It is started again if it has ended, or died of an error.
   local function started(helper, body)
     if helper and status(helper) ~= "dead" then
       return helper

@@ -1,4 +1,4 @@
--- What each loop needs to know of coroutines, which differ from Lua to Lua.
+-- Functions for coroutines that all loops need, since Luas differ in them.
 
 local native = ...
 local running, status, yield = coroutine.running, coroutine.status, coroutine.yield
@@ -8,10 +8,11 @@ local has_yielding_pcall = coroutine.wrap(function()
   return pcall(yield, true)
 end)() == true
 
--- Lua 5.1 and 5.2 cannot tell whether a coroutine may yield where it is.
+-- Lua 5.1 and 5.2 have no coroutine.isyieldable.
 local isyieldable = coroutine.isyieldable
 
--- The coroutine that runs, if it may yield. In the comparator of a sort it may not, for example.
+-- Returns the running coroutine, if it may yield. In the comparator of a sort, for example, it may
+-- not.
 local function in_coroutine()
   local coroutine, is_main = running()
   if is_main or isyieldable and not isyieldable() then
@@ -20,8 +21,9 @@ local function in_coroutine()
   return coroutine
 end
 
--- Calls what yields, and may raise: Lua 5.2 finds out there that it cannot yield, and a script's
--- own wait may raise anything. What has begun must be ended all the same. On Lua 5.1 it cannot be.
+-- Calls a function that yields and may raise, so that the caller can clean up. Lua 5.2 only finds
+-- out there that it cannot yield, and a script's own wait may raise anything. PUC Lua 5.1 cannot
+-- catch these errors.
 local function try(act, ...)
   if has_yielding_pcall then
     return pcall(act, ...)
@@ -29,7 +31,7 @@ local function try(act, ...)
   return true, act(...)
 end
 
--- The same, where all that can be raised is that it cannot yield.
+-- The same for a function that raises only if it cannot yield.
 local function try_yield(pause, ...)
   if isyieldable then
     return true, pause(...)
@@ -37,8 +39,8 @@ local function try_yield(pause, ...)
   return try(pause, ...)
 end
 
--- Whether a coroutine waits in `loop.wait`. Where a wait could not yield, and nobody was told, it
--- does not.
+-- Whether a coroutine waits in `loop.wait`. Lua 5.1 cannot tell when a wait fails to yield, so
+-- there the call stack is searched.
 local function still_waits(this)
   if isyieldable or has_yielding_pcall then
     return status(this) == "suspended"

@@ -1,11 +1,11 @@
--- cqueues: each controller has a coroutine that watches the poller as long as any other of its
--- coroutines waits there.
+-- cqueues: each controller has a coroutine that watches the poller while any other of its
+-- coroutines waits for it.
 
 local native = ...
 local error, running, status, create = error, coroutine.running, coroutine.status, coroutine.create
 local coroutines, polled = native.coroutines, native.polled
 local in_coroutine, try_yield = coroutines.in_coroutine, coroutines.try_yield
--- Otherwise a coroutine that could not yield is not told apart from one that waits.
+-- Whether a coroutine that waits can be told from one that failed to yield.
 local tells_yieldable = coroutine.isyieldable or coroutines.has_yielding_pcall
 
 return function(cqueues)
@@ -13,13 +13,15 @@ return function(cqueues)
   local monotime, poll = cqueues.monotime, cqueues.poll
   local loop = { is_owner = true }
   local readable = { pollfd = polled(loop), events = "r" }
-  -- How many wait, and which coroutine watches, by controller; what each waits for, by coroutine.
+  -- The number of waiting coroutines and the watcher, by controller. The condition of each waiting
+  -- coroutine, by coroutine.
   local controllers = setmetatable({}, { __mode = "k" })
   local conditions = setmetatable({}, { __mode = "k" })
-  -- When `poll_events` is to be called; signalled when this comes nearer, or a watcher is to end.
+  -- The time when `poll_events` must be called. `changed` is signalled when it becomes earlier, or
+  -- when a watcher must end.
   local timeout_at, changed = nil, condition.new()
 
-  -- A generator within one of cqueues' coroutines would yield to whoever resumed it.
+  -- A generator inside a task of cqueues would yield to its own caller instead.
   function loop.inside()
     local controller, is_its_own = cqueues.running()
     if is_its_own then
@@ -29,8 +31,8 @@ return function(cqueues)
     end
   end
 
-  -- Who could not yield on Lua 5.1 is counted for ever; but where nobody waits, nobody needs a
-  -- watcher.
+  -- On Lua 5.1, a coroutine that failed to yield stays counted. But if the poller has no waits, no
+  -- watcher is needed.
   local function is_needed(controller)
     if controller.count == 0 then
       return false
@@ -61,7 +63,7 @@ return function(cqueues)
 
   local function watch(controller, its)
     if controller.watcher and status(controller.watcher) == "dead" then
-      -- It died of an error, as of a debug hook's, and may have lost the timeout.
+      -- An error ended the watcher, such as a debug hook's. It may have lost the timeout.
       controller.watcher, timeout_at = nil, monotime()
     end
     if not controller.watcher then
@@ -110,7 +112,7 @@ return function(cqueues)
     timeout_at = nil
   end
 
-  -- Scripts may have cqueues wait for a connection itself.
+  -- Scripts may also wait for a connection with cqueues' own functions.
   local remove_fd = loop.close
   function loop.close(fd)
     cqueues.cancel(fd)

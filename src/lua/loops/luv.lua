@@ -1,5 +1,5 @@
--- luv: a poll handle for the poller, a timer for the next timeout, and an idle handle for a timeout
--- that has come already.
+-- luv: a poll handle for the poller, a timer for the next timeout, and an idle handle for one that
+-- has passed.
 
 local native = ...
 local assert, error, select = assert, error, select
@@ -24,14 +24,14 @@ return function(uv)
     end
   end
 
-  -- At once, but after other callbacks: a timer of 0 ms that starts itself again keeps libuv from
-  -- all others, and one of 1 ms is slow.
+  -- Polls at once, but after other callbacks. A timer of 0 ms that restarts itself would starve
+  -- them, and one of 1 ms is slow.
   local function poll_now()
     idle:stop()
     poll_events()
   end
 
-  -- Whoever closes all handles of libuv's loop closes these, too.
+  -- A script that closes all handles of libuv's loop closes these, too.
   local function are_open()
     return poll and not (poll:is_closing() or timer:is_closing() or idle:is_closing())
   end
@@ -40,7 +40,7 @@ return function(uv)
     if not are_open() then
       poll, timer, idle = assert(uv.new_poll(fd)), uv.new_timer(), uv.new_idle()
       is_armed = false
-      -- The timer that knew has gone.
+      -- The timer that was set for this has been closed.
       seconds = seconds or select(3, native.next_timeout(nil))
     end
     if not is_armed then
@@ -66,7 +66,7 @@ return function(uv)
 
   function loop.go_on(this)
     local ok, message = resume(this)
-    -- Raised when all others have been resumed.
+    -- The error is raised when all other coroutines have been resumed.
     if not ok then
       failure = failure or traceback(this, message)
     end

@@ -1,4 +1,4 @@
--- A loop of the script's own: its `wait`, and `close` where it has one.
+-- A script's own loop: its function `wait`, and `close` if it has one.
 
 local native = ...
 local error = error

@@ -1,15 +1,15 @@
--- A loop that watches one descriptor for all waits, that of the poller (io/poller.rs).
+-- A loop that watches one descriptor for all waits: the poller's (io/poller.rs).
 
 local native = ...
 local error, pairs, select, setmetatable, type = error, pairs, select, setmetatable, type
 local try_yield, still_waits = native.coroutines.try_yield, native.coroutines.still_waits
 
--- The coroutines that wait: by descriptor, if its ticket is there, else by claim. These are weak
--- tables, which keep no coroutine alive.
+-- The waiting coroutines: by descriptor if `tickets` has the wait's ticket, or else by claim. These
+-- tables are weak, and keep no coroutine alive.
 local waiting, tickets, descriptors = native.waiting, native.tickets, native.descriptors
 
--- The values of a table. Old LuaJITs compile a loop over `pairs` to one that may not end where the
--- collector changes the table meanwhile.
+-- Returns the values of a table. Old LuaJITs compile a loop over `pairs` so that it may not end if
+-- the collector changes the table meanwhile.
 local function list(values)
   local all = {}
   for _, value in pairs(values) do
@@ -21,14 +21,14 @@ if type(jit) == "table" then
   jit.off(list)
 end
 
--- The loop in which each coroutine waits, until `poll_events` of any loop ends the wait. `kept` has
--- those that nobody else keeps alive, `owned` those of a loop that keeps its coroutines itself.
+-- The loop of each waiting coroutine, until `poll_events` of any loop ends the wait. `kept` keeps
+-- its coroutines alive. `owned` is weak, for a loop that keeps them alive itself.
 local kept, owned = {}, setmetatable({}, { __mode = "k" })
 
--- The loop that knows the next timeout. `seconds` is absent for what that loop knows.
+-- The loop that knows the next timeout. `native` gives no `seconds` for a timeout that is known.
 local informed
 
--- Gives `loop` its `wait`, `close` and `poll_events`; the poller's descriptor. The loop has:
+-- Adds `wait`, `close` and `poll_events` to `loop`; returns the poller's descriptor. A loop has:
 --   arm(seconds)       has it call `poll_events` when the descriptor can be read, and in so many
 --                      seconds if given
 --   disarm()           ends that
@@ -41,10 +41,10 @@ return function(loop)
     error(why or "not enough memory", 0)
   end
   local home = loop.is_owner and owned or kept
-  -- The tickets whose waits the `poll_events` of another loop has found to be over.
+  -- The tickets of waits that `poll_events` of another loop has found to be over.
   loop.home, loop.over = home, {}
 
-  -- A name for one that begins to wait.
+  -- Returns the key in `waiting` for a new wait.
   local function new_name(ticket)
     local fd = ticket % descriptors
     if waiting[fd] then
@@ -69,8 +69,8 @@ return function(loop)
     end
   end
 
-  -- Resumes all, where the poller has failed: a coroutine that must wait again gets its error, if
-  -- there still is one. Those of another loop are resumed by that loop.
+  -- Resumes all coroutines after the poller has failed. One that must wait again gets the poller's
+  -- error, if it persists. Coroutines of another loop are resumed by that loop.
   local function wake()
     local all = list(waiting)
     for i = 1, #all do
@@ -85,8 +85,8 @@ return function(loop)
     end
   end
 
-  -- Ends the waits with these tickets. A coroutine of another loop must not run within this one:
-  -- that loop ends the wait in its own `poll_events`.
+  -- Ends the waits with these tickets. A coroutine of another loop must not run within this loop,
+  -- so the other loop ends its wait in its own `poll_events`.
   local function finish(over)
     for i = 1, #over do
       local name = name_of(over[i])
@@ -133,13 +133,13 @@ return function(loop)
       loop.arm(seconds)
     end
     local ok, message = try_yield(loop.pause)
-    -- An earlier wait of this coroutine, which could not yield, may have been what woke it. Then
-    -- the name has been cleared already, and another coroutine may have it.
+    -- An earlier wait of this coroutine that could not yield may have woken it. Then `finish` has
+    -- already removed the name, and another coroutine may have it.
     if waiting[name] == this then
       waiting[name] = nil
     end
     if home[this] then
-      -- Something else than `poll_events` has resumed it.
+      -- It was resumed by something other than `poll_events`.
       home[this] = nil
       native.cancel(nil, ticket)
       rearm()
