@@ -1,4 +1,5 @@
-//! The allocator, whose tests are its own: cargo cannot link the module's, which wants a Lua.
+//! The tests of the allocator. They include its source, since cargo cannot link the module without
+//! a Lua.
 
 #[path = "../src/alloc.rs"]
 mod alloc;

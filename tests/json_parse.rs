@@ -1,4 +1,5 @@
-//! The parts of `json` that know no Lua, against tables, serde_json, and the JSONTestSuite files.
+//! Tests of the parts of `json` that need no Lua: against tables, serde_json, and the JSONTestSuite
+//! files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use parse::{BigInt, Failure};
 use tape::{BorrowedTape, Entry, Tape};
 use write::Unwritable;
 
-/// An entry of a tape, with the strings themselves and floats as their bits.
+/// An entry of a tape, with the string itself, and a float as its bits.
 #[derive(Debug, PartialEq)]
 enum Item {
     Null,
@@ -57,7 +58,7 @@ fn parse(text: &[u8], bigint: BigInt) -> Result<Vec<Item>, Failure> {
     Ok(items(text, &tape))
 }
 
-/// The same from serde_json, or none.
+/// Returns the entries that serde_json gives, if it accepts the text.
 fn reference(text: &[u8]) -> Option<Vec<Item>> {
     let mut list = List(Vec::new());
     let mut deserializer = serde_json::Deserializer::from_slice(text);
@@ -69,7 +70,7 @@ fn reference(text: &[u8]) -> Option<Vec<Item>> {
 
 struct List(Vec<Item>);
 
-/// The value to come, within so many containers.
+/// The next value, within this many containers.
 struct Next<'a>(&'a mut List, usize);
 
 impl<'de> DeserializeSeed<'de> for Next<'_> {

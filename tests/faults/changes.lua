@@ -1,6 +1,6 @@
--- What is around a process changes while it lives: the time of day, and the files of the CAs that
--- it trusts. Timeouts are as long as before, and a certificate is judged by the day and the store
--- of now. Run by tests/faults/run, with SSL_CERT_FILE naming a file that is ours to replace.
+-- Changes around a process while it lives: of the time of day, and of the files of trusted CAs.
+-- Timeouts must keep their length, and a certificate is judged by the present time and store. Run
+-- by tests/faults/run, with SSL_CERT_FILE naming a file that may be replaced.
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp.safe"
@@ -20,7 +20,7 @@ local function check(what, expected, got)
   print(("changes: %s: %s expected, got %s"):format(what, tostring(expected), tostring(got)))
 end
 
--- Seen whole or not at all.
+-- Other processes see the old file or the whole new one.
 local function put(path, text)
   local file = assert(io.open(path .. ".new", "wb"))
   file:write(text)
@@ -30,7 +30,7 @@ end
 
 local good = helper.listen("c.send(b'.')", { tls = "good" }).port
 
--- "well", or the code of the failure.
+-- Returns "well", or the code of the failure.
 local function connecting(options)
   options = options or {}
   options.timeout = timeout
@@ -42,7 +42,7 @@ end
 
 -- The clock ---------------------------------------------------------------------------------------
 
--- Does `act` after the time of day was set to so many seconds later, and sets it back.
+-- Calls `act` with the time of day set forward by this many seconds.
 local function at(seconds, act)
   getenv("fault:clock " .. ("%d"):format(seconds))
   act()
@@ -71,7 +71,7 @@ local function clock()
       takes("a connect, the clock set by " .. jump, 0, function() connecting(trusting) end)
     end)
   end
-  -- Certificates of the specs begin in 2020 and end in 2049.
+  -- The specs' certificates begin in 2020 and end in 2049.
   at(40 * year, function() check("after the certificate's end", "certificate", connecting(trusting)) end)
   at(-20 * year, function() check("before its begin", "certificate", connecting(trusting)) end)
   check("today again", "well", connecting(trusting))
@@ -80,7 +80,7 @@ end
 
 -- The stores --------------------------------------------------------------------------------------
 
--- `options` gives those of a connect that trusts what is in the file `path`.
+-- `options` returns the options of a connect that trusts the certificates in the file `path`.
 local function changing(what, path, options)
   put(path, root)
   check(what .. " that has our CA", "well", connecting(options()))
@@ -95,7 +95,7 @@ local function changing(what, path, options)
   check(what .. " that is back", "well", connecting(options()))
 end
 
--- Replaced by one of the same size and time.
+-- Replaces the file by one of the same size and mtime.
 local function disguised(path)
   local function date() os.execute(("touch -d '2024-01-01 00:00:00' '%s'"):format(path)) end
   local longest = math.max(#root, #stranger)

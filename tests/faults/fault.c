@@ -1,5 +1,5 @@
-/* fault: loaded with LD_PRELOAD, it has chosen system calls of this process fail, or move one byte
- * only.
+/* fault: loaded with LD_PRELOAD, it makes chosen system calls of this process fail, or transfer one
+ * byte only.
  *
  * The script commands it through os.getenv, which every Lua has:
  *   fault:install              puts it between the process and the kernel; "yes", or why not
@@ -18,10 +18,10 @@
  *   fault:clock SECONDS        from now on the time of day is so much later
  *   fault:race HOST            from now on HOST is 127.0.0.2 and 127.0.0.1, in this order
  *
- * What the module calls through libc is replaced here; what others do, such as libuv, is left
- * alone. recv, send and poll it calls without libc: a seccomp filter turns these into SIGSYS, whose
- * handler decides, and makes the real call from the one place that the filter lets through. x86-64
- * Linux only. */
+ * The module's calls through libc are replaced here; those of other code, such as libuv, are left
+ * alone. The module calls recv, send and poll without libc: a seccomp filter turns them into
+ * SIGSYS. Its handler decides, and makes the real call from the one place that the filter allows.
+ * x86-64 Linux only. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -58,7 +58,7 @@ static const char *const names[] = {
   "setsockopt", "shutdown", "socket", "open64", "descriptors",
 };
 enum { COUNT = sizeof names / sizeof *names, DESCRIPTORS = COUNT - 1 };
-/* Of these, those that make a descriptor. */
+/* The functions among them that open a descriptor. */
 static const char makers[] = " accept4 epoll_create1 fcntl getaddrinfo open64 pipe2 socket ";
 
 static int calls[COUNT];
@@ -70,7 +70,7 @@ static int hits;
 
 static struct rlimit before;
 
-/* Those that there are stay; any other would be the fourth. */
+/* Open descriptors stay; any other would get number 4. */
 static void end_descriptors(void) {
   struct rlimit none = { .rlim_cur = 3, .rlim_max = before.rlim_max };
   if (setrlimit(RLIMIT_NOFILE, &none) != 0) abort();
@@ -85,12 +85,12 @@ static void count_descriptor(int index) {
   if (chosen == DESCRIPTORS && call == nth) end_descriptors();
 }
 
-/* What happens to this call: 0 nothing, an errno, or SHORT. */
+/* Returns the fault of this call: 0 for none, an errno, or SHORT. */
 static int fault(int index) {
   if (!__atomic_load_n(&armed, __ATOMIC_SEQ_CST)) return 0;
   count_descriptor(index);
   int call = __atomic_add_fetch(&calls[index], 1, __ATOMIC_SEQ_CST);
-  /* What cannot be sent once cannot be sent again. */
+  /* After such an error, each later send fails, too. */
   int stays = index == 1 && (what == EPIPE || what == ECONNRESET);
   if (index != chosen || (nth != 0 && call != nth && !(stays && call > nth))) return 0;
   __atomic_add_fetch(&hits, 1, __ATOMIC_SEQ_CST);
@@ -381,7 +381,7 @@ char *getenv(const char *name) {
   return next(name);
 }
 
-/* What this process starts is none of ours. */
+/* Processes that this one starts are not tested. */
 __attribute__((constructor)) static void begin(void) {
   unsetenv("LD_PRELOAD");
   getrlimit(RLIMIT_NOFILE, &before);

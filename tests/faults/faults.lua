@@ -1,25 +1,25 @@
--- Makes each call of each system call fail in turn, in every way that it can, while scenarios run
--- that use all of the module against peers in Python. What may come of it: the right result, or the
--- code that stands in the table below; and nothing else than the right result where a call is only
--- interrupted, early or short. Descriptors are as before, what had come can still be read, and no
--- call outlasts its timeout. Run by tests/faults/run; arguments are the names of scenarios (all).
+-- Makes each call of each system call fail in turn, with each possible error. Meanwhile scenarios
+-- use all of the module against peers in Python. The result must be right, or have a code of the
+-- table below. If a call is only interrupted, early or short, it must be right. Descriptors must
+-- not leak, received bytes can still be read, and no call outlasts its timeout. Run by
+-- tests/faults/run; arguments are the names of scenarios (all).
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp.safe"
 
 local found_uv, uv = pcall(require, "luv")
--- PUC Lua 5.1 cannot, and scenarios fail by raising.
+-- PUC Lua 5.1 cannot yield across pcall, and scenarios fail by raising.
 local yields_across_pcall = coroutine.wrap(function() return pcall(coroutine.yield, true) end)() == true
 local timeout = 3
 local getenv = os.getenv
 
--- What each call can fail with, and the codes that it then may come to; "same" where it must not
--- matter.
+-- The errors of each call, and the codes that they may lead to. With "same", the result must be the
+-- same as without the error.
 local same = {}
 local io_only, closed = { io = true }, { closed = true }
--- Where one of two addresses does not answer, to lose the other is to wait for the first.
+-- One of two addresses does not answer. If the other is lost, the connect waits for the first.
 local noway = { timeout = true, unreachable = true, refused = true, address = true, io = true }
--- The first socket of a race is an error; without the second one the first goes on.
+-- A failure of a race's first socket is an error; without the second one, the first continues.
 local no_other = { io = true, timeout = true }
 local EINTR, EBADF, EAGAIN, ENOMEM, EACCES, EINVAL, ENFILE, EMFILE, ENOSPC, EPIPE = 4, 9, 11, 12, 13, 22, 23, 24, 28, 32
 local EPROTO, EAFNOSUPPORT, EADDRINUSE, ENETUNREACH, ECONNABORTED, ECONNRESET = 71, 97, 98, 101, 103, 104
@@ -55,10 +55,10 @@ local faults = {
   socket = { [EMFILE] = no_other, [ENFILE] = no_other, [ENOBUFS] = no_other, [ENOMEM] = no_other,
     [EAFNOSUPPORT] = { unreachable = true, io = true, timeout = true } },
 }
--- As often as they are called.
+-- Calls that are always short.
 local always = { { "recv", "short" }, { "send", "short" } }
 
--- What a scenario opens is closed at its end, however it ends.
+-- The objects that a scenario opens, closed at its end in any case.
 local opened = {}
 
 local function open(object, message, code)
@@ -67,7 +67,7 @@ local function open(object, message, code)
   return object
 end
 
--- The value of a call that went well; else the scenario ends with its failure.
+-- Returns the value of a successful call; a failure ends the scenario.
 local function try(value, message, code)
   if value == nil then error({ message = message, code = code }, 0) end
   return value
@@ -82,7 +82,7 @@ local function close_all()
   collectgarbage()
 end
 
--- Everything that writes, then everything that reads. The peer sends back what it got, in a packet.
+-- Uses everything that writes, then everything that reads. The peer returns the bytes in a packet.
 local both_ways = [[
   got = c.recv_all()
   c.send(b"a line\r\nuntil;;four{\"a\": [1, 2]} ")
@@ -112,7 +112,7 @@ local function use_all(conn)
   return table.concat(parts, "|")
 end
 
--- A stream in small pieces. After a failure the rest of what came is still there.
+-- A stream in small pieces. After a failure, the rest of the received bytes can still be read.
 local stream = ("0123456789abcdef"):rep(200)
 local pieces = ("for i in range(0, 3200, 320): c.send(%s[i:i + 320])"):format(helper.bytes(stream))
 local function keep_all(conn)
@@ -137,8 +137,7 @@ local function keep_all(conn)
   return got
 end
 
--- A connection whose calls are made again where the system had no memory; what is queued is only
--- flushed.
+-- A connection that repeats calls that failed for want of memory. Queued bytes are only flushed.
 local function patient(conn)
   return setmetatable({}, { __index = function(_, name)
     return function(_, ...)
@@ -181,8 +180,7 @@ local function listen_with_tls(is_patient)
   end
 end
 
--- Each has `peers`, which gives what `run` gets, and is called again when there have been many
--- connections.
+-- `peers` returns the arguments of `run`; it is called again after many connections.
 local scenarios = {
   { name = "resolve", run = function() return table.concat(try(tcp.resolve("localhost", timeout)), " ") end },
   { name = "plain",
@@ -194,7 +192,7 @@ local scenarios = {
   { name = "tls 1.2",
     peers = function() return helper.listen(both_ways, { tls = "good", version = "1.2" }).port end,
     run = function(port) return use_all(open(tcp.connect_tls("127.0.0.1", port, trusting))) end },
-  -- A file of another name is read anew.
+  -- A file with a new name is not in the cache.
   { name = "tls, a new ca_file", only = { "open64" },
     peers = function() return helper.listen("c.send(b'hello')", { tls = "good" }).port end,
     run = function(port)
@@ -279,7 +277,7 @@ local scenarios = {
       return use_all(patient(conn))
     end },
   { name = "patient, accepted", only = { "recv", "send" }, passing = same, run = listen_with_tls(true) },
-  -- The first address does not answer: two connects at once behind one descriptor.
+  -- The first address does not answer, so that two connects wait behind one descriptor.
   { name = "race", slow = true, scarce = no_other,
     only = { "epoll_create1", "epoll_ctl", "epoll_wait", "socket", "connect", "getsockopt", "getpeername" },
     peers = function()
@@ -292,7 +290,7 @@ local scenarios = {
       local conn = open(tcp.connect("two.test", port, { timeout = timeout, connect_timeout = 0.6 }))
       return try(conn:read(5))
     end },
-  -- In a coroutine, whose waits are the poller's.
+  -- A coroutine, whose waits go through the poller.
   { name = "loop", found = found_uv and yields_across_pcall,
     only = { "recv", "send", "epoll_ctl", "epoll_wait", "getsockopt" },
     peers = function() return helper.listen(both_ways).port end,
@@ -318,7 +316,8 @@ local function sorted(t)
   return keys
 end
 
--- Runs a scenario while `arm` holds: whether it went well, its result or failure, and the counts.
+-- Runs a scenario with the fault `arm`. Returns whether it succeeded, its result or failure, and
+-- the counts.
 local function run(scenario, given, arm)
   assert(getenv("fault:arm " .. arm) == "yes")
   local before = helper.clock()
@@ -337,14 +336,14 @@ local function complain(scenario, call, nth, how, text)
   print(("%s: %s, call %d fails with %s: %s"):format(scenario.name, call, nth, tostring(how), text))
 end
 
--- Fails the nth call of `call`: false when there is no such call.
+-- Makes the nth call of `call` fail; returns false if there is no such call.
 local function case(scenario, given, expected, call, nth, how, allowed)
   local descriptors = getenv "fault:fds"
   local ok, result, counts, took = run(scenario, given, ("%s %d %s"):format(call, nth, tostring(how)))
   if counts.hits == 0 and nth > 0 then return false end
   cases = cases + 1
   if took > 3 * timeout then complain(scenario, call, nth, how, ("took %.1f s"):format(took)) end
-  -- A resolver's thread that was left behind ends its pipe when it is through.
+  -- A resolver thread that was left behind closes its pipe when it ends.
   local late = helper.clock() + 2
   while getenv "fault:fds" ~= descriptors and helper.clock() < late do end
   if getenv "fault:fds" ~= descriptors then
@@ -362,13 +361,13 @@ local function case(scenario, given, expected, call, nth, how, allowed)
   return true
 end
 
--- A peer's thread and its connections are kept until it ends.
+-- Starts new peers: their threads and connections are kept until they end.
 local function fresh(scenario)
   helper.finish()
   return scenario.peers and scenario.peers()
 end
 
--- From the nth descriptor on there are no more for a while; afterwards all is as it was.
+-- From the nth descriptor on there are none for a while; afterwards all must be as before.
 local function run_out_of_descriptors(scenario, expected)
   local nth, given = -1, fresh(scenario)
   repeat
@@ -389,7 +388,7 @@ local function sweep(scenario)
   for _, call in ipairs(scenario.only or sorted(faults)) do
     given = fresh(scenario)
     for _, how in ipairs(sorted(faults[call])) do
-      -- Calls that are many are alike: of those beyond the first dozen some are taken.
+      -- Many calls are alike: beyond the first dozen, only some are tested.
       local nth, step = 1, 1
       local passes = scenario.passing and (how == ENOBUFS or how == ENOMEM)
       local own = scenario.codes and scenario.codes[call]
@@ -413,11 +412,11 @@ end
 helper.pem "root" -- the peers' process must not be under the filter
 assert(getenv "fault:install" == "yes", "no fault injection here: " .. tostring(getenv "fault:install"))
 
--- The only call that is made once: a thread that has looked up a name waits for the next one.
+-- A thread is started only once: after its first lookup it waits for the next name.
 local first = { name = "first name", run = function() return try(tcp.resolve("localhost", timeout))[1] end }
 assert(case(first, nil, "127.0.0.1", "pthread_create", 1, EAGAIN, faults.pthread_create[EAGAIN]))
 
--- So is the system's own store of CAs read once, where it could be read.
+-- The system's store of CAs is also read only once, if that succeeds.
 local store = { name = "first use of the system's CA store", run = function(port)
   return try(open(tcp.connect_tls("localhost", port, timeout)):read_str())
 end }

@@ -1,8 +1,7 @@
--- Forks at each point of a connection's life, plain and TLS, connected and accepted. One of the two
--- processes leaves the connection, by close, by the collector or with its end; the other one goes
--- on, and neither it nor the peer may notice. Then workers that are forked from a process that has
--- waited in a loop wait in loops of their own: none may miss what another one is told.
--- Run by tests/faults/run.
+-- Forks at each point of a connection's life, plain and TLS, connected and accepted. One process
+-- gives the connection up, by close, the collector or its end. The other one continues, and neither
+-- it nor the peer may notice. Then a process that has waited in a loop forks workers, which wait in
+-- loops of their own. None may miss its own events. Run by tests/faults/run.
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp"
@@ -17,7 +16,7 @@ local function complain(...)
   print(("forks: %s: %s"):format(...))
 end
 
--- Forks and has the child end with what `act` comes to; the parent goes on at once.
+-- Forks. The child ends with the result of `act`; the parent continues at once.
 local function fork(act, name)
   if getenv "fault:fork" ~= "0" then return end
   local ok, message = pcall(act)
@@ -26,7 +25,7 @@ local function fork(act, name)
   os.exit(ok and 0 or 1, false)
 end
 
--- The peer's part of the conversation: two answers come at once, so that one waits in the buffer.
+-- The peer sends two answers at once, so that one waits in the buffer.
 local conversation = [[
   heard = [c.recv_packet().decode()]
   c.send(packet(b"one") + packet(b"two"))
@@ -34,7 +33,7 @@ local conversation = [[
   return " ".join(heard + [c.ending()])
 ]]
 
--- What is done with a connection in turn.
+-- The steps of a connection, in turn.
 local steps = {
   function(conn) conn:write_packet "first" end,
   function(conn) assert(conn:read_packet() == "one") end,
@@ -48,7 +47,7 @@ local function take_steps(conn, from, to)
   for i = from, to do steps[i](conn) end
 end
 
--- How a process leaves a connection, which stands in `holder`.
+-- The ways to give up the connection that `holder` has.
 local ways = {
   close = function(holder) holder.conn:close() end,
   collect = function(holder)
@@ -65,7 +64,7 @@ local kinds = {
   { name = "TLS 1.2", version = "1.2" },
 }
 
--- Gives the peer, and what opens the connection to it in another process.
+-- Each returns a peer, and a function that opens the connection to it in another process.
 local sides = {}
 
 function sides.connected(kind)
@@ -83,8 +82,8 @@ function sides.accepted(kind)
   return peer, function() return (listener:accept(timeout)) end, listener
 end
 
--- The process that goes on with the connection. A child uses it before the parent leaves it, since
--- who has used it last says goodbye; to take what is in the buffer is not enough for that.
+-- Continues with the connection. A child uses it before the parent gives it up, since the process
+-- that has used it last sends close_notify. Taking buffered bytes is no use in this sense.
 local function go_on(holder, done, is_child)
   local before = done
   if is_child then before = done == from_buffer - 1 and done + 2 or done + 1 end
@@ -134,7 +133,7 @@ local function each_point()
   end
 end
 
--- Ten coroutines that wait twenty times each, for answers that come after a moment.
+-- Ten coroutines wait twenty times each, for answers that come a moment later.
 local function wait_often(cqueues, port, times)
   local loop = cqueues.new()
   for _ = 1, 10 do

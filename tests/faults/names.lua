@@ -1,7 +1,6 @@
--- The name server is dead for a while. Lookups that time out cost nothing that lasts: descriptors
--- and memory are bounded, names of /etc/hosts and addresses are found at once, and when it answers
--- again, so do lookups.
--- Run by tests/faults/run, in a network of its own (spec/support/namespace.py).
+-- The name server is dead for a while. Lookups that time out must not leak descriptors or memory.
+-- Names of /etc/hosts and addresses are found at once; once the server answers again, so are names.
+-- Run by tests/faults/run, in a network namespace (spec/support/namespace.py).
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp.safe"
@@ -15,7 +14,7 @@ local function check(what, is_so, got)
   print(("names: %s: %s"):format(what, tostring(got)))
 end
 
--- The most descriptors and bytes that the threads that look up names may cost; there are 256.
+-- The most descriptors and bytes for resolver threads, of which there are at most 256.
 local most_descriptors, most_memory = 300, 64 * 2 ^ 20
 
 local function descriptors()
@@ -48,12 +47,12 @@ end
 
 local server = assert(io.popen((os.getenv "PYTHON" or "python3") .. " tests/faults/name_server.py"))
 assert(server:read "*l" == "ready")
--- The C library asks anew after five seconds, and twice.
+-- The C library repeats its query after five seconds, twice.
 local late, conn, message = helper.clock() + 25
 repeat conn, message = tcp.connect("again.test", port, 1) until conn or helper.clock() > late
 check("when the server answers again", conn, message)
 if conn then conn:close() end
--- Threads that hung have had their answer by then, or have ended.
+-- By then the threads that hung have an answer, or have ended.
 repeat until descriptors() - descriptors_before <= 3 or helper.clock() > late
 check("descriptors in the end", descriptors() - descriptors_before <= 3, descriptors() - descriptors_before)
 

@@ -1,11 +1,13 @@
 /* flood KIND CERTIFICATE KEY: a TLS server that prints its port, and floods each client with
-   records that carry little or no payload. flood KIND PORT: a client that does the same to the server at that port of this machine. It says
-   "ready\n" first, so that the other end knows that the flood has come.
-
-   KIND: tickets (TLS 1.3 session tickets), key_updates, key_requests (updates that ask for one in return),
-   hello_requests (TLS 1.2), bytes (records of one byte each), hello_request (one, more payload, and a cut);
-   and in plain text, in the middle of the handshake: plain_requests, plain_empty (records without a byte),
-   plain_alerts (warnings), plain_pieces (a certificate in records of one byte each). */
+ * records that carry little or no payload.
+ * flood KIND PORT: a client that does the same to the server at that port of this machine. It first
+ * sends "ready\n", so that the other end knows that the flood has come.
+ *
+ * KIND: tickets (TLS 1.3 session tickets), key_updates, key_requests (updates that ask for one in
+ * return), hello_requests (TLS 1.2), bytes (records of one byte each), hello_request (one, more
+ * payload, and a cut); and in plain text, in the middle of the handshake: plain_requests,
+ * plain_empty (records without a byte), plain_alerts (warnings), plain_pieces (a certificate in
+ * records of one byte each). */
 
 #include <arpa/inet.h>
 #include <openssl/err.h>
@@ -41,7 +43,7 @@ static void send_all(int fd, const char *bytes, size_t size) {
   }
 }
 
-/* Adds a message without payload to what waits to be sent. */
+/* Adds a message without payload to the output. */
 static void add(SSL *ssl) {
   if (is("tickets")) check(SSL_new_session_ticket(ssl), "ticket");
   if (is("key_updates")) check(SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED), "key update");
@@ -53,8 +55,7 @@ static void add(SSL *ssl) {
 
 static void flood(SSL *ssl, int fd) {
   BIO *memory = BIO_new(BIO_s_mem());
-  /* Made before the first is sent, to come at once: others read tickets faster than they are made.
-   * */
+  /* All are made first and sent at once: clients read tickets faster than they are made. */
   size_t least = is("tickets") ? 8 << 20 : 512 << 10;
   time_t late = time(NULL) + SECONDS;
   SSL_set0_wbio(ssl, memory);
@@ -80,7 +81,7 @@ static void flood(SSL *ssl, int fd) {
   }
 }
 
-/* Sends so many copies of these bytes at a time. */
+/* Sends copies of these bytes, 64 KiB at a time, until the time is over. */
 static void repeat(int fd, const unsigned char *bytes, size_t size) {
   static char many[65536];
   size_t filled = 0;
@@ -93,7 +94,7 @@ static void flood_handshake(int fd) {
   /* HelloRequest is a type, 0, and a length, 0. */
   static const unsigned char requests[5 + 16384] = {22, 3, 3, 64, 0}, empty[] = {22, 3, 3, 0, 0};
   static const unsigned char alert[] = {21, 3, 3, 0, 2, 1, 90}, piece[] = {22, 3, 3, 0, 1, 0};
-  /* A ServerHello of TLS 1.2, and of its Certificate the head, which promises 99,999 bytes. */
+  /* A ServerHello of TLS 1.2, and the head of its Certificate, which announces 99,999 bytes. */
   static const unsigned char hello[5 + 49] = {22, 3, 3, 0, 49, 2, 0, 0, 45, 3, 3, [43] = 0,
     0xc0, 0x2f, 0, 0, 5, 0xff, 1, 0, 1, 0};
   static const unsigned char head[] = {22, 3, 3, 0, 4, 11, 1, 0x86, 0x9f};

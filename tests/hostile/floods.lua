@@ -1,5 +1,5 @@
 -- floods.lua PROGRAM: connects to servers that flood their clients with records of little or no
--- payload (flood.c), and makes calls on each connection. None may outlast its timeout. Run by
+-- payload (flood.c), and makes calls on each connection. No call may outlast its timeout. Run by
 -- tests/hostile/run.
 
 local clock = require("spec.support.helper").clock

@@ -1,7 +1,7 @@
 -- hostile.lua SEED COUNT: connects COUNT times to servers that misbehave at random (peer.py), and
--- makes random calls on each connection. No call may outlast its timeout, each failure has one of
--- the documented codes and its form; and where all of it is played again, neither memory nor
--- descriptors grow. SEED alone decides what happens. Run by tests/hostile/run.
+-- makes random calls on each connection. No call may outlast its timeout, and each failure has a
+-- documented code and form. When all of it is repeated, neither memory nor descriptors grow. SEED
+-- alone decides all random choices. Run by tests/hostile/run.
 
 local clock = require("spec.support.helper").clock
 local tcp = require "tcp.safe"
@@ -19,7 +19,7 @@ end
 assert(os.execute("sh spec/support/make_ca.sh " .. certificates))
 local ports -- of the servers
 
--- The same numbers on every Lua.
+-- A generator that gives the same numbers on every Lua.
 local state
 local function random(n)
   state = state * 16807 % 2147483647
@@ -67,7 +67,7 @@ end
 
 local made, longest = 0, 0
 
--- Calls, and checks what comes of it: the value if it went well.
+-- Makes a call and checks its result; returns its value if it succeeded.
 local function check(i, name, fn, ...)
   made = made + 1
   local before = clock()
@@ -116,7 +116,8 @@ local function play(i)
   if random(3) ~= 1 then conn:close() end -- or the collector does
 end
 
--- io.popen's own pipe has two ends for a moment, so the least of some counts is it.
+-- Reading the count through io.popen adds descriptors for a moment, so the least of some counts is
+-- taken.
 local function descriptors_now()
   local least = math.huge
   for _ = 1, 3 do

@@ -1,18 +1,19 @@
--- doubles.lua [COUNT [SEED]]: random doubles of every size, to JSON and back, to the bit; and what
--- was written must mean the same to strtod. 10 million by default, with tcp on LUA_CPATH.
+-- doubles.lua [COUNT [SEED]]: encodes and decodes random doubles of every size, which must keep
+-- each bit. strtod must read the text as the same number. 10 million by default, with tcp on
+-- LUA_CPATH.
 
 local json = require "tcp".json
 
 local count, seed = tonumber((...)) or 1e7, tonumber((select(2, ...))) or 1
 local batch = 1000
 
--- Park and Miller's generator: exact in the doubles of every Lua.
+-- Park and Miller's generator, which is exact with doubles.
 local function random(n)
   seed = seed * 16807 % 2147483647
   return seed % n
 end
 
--- Any sign, any exponent, any mantissa; no infinity and no NaN.
+-- Returns a double of any sign, exponent and mantissa; no infinity and no NaN.
 local function double()
   local sign, exponent, mantissa = 1 - 2 * random(2), random(2047), random(2 ^ 26) * 2 ^ 26 + random(2 ^ 26)
   if exponent == 0 then return sign * mantissa * 2 ^ -1074 end

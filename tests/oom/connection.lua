@@ -1,5 +1,5 @@
--- Fails each allocation of reads, writes and a connect in turn: what was not read is still there,
--- and what was not written was not sent. See sweep.lua; run by tests/oom/run.
+-- Fails each allocation of reads, writes and a connect in turn. Bytes that were not read must still
+-- be there, and those that were not written must not be sent. See sweep.lua; run by tests/oom/run.
 
 local tcp = require "tcp"
 local safe = require "tcp.safe"
@@ -8,8 +8,8 @@ local listener = tcp.listen("127.0.0.1", 0)
 local conn = tcp.connect("127.0.0.1", listener:port(), 5)
 local peer = listener:accept(5)
 
--- In pieces: Lua 5.1 has each string but once, and what is there already needs no memory when it is
--- read.
+-- The text is built from pieces: Lua interns strings, and reading one that exists allocates
+-- nothing.
 local head, tail = ("text of some length "):rep(10), ("and some more of it "):rep(10)
 local size = #head + #tail
 local json_head, json_tail = '{"list":[1,2.5,[],"' .. head, tail .. '"],"name":"\\u00e9"}'
@@ -31,7 +31,7 @@ local function members(result)
   return result.name .. result.list[4] .. #result.list
 end
 
--- What the other end has of all that was written.
+-- Returns all bytes that the other end has received.
 local function came()
   conn:send "|"
   return peer:read_until "|"
@@ -42,7 +42,7 @@ local function connect()
   return "connected"
 end
 
--- Takes those that a connect has left, whether it was right or not.
+-- Accepts the connections of a connect, whether it succeeded or not.
 local function accept_all()
   local ok, accepted
   repeat
@@ -51,7 +51,7 @@ local function accept_all()
   until not ok
 end
 
--- Iterators go on where they were.
+-- Iterators continue after a failure.
 local lines, packets = conn:lines(), conn:json_packets()
 
 local cases = {
@@ -71,8 +71,7 @@ local cases = {
   { "connect and close", connect, nil, accept_all },
   { "connect to nobody", function() return select(3, safe.connect("127.0.0.1", 1, 5)) end },
 }
--- Where the iterator is in C. LuaJIT itself loses upvalues where there is no memory for their
--- closure.
+-- The iterator is a C function here. LuaJIT loses upvalues if there is no memory for their closure.
 if _VERSION ~= "Lua 5.1" then
   cases[#cases + 1] = { "lines, an iterator", function() return type(conn:lines()) end }
 end

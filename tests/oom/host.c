@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <sys/auxv.h>
 
-/* glibc's own, under the names that stay when malloc is replaced. */
+/* glibc's own functions, under names that remain when malloc is replaced. */
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
 void *__libc_realloc(void *, size_t);
@@ -34,9 +34,9 @@ static int armed, keeps;
 static long until_failure;
 static int failed;
 
-/* The C library ends the process where a thread has no memory for the module's thread-locals, or to
- * register what frees them. Nobody else can help that, so what the loader and this function
- * allocate never fails. */
+/* The C library aborts the process if a thread has no memory for the module's thread-locals, or to
+ * register their destructors. No other code can handle that, so the allocations of the loader and
+ * of this function never fail. */
 static uintptr_t loader, loader_end, registers;
 
 static int find_loader(struct dl_phdr_info *info, size_t size, void *data) {
@@ -50,7 +50,7 @@ static int find_loader(struct dl_phdr_info *info, size_t size, void *data) {
   return 1;
 }
 
-/* Whether this allocation, by this caller, is to fail. */
+/* Whether this allocation, by this caller, must fail. */
 static int fails(void *by) {
   if (!__atomic_load_n(&armed, __ATOMIC_SEQ_CST)) return 0;
   uintptr_t caller = (uintptr_t)by;
@@ -86,7 +86,7 @@ void free(void *block) {
   __libc_free(block);
 }
 
-/* What shrinks does not fail. */
+/* A block can always shrink. */
 void *realloc(void *block, size_t size) {
   if (block == NULL) return fails(CALLER) ? NULL : counted(__libc_malloc(size));
   if (size == 0) {

@@ -7,7 +7,7 @@ local text = [=[{"id":1,"name":"a name","list":[1,2.5,[],[[]],{},true,null,"\u00
 local deep = ("["):rep(128) .. ("]"):rep(128)
 local long = "[" .. ("12345,"):rep(2000) .. ('"x",'):rep(200) .. "0]"
 local options = { null = "nil", bigint = "string" }
--- Other strings than those of the texts, which would be there already when a text is decoded.
+-- The strings differ from those of the texts, since decoding would not allocate an interned string.
 local value, long_value = json.decode((text:gsub('"(%a)', '"x%1'))), json.decode((long:gsub("x", "y")))
 local deep_value = json.decode(deep)
 local unordered = { x = 1 }
@@ -15,7 +15,7 @@ for i = 50, 1, -1 do unordered[i] = { i } end
 unordered.x = nil
 local bad = { a = { { print } } }
 
--- Of a decoded value, without Lua's own order of keys.
+-- Formats a decoded value with its keys sorted.
 local function sorted(result)
   if type(result) ~= "table" then return tostring(result) end
   local members = {}

@@ -1,16 +1,16 @@
 -- require "sweep"(cases, options): fails each allocation of each case in turn, alone and with all
--- that follow. It must fail for want of memory or be right, be right when it is done again, and
--- leave nothing behind. A case is
---   its name; what is done; what its result looks like, if that is no string;
---   what goes before, if anything; in `says`, further words that it may fail with;
---   and in `mend`, what goes before it is done again
--- Options: of many allocations the `first` (100) fail each, then ever fewer of those that follow;
--- before memory is measured there are so many `passes` (10); then it may grow by so many `blocks`
--- (0) that are not Lua's.
+-- that follow. The case must fail for want of memory or be right, be right when it is repeated, and
+-- leave nothing behind. A case is a list of
+--   its name; its function; a function that formats its result, if that is not a string;
+--   a function to call before it, if any; in `says`, further messages that it may fail with;
+--   and in `mend`, a function to call before it is repeated
+-- Options: of many allocations the `first` (100) fail each, then fewer and fewer of the others.
+-- There are `passes` (10) calls before memory is measured; then it may grow by `blocks` (0) outside
+-- of Lua.
 
 local oom = oom -- luacheck: ignore 113
 
--- What tells a result without keeping it: a string that is kept need not be allocated again.
+-- Formats a result without keeping it: an interned string would not be allocated again.
 local function quoted(result)
   return "'" .. tostring(result) .. "'"
 end
@@ -25,7 +25,7 @@ local function is_memory(message, says)
   return message:find("not enough memory", 1, true) ~= nil
 end
 
--- Gives how many allocations there were to fail, before the call was right.
+-- Returns the number of allocations that had to fail before the call succeeded.
 local function sweep(case, keeps, first)
   local name, run, image, before = case[1], case[2], case[3] or quoted, case[4] or nothing
   before()
@@ -58,7 +58,7 @@ return function(cases, options)
     return oom.lua(), oom.native()
   end
 
-  -- Compiled code and its memory would come when it likes.
+  -- The JIT compiler would allocate at unpredictable times.
   if type(jit) == "table" then jit.off() end
 
   for _ = 1, options.passes or 10 do everything() end

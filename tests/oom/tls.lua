@@ -1,6 +1,6 @@
--- Fails each allocation, OpenSSL's and the resolver's among them, of connects by name and over TLS,
--- of what is done on such a connection, and of listening, polling and choosing a loop. See
--- sweep.lua; run by tests/oom/run.
+-- Fails each allocation, also those of OpenSSL and the resolver, while connecting by name and over
+-- TLS. It does the same for calls on such a connection, and for listening, polling and choosing a
+-- loop. See sweep.lua; run by tests/oom/run.
 
 local tcp = require "tcp"
 local safe = require "tcp.safe"
@@ -11,10 +11,11 @@ local ports, root = support.ports, support.root
 local silent = tcp.listen("127.0.0.1", 0)
 local plain = tcp.connect("127.0.0.1", silent:port())
 
--- A resolver thread is idle then. To begin one takes memory that Rust's library cannot be refused.
+-- Lets the resolver thread become idle. Starting one allocates in Rust's library, which cannot
+-- fail.
 local function rest() tcp.poll({ plain }, nil, 0.003) end
 
--- What OpenSSL, and the C library's resolver, say for want of memory, and what they take it for.
+-- Messages of OpenSSL and of the C library's resolver when memory is short, also misleading ones.
 local openssl = { "malloc failure", "internal error", "tls: ", "certificate: " }
 local resolver = { "dns: " }
 
@@ -25,7 +26,7 @@ local function connect(name, port, options)
   return version
 end
 
--- One connection over TLS, made anew where OpenSSL has given it up.
+-- A TLS connection, made again when OpenSSL has given it up.
 local conn
 local function reconnect()
   if conn then conn:close() end
@@ -34,7 +35,7 @@ end
 
 local text = ("some text over TLS "):rep(2000)
 
--- Has so much come back, and nothing else, as is written.
+-- Whether exactly the bytes that were written come back.
 local function echoed()
   local ok, came = pcall(function()
     conn:send "|"
@@ -101,7 +102,7 @@ local cases = {
   { "poll", function() return #tcp.poll({ plain }, { plain }, 0) end },
 }
 
--- LuaJIT itself loses upvalues where there is no memory for their closure.
+-- LuaJIT loses upvalues if there is no memory for their closure.
 if type(jit) ~= "table" then
   cases[#cases + 1] = { "use", function()
     tcp.use(function() end)
@@ -110,6 +111,6 @@ if type(jit) ~= "table" then
   end }
 end
 
--- OpenSSL has caches, and threads of the resolver come and go.
+-- OpenSSL has caches, and resolver threads start and end.
 require "sweep"(cases, { first = 8, passes = 1, blocks = 64 })
 if conn then conn:close() end

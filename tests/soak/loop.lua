@@ -1,7 +1,7 @@
--- loop.lua LOOP SECONDS: a long life in a loop, cqueues or luv: for so long, forty coroutines at
--- once exchange packets over TCP and TLS, connect, accept, fail, time out, are closed while they
--- wait, and are abandoned. In ten rounds, after each of which all have ended: after the first,
--- resident memory must not grow by 2 MB, and descriptors not at all. Prints a line; run by
+-- loop.lua LOOP SECONDS: a long life in a loop, cqueues or luv, of SECONDS. Forty coroutines at
+-- once exchange packets over TCP and TLS, connect, accept, fail and time out. Some are closed while
+-- they wait, or abandoned. There are ten rounds, after each of which all have ended. After the
+-- first, resident memory must not grow by 2 MB, and descriptors not at all. Prints a line; run by
 -- scripts/soak.
 
 local tcp = require "tcp"
@@ -18,7 +18,7 @@ local unpack = table.unpack or unpack -- luacheck: ignore 143
 local library = require(name)
 local loops = {}
 
--- Runs these as coroutines until all have ended; what one raises ends the process.
+-- Runs functions as coroutines until all have ended; an error ends the process.
 function loops.cqueues(bodies)
   local loop = library.new()
   for _, body in ipairs(bodies) do loop:wrap(body) end
@@ -38,8 +38,8 @@ end
 
 local over, done = 0, 0
 
--- Does `act` until the round is over, with the number of times before. Once would be one who had no
--- turns.
+-- Repeats `act` until the round is over, with its count. A coroutine that ran only once was
+-- starved.
 local function meanwhile(act, ...)
   local times = 0
   while os.time() < over do
@@ -51,7 +51,7 @@ end
 
 -- What the coroutines do. -------------------------------------------------------------------------
 
--- Twenty packets there and back.
+-- Exchanges twenty packets.
 local function exchange(times, conn)
   for i = 1, 20 do
     local id = times * 20 + i
@@ -75,7 +75,7 @@ local function packets_over_tls()
   conn:close()
 end
 
--- One in two is closed, the other left to the collector.
+-- Every other connection is closed, the rest are left to the collector.
 local function finish(times, conn)
   if #conn:read_json_packet() ~= 3 then error "another packet" end
   if times % 2 == 0 then conn:close() end
@@ -110,7 +110,7 @@ local function timeouts()
   quiet:close()
 end
 
--- At a listener: who serves, and who calls.
+-- The coroutines at a listener: one serves, and one connects.
 local listener
 local function serves()
   meanwhile(function(times)
@@ -132,7 +132,7 @@ local function calls()
   end
 end
 
--- At a connection: who waits for it, and who closes it.
+-- The coroutines at a connection: one waits, and one closes it.
 local has_waiter, waited_for
 local function waits()
   meanwhile(function()
@@ -153,8 +153,8 @@ local function closes()
   quiet:close()
 end
 
--- A coroutine that nobody resumes any more, its connection with it: in cqueues with its loop. In
--- luv it is held until its time is up.
+-- Leaves a coroutine suspended, and its connection with it. With cqueues it goes when its loop is
+-- collected; luv keeps it until its timeout.
 local function abandon()
   local function body() safe.connect("127.0.0.1", ports.echo, 0.05):read(1) end
   if name == "cqueues" then

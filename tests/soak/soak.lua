@@ -19,7 +19,7 @@ local function connect(port, host)
   return tcp.connect(host or "127.0.0.1", port, plain)
 end
 
--- Packets there and back, twenty in one go.
+-- Exchanges packets, twenty at a time.
 local function exchange(conn)
   return function(times)
     for at = 1, times, 20 do
@@ -35,7 +35,7 @@ local function exchange(conn)
   end
 end
 
--- One in two is closed, the other left to the collector.
+-- Every other connection is closed, the rest are left to the collector.
 local function finish(conn, i)
   if #conn:read_json_packet() ~= 3 then error "another packet" end
   if i % 2 == 0 then conn:close() end
@@ -106,13 +106,13 @@ end
 local function json(times)
   local text = tcp.json.encode { packet, packet, { "é", 1.5, true, tcp.json.null } }
   for i = 1, times do
-    -- Lua orders the keys as it likes.
+    -- The order of keys differs between Luas.
     if #tcp.json.encode(tcp.json.decode(text)) ~= #text then error "another text" end
     if i % 10 == 0 and safe.json.decode "[1, 2, {" then error "no failure" end
   end
 end
 
--- A name server is there that answers nothing. What a thread waits for may be over at any moment.
+-- The name server answers nothing. A thread's wait may be over at any moment.
 local most_threads = 256
 
 local function unanswered(times)
@@ -122,7 +122,7 @@ local function unanswered(times)
   end
 end
 
--- A child has its own connection, and leaves ours to us when it ends.
+-- A child uses its own connection, and must leave the parent's alone when it ends.
 local function forks(conn)
   local exchange_here = exchange(conn)
   return function(times)
@@ -182,7 +182,7 @@ if os.getenv "TCP_SOAK_FLOOD" then
   soak("TLS servers that flood", 500, floods(tonumber(server:read "*l":match "%d+")))
 end
 if os.getenv "NAME_SERVER" then
-  -- All threads wait before it begins. They end when they like, so no other line comes after.
+  -- Begins once all resolver threads wait. They end at unknown times, so no other line may follow.
   unanswered(5 * most_threads)
   support.soak("names that nobody answers for", function()
     unanswered(most_threads)

@@ -1,8 +1,8 @@
--- What the soak tests share: their peers, and whether memory and descriptors stay as they are.
+-- What the soak tests share: their peers, and the check that memory and descriptors do not grow.
 
 local support = {}
 
--- Most that resident memory may grow by, in kB.
+-- The most that resident memory may grow by, in kB.
 local most_growth = 2 * 1024
 
 local function output(command)
@@ -16,13 +16,13 @@ local certificates = ".build/spec/certificates"
 assert(os.execute("sh spec/support/make_ca.sh " .. certificates))
 support.root = certificates .. "/root.pem"
 
--- Held: the peers end when it is closed.
+-- The pipe is kept open: the peers end when it is closed.
 local python = os.getenv "PYTHON" or "python3"
 support.peers = assert(io.popen(("exec %s tests/soak/peer.py %s"):format(python, certificates)))
 support.ports = assert((loadstring or load)(support.peers:read "*l"))() -- luacheck: ignore 113
 
--- Whom a handshake fails with, and the codes that it may fail with: what is sent to a peer that has
--- gone may find a reset.
+-- Peers with which a handshake fails, and the codes that this may have. Sending to a peer that has
+-- gone may give a reset.
 support.failing = {
   { "stranger", { certificate = true } },
   { "other_host", { certificate = true } },
@@ -41,7 +41,8 @@ local function resident()
   return tonumber(kilobytes)
 end
 
--- io.popen's own pipe has two ends for a moment, so the least of some counts is it.
+-- Reading the count through io.popen adds descriptors for a moment, so the least of some counts is
+-- taken.
 local function descriptors_now()
   local least = math.huge
   for _ = 1, 3 do least = math.min(least, tonumber(output "sleep 0.1; ls /proc/$PPID/fd | wc -l")) end
@@ -53,8 +54,9 @@ local function measure()
   return resident(), descriptors_now()
 end
 
--- Calls `act` ten times, which gives how much it has done, and prints a line: whether all is after
--- the last as it was after the first. Of descriptors, `spare` (none) may have come or gone.
+-- Calls `act` ten times, and prints a line. `act` returns how much it has done. Memory and
+-- descriptors must be the same after the last call as after the first; `spare` (0) descriptors may
+-- differ.
 function support.soak(name, act, spare)
   local begun = os.time()
   local done = act()
@@ -69,7 +71,7 @@ function support.soak(name, act, spare)
   support.has_failed = support.has_failed or not fine
 end
 
--- Ends the process as it should end.
+-- Ends the process with its exit status.
 function support.finish()
   os.exit(support.has_failed and 1 or 0, true)
 end

@@ -1,7 +1,6 @@
--- specs.lua FILE...: what scripts/valgrind runs under valgrind: scripts/run_specs.lua, with what
--- valgrind makes different. The child processes of specs run on the interpreter itself (TCP_LUA)
--- and without valgrind; what is slow is not late; resident memory is mostly valgrind's, and does
--- not count.
+-- specs.lua FILE...: runs scripts/run_specs.lua under valgrind, for scripts/valgrind. The child
+-- processes of specs run without valgrind, on the interpreter itself (TCP_LUA). A slow call is not
+-- late, and resident memory is not checked, since most of it is valgrind's.
 
 package.preload["spec.support.helper"] = function()
   local helper = assert(loadfile "spec/support/helper.lua")()
@@ -13,7 +12,7 @@ package.preload["spec.support.helper"] = function()
 
   function helper.memory(what) return what == "VmRSS" and 0 or memory(what) end
 
-  -- Never early, as always; how late does not count.
+  -- A call must never be early, as always; it may be late.
   function helper.takes(seconds, prepare, act)
     local unpack = table.unpack or unpack -- luacheck: ignore 113 143
     local prepared = { prepare() }
