@@ -1,5 +1,5 @@
-//! Links Lua 5.4, with the checks of its own API on, into the targets. The module leaves Lua's
-//! names to its host; they are all kept, whoever asks for them first.
+//! Links Lua 5.4 into the targets, with its API checks on. The module uses its host's Lua, so all
+//! of Lua's symbols are kept.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

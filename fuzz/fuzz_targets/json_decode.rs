@@ -1,5 +1,6 @@
-//! `tcp.json.decode` on any bytes: serde_json's verdict and value, with every option, and back to
-//! text. The input is the text itself, so that any folder of JSON files serves as a corpus.
+//! Runs `tcp.json.decode` on any bytes, with every option. It must agree with serde_json on verdict
+//! and value, and the value must survive encoding. The input is the text itself, so that any folder
+//! of JSON files serves as a corpus.
 
 #![no_main]
 
@@ -18,7 +19,8 @@ struct Target {
     host: Host,
     decode: Kept,
     encode: Kept,
-    /// No option, so that it is not the fast half that decodes; those of null; those of bigint.
+    /// Tables of options: an empty one, which takes another path than none; those of null; those of
+    /// bigint.
     full: Kept,
     nil: Kept,
     string: Kept,
@@ -63,7 +65,7 @@ impl Target {
                     self.host.pop();
                 }
             }
-            // serde_json does not tell which large numbers were integers: those are not looked at.
+            // serde_json does not tell which large numbers were integers, so these are skipped.
             option => {
                 let options = if option == 2 { self.string } else { self.error };
                 if self.decode(text, options) {
@@ -79,7 +81,7 @@ impl Target {
         }
     }
 
-    /// Decodes; what that gives, or the error, is on top.
+    /// Decodes, and pushes the value or the error.
     fn decode(&self, text: &[u8], options: impl Into<Option<Kept>>) -> bool {
         self.host.push_text(text);
         let options = options.into();
@@ -87,7 +89,7 @@ impl Target {
         self.host.call(self.decode, 1 + options.iter().count() as i32)
     }
 
-    /// Decodes, which must go as expected; an error is popped.
+    /// Decodes, asserts the verdict, and pops an error.
     fn decoded(&self, text: &[u8], options: Option<Kept>, expected: bool) -> bool {
         assert_eq!(self.decode(text, options), expected, "{:?}", self.host.describe());
         if !expected {
@@ -103,7 +105,7 @@ impl Target {
         }
     }
 
-    /// The value on top has a JSON form, which stands for the same.
+    /// Asserts that the value on top encodes to a text with the same meaning.
     fn encoded(&self, expected: Option<&Value>) {
         self.host.push_copy();
         assert!(self.host.call(self.encode, 1), "{:?}", self.host.describe());
@@ -114,13 +116,13 @@ impl Target {
     }
 }
 
-/// Whether there is an integer that may be beyond 64 bits; the value may have lost it to the same
-/// key later on.
+/// Whether the text may have an integer beyond 64 bits. The value may lack it, if a later member
+/// has the same name.
 fn has_long(text: &[u8]) -> bool {
     text.split(|byte| !byte.is_ascii_digit()).any(|digits| digits.len() >= 19)
 }
 
-/// Whether there is a number that is no 64-bit integer but may have been written as one.
+/// Whether the value has a number that may have been written as an integer beyond 64 bits.
 fn has_large(value: &Value) -> bool {
     match value {
         Value::Number(number) => {

@@ -1,6 +1,6 @@
-//! `tcp.json.encode` on a Lua value that the bytes describe: it is the JSON form that the rules
-//! demand, decodes to the same and encodes to the same again; a value that has none is refused, and
-//! of it nothing goes out on a connection.
+//! Runs `tcp.json.encode` on a Lua value that the bytes describe. The text must follow the rules,
+//! decode to the same value, and encode to the same again. A value without a JSON form is refused,
+//! and a connection sends nothing of it.
 
 #![no_main]
 
@@ -25,8 +25,8 @@ struct Target {
     build: Build,
     decode: Kept,
     encode: Kept,
-    /// Sends a value and then `true` as packets: what comes of the first at the other end, if it is
-    /// one.
+    /// Sends a value and then `true` as packets. Returns what the other end gets for the value, if
+    /// anything.
     send: Kept,
 }
 
@@ -60,7 +60,7 @@ impl Target {
         assert_eq!(text.is_some(), form.is_some());
         assert_eq!(self.encode(), text);
 
-        // System calls take most of the time.
+        // This is rare, since system calls take most of the time.
         if (seed >> 8).is_multiple_of(8) {
             host.push_copy();
             assert_eq!(host.call(self.send, 1), text.is_some(), "{:?}", host.describe());
@@ -79,7 +79,7 @@ impl Target {
             host.assert_is(&form, false);
             let again = self.encode().unwrap_or_default();
             host.pop();
-            // Members may come in another order.
+            // The order of members may differ.
             assert_eq!(again.len(), text.len());
             if has_order(&form) {
                 assert_eq!(again, text);
@@ -89,7 +89,7 @@ impl Target {
         }
     }
 
-    /// The text of the value on top, which stays there.
+    /// Returns the text of the value on top, which stays there.
     fn encode(&self) -> Option<Vec<u8>> {
         self.host.push_copy();
         let encoded = self.host.call(self.encode, 1);
@@ -98,12 +98,12 @@ impl Target {
     }
 }
 
-/// A metatable that is nobody's business.
+/// A metatable that means nothing to the module.
 const OTHER_METATABLE: &std::ffi::CStr = c"
 local function never() os.exit(77) end
 return { __index = never, __len = never, __pairs = never, __tostring = never, __name = 1 }";
 
-/// What a failed write leaves behind would come out before the `true`.
+/// Bytes that a failed write left behind would come before the `true`.
 const SEND: &std::ffi::CStr = c"
 local options = { max_packet = 2 ^ 24, timeout = 60 }
 local listener = tcp.listen('127.0.0.1', 0, options)
@@ -122,10 +122,10 @@ return function(value)
   return text
 end";
 
-/// Containers that the bytes may ask for within containers: beyond what is allowed.
+/// The deepest nesting that the bytes may ask for: more than is allowed.
 const DEEPEST: usize = MAX_DEPTH + 8;
 
-/// A Lua value to be.
+/// The description of a Lua value.
 enum Node {
     Nil,
     Null,
@@ -134,25 +134,25 @@ enum Node {
     Float(f64),
     Text(Vec<u8>),
     Table(Table),
-    /// The table so many levels up.
+    /// The table this many levels up.
     Cycle(usize),
-    /// What has no JSON form: a function, a userdata, a thread, a pointer.
+    /// A value without a JSON form: a function, a userdata, a thread, a pointer.
     Other(u8),
 }
 
 struct Table {
     metatable: u8,
-    /// The sizes it is made with.
+    /// The sizes that the table is created with.
     items: u8,
     members: u8,
-    /// What is assigned, in order.
+    /// The assignments, in order.
     pairs: Vec<(Key, Node)>,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Integer(i64),
-    /// The bits of one that is no integer.
+    /// The bits of a float that is not an integer.
     Float(u64),
     Text(Vec<u8>),
     Bool(bool),
@@ -184,7 +184,7 @@ impl Node {
                 Self::Text(text(bytes, length))
             }
             9 => Self::Text(bytes.take(detail).to_vec()),
-            // So many levels of arrays.
+            // This many levels of arrays.
             10 => (0..=4 * detail).fold(Self::Integer(1), |inner, _| {
                 Self::Table(Table {
                     metatable: 0,
@@ -198,7 +198,7 @@ impl Node {
         }
     }
 
-    /// Its JSON form by the rules, if it has one.
+    /// Returns the JSON form by the rules, if there is one.
     fn form(&self, depth: usize) -> Option<Value> {
         match self {
             Self::Nil | Self::Null => Some(Value::Null),
@@ -208,7 +208,7 @@ impl Node {
             Self::Text(text) => Some(str::from_utf8(text).ok()?.into()),
             Self::Table(_) if depth == MAX_DEPTH => None,
             Self::Table(table) => table.form(depth + 1),
-            // At the top there is nothing to point at.
+            // At the top there is no table to refer to.
             Self::Cycle(_) => (depth == 0).then_some(Value::Null),
             Self::Other(_) => None,
         }
@@ -289,7 +289,7 @@ impl Key {
                 if float.is_nan() {
                     return None;
                 }
-                // As Lua does it: 2^63 is the first that is too large.
+                // As in Lua, 2^63 is the first float that is too large.
                 let whole =
                     float.trunc() == float && (-(2_f64.powi(63))..2_f64.powi(63)).contains(&float);
                 if whole { Self::Integer(float as i64) } else { Self::Float(float.to_bits()) }
@@ -298,12 +298,12 @@ impl Key {
     }
 }
 
-/// So many bytes, made UTF-8.
+/// Takes `length` bytes, and makes them UTF-8.
 fn text(bytes: &mut Bytes<'_>, length: usize) -> Vec<u8> {
     String::from_utf8_lossy(bytes.take(length)).into_owned().into_bytes()
 }
 
-/// Whether no object has two members.
+/// Whether each object has at most one member, so that the order is known.
 fn has_order(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.iter().all(has_order),
@@ -322,7 +322,7 @@ struct Build {
 }
 
 impl Build {
-    /// Pushes the value; `above` are the stack slots of the tables that it is in.
+    /// Pushes the value; `above` are the stack slots of the tables around it.
     fn push(&self, host: &Host, node: &Node, above: &mut Vec<c_int>) {
         let state = host.state;
         // SAFETY: raw pushes and sets, of keys that are neither nil nor NaN, with room on the

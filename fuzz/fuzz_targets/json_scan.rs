@@ -1,5 +1,5 @@
-//! `json_scan` on any bytes: however they are cut, the verdict is the same, and serde_json shares
-//! it. The input is the text itself, so that any folder of JSON files serves as a corpus.
+//! Runs `json_scan` on any bytes. The verdict must not depend on how they are cut, and serde_json
+//! must agree. The input is the text itself, so that any folder of JSON files serves as a corpus.
 
 #![no_main]
 
@@ -21,7 +21,7 @@ fuzz_target!(|text: &[u8]| {
     assert_eq!(accepts(text), parses(text));
 });
 
-/// The verdict in steps; `more` says how many of the bytes left come with the next one.
+/// Scans in steps; `more` returns how many of the remaining bytes come with the next step.
 fn cut(text: &[u8], mut more: impl FnMut(usize) -> usize) -> Result<Scanned, Invalid> {
     let mut scan = Scan::default();
     let mut end = 0;
@@ -46,7 +46,7 @@ fn accepts(text: &[u8]) -> bool {
     }
 }
 
-/// Whether serde_json takes `text`, numbers that no float holds included.
+/// Whether serde_json accepts `text`; numbers out of range count as valid.
 fn parses(text: &[u8]) -> bool {
     if oracle::depth(text) > MAX_DEPTH as usize {
         return false;
@@ -60,15 +60,15 @@ fn parses(text: &[u8]) -> bool {
     }
 }
 
-/// The same by serde_json's own skipping, which looks neither at numbers' sizes nor at what the
-/// bytes and escapes of strings stand for.
+/// The same with serde_json's skipping, which checks neither the size of numbers nor the content of
+/// strings.
 fn grammatical(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok()
         && serde_json::from_slice::<IgnoredAny>(text).is_ok()
         && strings(text).all(|string| serde_json::from_slice::<String>(string).is_ok())
 }
 
-/// The strings of a text in which every quote has its other.
+/// Returns the strings of a text whose quotes are balanced.
 fn strings(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = text;
     std::iter::from_fn(move || {

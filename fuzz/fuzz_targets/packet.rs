@@ -1,7 +1,7 @@
 //! A connection whose stream comes in arbitrary pieces, with waits between them, and ends or fails
-//! anywhere; arbitrary reads on it, some given up at a wait. Each gives what the stream holds
-//! there, however it is cut, or fails and consumes nothing. The writes beside them come out whole
-//! and in order.
+//! anywhere. Arbitrary reads are made on it, and some give up at a wait. Each must return what the
+//! stream holds there, however it is cut, or fail and consume nothing. Writes made meanwhile must
+//! come out whole and in order.
 
 #![no_main]
 
@@ -31,11 +31,11 @@ fuzz_target!(|bytes: &[u8]| {
     Run::new(manner, &script, bytes.0).reads(&reads);
 });
 
-/// What every read of the script's bytes comes to.
+/// The stream that the script's bytes describe.
 struct Script {
     events: VecDeque<u8>,
     stream: VecDeque<u8>,
-    /// How the stream ends.
+    /// The stream ends with an error.
     fails: bool,
     written: Rc<RefCell<Vec<u8>>>,
     fd: PipeReader,
@@ -54,7 +54,7 @@ impl Transport for Script {
         }
         let room = into.capacity() - into.len();
         assert!(room > 0);
-        // 1 to 128 bytes, or thousands.
+        // The size of a piece: 1 to 128 bytes, or thousands.
         let size = match event {
             Some(event @ 0..128) => usize::from(event) + 1,
             Some(event) => usize::from(event - 127) << 10,
@@ -91,11 +91,11 @@ impl Transport for Script {
     }
 }
 
-/// What a read comes to.
+/// The result of a read.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Item(Item),
-    /// The end of the stream, where an item would begin.
+    /// The stream ends where an item would begin.
     End,
     Failed(Code),
 }
@@ -105,13 +105,13 @@ struct Run<'a> {
     limits: Limits,
     stream: &'a [u8],
     fails: bool,
-    /// The bytes of the stream that are consumed, or to be skipped, so far.
+    /// The number of bytes that are consumed, or will be skipped, so far.
     at: usize,
-    /// The body's length of a packet whose skip was begun and given up or cut off.
+    /// The body's length of a packet whose skip was begun, and then given up or cut off.
     skipping: Option<usize>,
     queued: Vec<u8>,
     written: Rc<RefCell<Vec<u8>>>,
-    /// More waits than this no step has.
+    /// No step has more waits than this.
     turns: usize,
 }
 
@@ -148,7 +148,7 @@ impl<'a> Run<'a> {
 
     fn reads(&mut self, reads: &[u8]) {
         for &read in reads {
-            // One in four gives up at the first wait.
+            // One read of four gives up at the first wait.
             let patience = if read & 0xC0 == 0xC0 { 0 } else { self.turns };
             let size = usize::from(read >> 3 & 7);
             let max = [0, 3, 16, 1 << 20][size & 3];
@@ -176,13 +176,14 @@ impl<'a> Run<'a> {
             }
             self.check();
         }
-        // All is still there.
+        // All bytes must still be there.
         self.read(Request::All { max: 1 << 20 }, self.turns);
         self.flush(self.turns);
         assert_eq!(*self.written.borrow(), self.queued);
     }
 
-    /// What can be read without waiting is what has come and is neither consumed nor to be skipped.
+    /// Checks that exactly the bytes that have come can be read without waiting, without those
+    /// consumed or to be skipped.
     fn check(&mut self) {
         for _ in 0..2 {
             let read = self.conn.traffic().read as usize;
@@ -192,7 +193,7 @@ impl<'a> Run<'a> {
             let is_readable = self.conn.is_readable();
             let pending = self.conn.pending();
             let has_ended = self.conn.traffic().read as usize == self.stream.len();
-            // A skip that a look has finished is to be told, too.
+            // A skip that `is_readable` has finished must still be reported.
             let may_be_told = pending > 0 || has_ended || self.skipping.is_some();
             assert!(if is_readable { may_be_told } else { pending == 0 });
         }
@@ -208,7 +209,7 @@ impl<'a> Run<'a> {
         let outcome = loop {
             match self.conn.step_find(request) {
                 Ok(Step::Done(Some(item))) => {
-                    // Found again if it is not consumed.
+                    // An item that is not consumed is found again.
                     let again = self.conn.step_find(request);
                     assert!(matches!(again, Ok(Step::Done(Some(again))) if again == item));
                     break Outcome::Item(item);
@@ -248,7 +249,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The size of the line that was found, and the whole ones behind it.
+    /// Returns the size of the line that was found and of the whole lines behind it.
     fn lines(&self, first: &Item, most: usize) -> usize {
         let lines = self.conn.lines(first, most);
         let (line, others) = lines.split_at(first.size);
@@ -257,12 +258,12 @@ impl<'a> Run<'a> {
         line.len() + others.len()
     }
 
-    /// What a read gives if the rest of the stream comes in one piece.
+    /// Returns the result of a read if the rest of the stream came in one piece.
     fn expected(&self, request: Request<'_>) -> Outcome {
         let rest = self.rest();
         let item = |text, size| Outcome::Item(Item { text, size });
         let large = Outcome::Failed(Code::TooLarge);
-        // Where no more comes.
+        // The result if no more comes.
         let cut = || {
             if rest.is_empty() && !self.fails {
                 Outcome::End
@@ -306,7 +307,7 @@ impl<'a> Run<'a> {
                 Some(length) => item(4..4 + length, 4 + length),
             },
             Request::Json { max } => match Scan::default().step(rest, !self.fails) {
-                // What comes before the value, or before the fault, counts.
+                // The white space before the value, or before the error, counts.
                 Err(invalid) if invalid.at > max => large,
                 Err(_) => Outcome::Failed(Code::Json),
                 Ok(json_scan::Scanned::Value(text)) if text.end > max => large,
@@ -319,7 +320,7 @@ impl<'a> Run<'a> {
     }
 
     fn skip(&mut self, patience: usize) {
-        // One that was begun goes on as long as some of it has not come.
+        // A skip that was begun continues until all of it has come.
         let begun = self.skipping.filter(|_| self.at > self.conn.traffic().read as usize);
         let last = self.skipping.take();
         let mut left = patience;
@@ -337,7 +338,7 @@ impl<'a> Run<'a> {
                 assert_eq!(begun, Some(length));
                 assert_eq!(pending, read - self.at);
             }
-            // All of it had come, but it took another turn.
+            // All bytes had come, but the skip took another step.
             Ok(Step::Done(Some(length))) if last == Some(length) && pending == read - self.at => {}
             Ok(Step::Done(Some(length))) => {
                 assert_eq!(next, Some(length));

@@ -1,6 +1,6 @@
-//! A connection that begins with arbitrary bytes, in arbitrary pieces. However they are cut, they
-//! are a header or none, as early as that can be told, and what stands behind the header is still
-//! to be read. What a header tells, written again, tells the same.
+//! A connection that begins with arbitrary bytes, in arbitrary pieces. They are a header or not, as
+//! early as this is known, however they are cut. The bytes behind the header can be read. A header
+//! that is parsed and written again must mean the same.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ use net::transport::proxy_header::{Parsed, Version, parse, write};
 use net::transport::{Origin, Transport};
 use tcp_fuzz::Bytes;
 
-/// Bytes of a header at most.
+/// The longest header, in bytes.
 const LONGEST: usize = 16 + 216 + 4096;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -37,7 +37,7 @@ fuzz_target!(|bytes: &[u8]| {
     carry(stream, &pieces, &outcome);
 });
 
-/// Less of it is the same header, the begin of one, or an error that more of it does not mend.
+/// A part of the stream must give the same header, ask for more, or fail as all of it does.
 fn cut(stream: &[u8], outcome: &Result<Parsed>) {
     for length in (0..stream.len().min(160)).chain([stream.len() / 2, stream.len()]) {
         match (parse(&stream[..length]), outcome) {
@@ -51,7 +51,7 @@ fn cut(stream: &[u8], outcome: &Result<Parsed>) {
     }
 }
 
-/// The bare end of a pair of sockets.
+/// The bare end of a socket pair.
 struct Bare(UnixStream);
 
 impl Transport for Bare {

@@ -1,5 +1,5 @@
-//! A Lua 5.4 with the module in it, as a script has it: `luaopen_tcp` is what `require "tcp"`
-//! calls.
+//! A Lua 5.4 that has loaded the module as scripts do: `luaopen_tcp` is the function that `require
+//! "tcp"` calls.
 
 use std::ffi::{CStr, c_int, c_void};
 
@@ -11,23 +11,22 @@ unsafe extern "C-unwind" {
     fn luaopen_tcp(state: *mut lua_State) -> c_int;
 }
 
-/// A function or a table that is kept in Lua's registry.
+/// A function or a table in Lua's registry.
 #[derive(Clone, Copy)]
 pub struct Kept(c_int);
 
-/// All its methods leave the stack as they say, or panic, which ends a run.
+/// A Lua state. Its methods change the stack as they say; otherwise they panic, which ends the run.
 pub struct Host {
     pub state: *mut lua_State,
     array_metatable: *const c_void,
 }
 
-/// Memory, in KiB, beyond which a run begins with a full collection.
+/// A run begins with a full collection if Lua has more memory than this, in KiB.
 const FULL: c_int = 4096;
 
 impl Host {
     pub fn new() -> Self {
-        // SAFETY: a new state, which is never closed; what is called here needs no protection but
-        // from want of memory.
+        // SAFETY: the state is new and never closed. The calls can only raise for want of memory.
         unsafe {
             let state = luaL_newstate();
             luaL_openlibs(state);
@@ -41,37 +40,36 @@ impl Host {
         }
     }
 
-    /// Pushes the one result of a chunk.
+    /// Pushes the result of a chunk.
     pub fn eval(&self, chunk: &CStr) {
-        // SAFETY: both are protected.
+        // SAFETY: the calls are protected.
         unsafe {
             assert_eq!(luaL_loadstring(self.state, chunk.as_ptr()), LUA_OK, "{chunk:?}");
             assert_eq!(lua_pcall(self.state, 0, 1, 0), LUA_OK, "{}", self.describe());
         }
     }
 
-    /// The one result of a chunk, for good.
+    /// Keeps the result of a chunk.
     pub fn keep(&self, chunk: &CStr) -> Kept {
         self.eval(chunk);
-        // SAFETY: the result is there.
+        // SAFETY: the result is on the stack.
         Kept(unsafe { luaL_ref(self.state, LUA_REGISTRYINDEX) })
     }
 
     pub fn push(&self, kept: Kept) {
-        // SAFETY: a table access, raw.
+        // SAFETY: raw access to a table.
         unsafe { lua_rawgeti(self.state, LUA_REGISTRYINDEX, kept.0.into()) };
     }
 
     pub fn push_text(&self, text: &[u8]) {
-        // SAFETY: Lua copies.
+        // SAFETY: Lua copies the text.
         unsafe { lua_pushlstring(self.state, text.as_ptr().cast(), text.len()) };
     }
 
-    /// Begins a run: one in 64 has the collector going all the time, and a finalizer with it that
-    /// decodes and encodes; the others have it off. A kept state would else make findings depend on
-    /// the runs before.
+    /// Begins a run. In one of 64 runs the collector works all the time, and a finalizer decodes
+    /// and encodes. In the others it is off, so that findings do not depend on earlier runs.
     pub fn begin(&self, seed: u64) {
-        // SAFETY: the stack has room; `collectgarbage` may run our own finalizer only.
+        // SAFETY: the stack has room; `collectgarbage` can only run the finalizer of `SENTINEL`.
         unsafe {
             assert_eq!(lua_gettop(self.state), 0);
             if lua_gc(self.state, LUA_GCCOUNT) > FULL || seed.is_multiple_of(64) {
@@ -81,7 +79,7 @@ impl Host {
             if seed.is_multiple_of(64) {
                 self.eval(SENTINEL);
                 lua_settop(self.state, 0);
-                // No pause; eight words of work for one allocated, 256 bytes at a time.
+                // No pause; eight units of work for each one allocated, in steps of 256 bytes.
                 lua_gc(self.state, LUA_GCINC, 1, 800, 8);
             } else {
                 lua_gc(self.state, LUA_GCSTOP);
@@ -89,10 +87,10 @@ impl Host {
         }
     }
 
-    /// Calls `function`, which is pushed here, with the `arguments` values on top. True: its one
-    /// result is there in their place, false: its error.
+    /// Calls `function` with the `arguments` values on top. Their place gets its result if true, or
+    /// its error if false.
     pub fn call(&self, function: Kept, arguments: c_int) -> bool {
-        // SAFETY: the caller pushed them.
+        // SAFETY: the caller has pushed the arguments.
         unsafe {
             let top = lua_gettop(self.state) - arguments;
             self.push(function);
@@ -109,13 +107,13 @@ impl Host {
     }
 
     pub fn pop(&self) {
-        // SAFETY: the caller has something to pop.
+        // SAFETY: the caller has a value to pop.
         unsafe { lua_settop(self.state, -2) };
     }
 
-    /// The bytes of the string at `index`.
+    /// Returns the bytes of the string at `index`.
     pub fn text(&self, index: c_int) -> &[u8] {
-        // SAFETY: only a string is looked at, which stays while it is on the stack.
+        // SAFETY: the value must be a string, which lives while it is on the stack.
         unsafe {
             assert_eq!(lua_type(self.state, index), LUA_TSTRING);
             let mut len = 0;
@@ -124,15 +122,15 @@ impl Host {
         }
     }
 
-    /// The string on top, for people.
+    /// Returns the value on top as text, for messages.
     pub fn describe(&self) -> String {
-        // SAFETY: only a look.
+        // SAFETY: only reads the stack.
         let is_text = unsafe { lua_type(self.state, -1) } == LUA_TSTRING;
         if is_text { String::from_utf8_lossy(self.text(-1)).into_owned() } else { String::new() }
     }
 
     pub fn push_copy(&self) {
-        // SAFETY: the caller has something on top.
+        // SAFETY: the caller has a value on top.
         unsafe { lua_pushvalue(self.state, -1) };
     }
 
@@ -142,10 +140,10 @@ impl Host {
         text
     }
 
-    /// Asserts that the value on top is `expected`. With `nil`, members that are null are missing.
+    /// Asserts that the value on top is `expected`. With `nil`, null members are left out.
     pub fn assert_is(&self, expected: &Value, nil: bool) {
         let state = self.state;
-        // SAFETY: raw looks at values whose type is known.
+        // SAFETY: raw reads of values whose type is known.
         unsafe {
             assert_ne!(lua_checkstack(state, 8), 0);
             let has = lua_type(state, -1);
@@ -211,7 +209,7 @@ impl Host {
         }
     }
 
-    /// The keys of the table on top.
+    /// Returns the number of keys of the table on top.
     fn count(&self) -> usize {
         // SAFETY: a table is on top, and no key is changed.
         unsafe {
@@ -232,8 +230,8 @@ impl Default for Host {
     }
 }
 
-/// Garbage that dies with each cycle of the collector. What fails in a finalizer is but a warning,
-/// so it ends the process.
+/// A garbage object that each cycle of the collector finalizes. Lua only warns of errors in
+/// finalizers, so this one ends the process.
 const SENTINEL: &CStr = cr#"
 local generation = {}
 _G.generation = generation

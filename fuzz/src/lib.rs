@@ -1,16 +1,16 @@
-//! What the targets share.
+//! The parts that the targets share.
 
 pub mod host;
 pub mod oracle;
 
-/// A number that the bytes decide.
+/// Returns a number that depends on all bytes.
 pub fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |state, byte| {
         (state ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
     })
 }
 
-/// The fuzzer's bytes, one decision after the other; zeros once they are used up.
+/// The fuzzer's bytes, taken one after the other; zeros once they are used up.
 pub struct Bytes<'a>(pub &'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -18,7 +18,7 @@ impl<'a> Bytes<'a> {
         self.take(1).first().copied().unwrap_or_default()
     }
 
-    /// At most `count` bytes.
+    /// Takes at most `count` bytes.
     pub fn take(&mut self, count: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(count.min(self.0.len()));
         self.0 = rest;

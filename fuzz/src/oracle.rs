@@ -1,12 +1,12 @@
-//! What serde_json says.
+//! The verdict of serde_json.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 pub const MAX_DEPTH: usize = 128;
 
-/// The one value that `text` is, if it is one, nested no deeper than the module allows, with the
-/// numbers of Lua: integers of 64 bits with a sign, else floats.
+/// Parses one value, not nested deeper than the module allows. Numbers are Lua's: signed integers
+/// of 64 bits, or else floats.
 pub fn parse(text: &[u8]) -> Option<Value> {
     if depth(text) > MAX_DEPTH {
         return None;
@@ -28,12 +28,13 @@ fn sign(value: &mut Value) {
     }
 }
 
-/// Whether both are the same to the bit: negative zeros, and floats apart from integers.
+/// Whether two values are the same to the bit: negative zero counts, and floats differ from
+/// integers.
 pub fn same(one: &Value, other: &Value) -> bool {
     one == other && one.to_string() == other.to_string()
 }
 
-/// How deep the brackets go, as far as `text` is JSON.
+/// Returns the depth of the brackets, as far as `text` is JSON.
 pub fn depth(text: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let (mut string, mut escape) = (false, false);
