@@ -1,5 +1,5 @@
--- imports.lua FOLDER: which module of a crate imports which, a pair of files a line, as tsort(1)
--- takes them. What stands in `mod tests` does not count.
+-- imports.lua FOLDER: prints the imports between the modules of a crate, a pair of files a line, as
+-- tsort(1) takes them. `mod tests` does not count.
 
 local root = assert(arg[1], "imports.lua FOLDER")
 
@@ -11,7 +11,7 @@ for file in listing:lines() do
 end
 listing:close()
 
--- A path's part before its last name.
+-- Returns a path without its last name.
 local function parent(path)
   return path:match "^(.*)::[^:]*$" or ""
 end
@@ -20,7 +20,7 @@ local function join(a, b)
   return (a .. "::" .. b):gsub("^::", ""):gsub("::$", "")
 end
 
--- Calls `see` with each path that a tree such as `a::{b, c::{d, e}}` stands for.
+-- Calls `see` with each path of a tree such as `a::{b, c::{d, e}}`.
 local function expand(tree, see)
   local head, group = tree:match "^(.-)(%b{})$"
   if not head then return see(tree) end
@@ -28,7 +28,7 @@ local function expand(tree, see)
   for item in hidden:gmatch "[^,]+" do expand(head .. item:gsub(";", ","), see) end
 end
 
--- The path from the crate's root, of what the module `here` names so.
+-- Returns the path from the crate's root, for a path that stands in the module `here`.
 local function absolute(path, here)
   local first, rest = path:match "^(%w+)::(.*)$"
   if first == "crate" then return rest end

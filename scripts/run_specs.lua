@@ -1,15 +1,15 @@
--- run_specs.lua FILE...: runs spec files on the Lua that runs this.
+-- run_specs.lua FILE...: runs spec files on the Lua that runs this script.
 --
--- With busted where it loads. Where it does not (Lua 5.5: its C parts are not packaged, and
--- Penlight does not compile there), a small runner takes the same files: describe, it, pending,
+-- It uses busted if that loads. On Lua 5.5 it does not: its C parts are not packaged, and Penlight
+-- does not compile. A small runner takes the same files there. It has describe, it, pending,
 -- finally, before_each, after_each, setup, teardown, insulate and their aliases, with luassert's
--- assert, spy, stub, mock and match. Both close on the same line, and fail if a spec failed;
+-- assert, spy, stub, mock and match. Both end with the same line, and fail if a spec fails;
 -- SMALL_RUNNER in the environment chooses the small one anywhere. With TCP_SPEC_LOOP each test runs
 -- in an event loop (spec/support/in_loop.lua). TCP_SPEC_FILTER, a Lua pattern, chooses tests by
 -- their full names.
 
--- Each file gets modules of its own, but libuv's loop is one for the state: a second luv would take
--- it from the first.
+-- Each file gets modules of its own, but a Lua state has one libuv loop. A second luv would take it
+-- from the first.
 pcall(require, "luv")
 
 local found, busted = pcall(require, "busted.runner")
@@ -38,7 +38,7 @@ local function report(kind, name, message)
   io.flush()
 end
 
--- What `pending "..."` throws in the middle of a test.
+-- The error that `pending "..."` throws in a test.
 local postponed = setmetatable({}, { __tostring = function(self) return tostring(self.reason) end })
 
 local function describe_error(err)
@@ -56,8 +56,8 @@ local function full_name(name)
   return table.concat(names, " ")
 end
 
--- Runs a hook, outermost first for before_each; an error counts as the suite's. True if all went
--- well.
+-- Runs hooks, outermost first for before_each; an error counts as the suite's. Returns true if all
+-- succeed.
 local function run_hooks(hooks, name)
   local fine = true
   for _, hook in ipairs(hooks) do
@@ -119,7 +119,7 @@ local function restore(t, from)
   for k, v in pairs(from) do t[k] = v end
 end
 
--- A body is run for what it declares; then that is run, in order.
+-- A body first runs to declare tests; then these run, in order.
 local function run_block(name, body, insulated)
   local globals, modules = copy(_G), copy(package.loaded)
   block = { name = name, parent = block, before_each = {}, after_each = {}, setup = {}, teardown = {}, todo = {} }

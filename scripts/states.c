@@ -1,6 +1,6 @@
-/* A Lua module for spec/build_spec.lua: other Lua states in the process of the one that loads it.
- * No headers, so that none need be installed: the functions are declared as each Lua has them, and
- * come from the interpreter, as for any module. Built with -DLUA=501 .. 505. */
+/* A Lua module for spec/build_spec.lua: it creates further Lua states in the process. It declares
+ * Lua's functions itself, so that no headers need be installed. The interpreter has them, as for
+ * any module. Built with -DLUA=501 .. 505. */
 #include <stddef.h>
 
 typedef struct lua_State lua_State;

@@ -1,14 +1,15 @@
--- What the specs share: peers that are independent of the module (serve.py), the form that every
--- failure must have, a clock, and a child process of the Lua under test.
+-- What the specs share: peers that are independent of the module (serve.py), checks of the form of
+-- failures, a clock, and child processes of the Lua under test.
 --
--- The peers of a test live until `after_each(helper.finish)`, which also closes what the test
--- opened and raises what went wrong in a peer's own code. Their process ends with this one.
+-- The peers of a test live until `after_each(helper.finish)`. That also closes the connections that
+-- the test opened, and raises the errors of a peer's own code. The peers' process ends with this
+-- one.
 
 local assert = require "luassert"
 
 local helper = {}
 
--- Seconds that anything may take, where a test does not measure time itself.
+-- A timeout for all that a test does not measure itself, in seconds.
 helper.timeout = 3
 
 helper.certificates = ".build/spec/certificates"
@@ -25,15 +26,15 @@ end
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 local load = loadstring or load -- luacheck: ignore 113 143
 
--- These bytes as a Python literal, for a peer's code.
+-- Returns the bytes as a Python literal, for a peer's code.
 function helper.bytes(text)
   return "b'" .. text:gsub(".", function(c) return ("\\x%02x"):format(c:byte()) end) .. "'"
 end
 
 -- The process of the peers ------------------------------------------------------------------------
 
--- Kept in Lua's registry: busted loads this file anew for each spec file, and one process is
--- enough.
+-- The process is kept in Lua's registry: busted loads this file again for each spec file, and one
+-- process is enough.
 local registry = debug.getregistry()
 local key = "peers of the specs"
 
@@ -56,19 +57,19 @@ local function start()
   local answers = assert(io.popen(("sh spec/support/make_ca.sh %s && mkfifo -m 600 %s && exec %s %s %s %s")
     :format(helper.certificates, fifo, python, "spec/support/serve.py", fifo, helper.certificates), "r"))
   assert.equal("ready", answers:read "*l")
-  -- Open for reading too: it then never blocks, and never raises SIGPIPE.
+  -- The FIFO is open for reading, too, so that it never blocks and never raises SIGPIPE.
   local requests = assert(io.open(fifo, "r+"))
   registry[key] = { answers = answers, requests = requests }
 end
 
--- The file of a certificate (see make_ca.sh), or with `kind` = "key" of its key. They are made when
--- the process starts, if they are not there yet.
+-- Returns the file of a certificate (see make_ca.sh), or of its key if `kind` is "key". The process
+-- of the peers makes the files when it starts, if they do not exist.
 function helper.pem(name, kind)
   if not registry[key] then start() end
   return ("%s/%s.%s"):format(helper.certificates, name, kind or "pem")
 end
 
--- Asks the peers' process, and gives its answer.
+-- Sends a request to the process of the peers, and returns its answer.
 local function ask(...)
   if not registry[key] then start() end
   local process, parts = registry[key], {}
@@ -92,29 +93,30 @@ end
 local peer_methods = {}
 local peer_mt = { __index = peer_methods }
 
--- What the peer's code returned, on its first (or nth) connection, once it has ended there; an
--- error of the code is raised here.
+-- Returns the result of the peer's code on its first (or nth) connection, once that has ended;
+-- raises the error of that code.
 function peer_methods:result(n)
   return ask("result", self.index, n or 1)
 end
 
--- Lets `c.wait()` of the peer's code go on, `times` times.
+-- Lets `c.wait()` of the peer's code return, `times` times.
 function peer_methods:go(times)
   ask("go", self.index, times or 1)
 end
 
--- How many connections have come.
+-- Returns the number of connections so far.
 function peer_methods:count()
   return ask("count", self.index)
 end
 
--- The other end's address on the first (or nth) connection, as the peer sees it: {ip, port}.
+-- Returns the other end's address on the first (or nth) connection, as the peer sees it: {ip,
+-- port}.
 function peer_methods:sees(n)
   return ask("address", self.index, n or 1)
 end
 
 local function new_peer(kind, code, options)
-  -- Where the code stands: in the caller's caller, or one further on.
+  -- The spec that has the code is the caller's caller, or one level further on.
   local place = debug.getinfo(3, "Sl")
   if place.short_src:find("support/helper.lua", 1, true) then place = debug.getinfo(4, "Sl") end
   local made = ask(kind, code, place.short_src, place.currentline, options)
@@ -140,15 +142,15 @@ function helper.dial(port, code, options)
   return peer
 end
 
--- A server that is a program of its own, started by a shell command in which `{port}` stands for
--- its port. It is ready when that is open, or with the option `ready`, a regular expression, when
--- it has written a line that matches; a group in it is the port.
+-- Starts a server that is a program of its own, by a shell command in which `{port}` stands for its
+-- port. It is ready when that port is open. With the option `ready`, a regular expression, it is
+-- ready when it has written a line that matches; a group in it is the port.
 function helper.program(command, options)
   local peer = new_peer("program", command, options or {})
   return peer
 end
 
--- OpenSSL's own server, with this certificate and more of its options. It sends back each line
+-- Starts openssl s_server with this certificate and further options. It sends back each line
 -- reversed.
 function helper.s_server(certificate, options)
   local chain = io.open(helper.pem(certificate, "chain"))
@@ -163,14 +165,14 @@ end
 
 local opened = {}
 
--- Has what a test opened closed at its end; gives its arguments back.
+-- Closes a connection at the end of the test; returns its arguments.
 function helper.keep(connection, ...)
   if connection then opened[#opened + 1] = connection end
   return connection, ...
 end
 
--- The options of a call, with the specs' own timeout where none is given: a short one is for what
--- follows, and not for connecting on a busy machine.
+-- Returns the options of a call, with the specs' timeout unless another is given. A short one is
+-- for the calls that follow: connecting may take longer on a busy machine.
 local function with_defaults(options, defaults)
   if type(options) == "number" then options = { timeout = options } end
   local all = { connect_timeout = defaults.timeout }
@@ -179,7 +181,8 @@ local function with_defaults(options, defaults)
   return all
 end
 
--- Options of TLS with the specs' CA and timeout, and more; `ca_file = false` is none.
+-- Returns options of TLS with the specs' CA and timeout, and more; `ca_file = false` removes the
+-- CA.
 function helper.trusting(...)
   local all = { ca_file = helper.pem "root", timeout = helper.timeout }
   for i = 1, select("#", ...) do
@@ -189,7 +192,7 @@ function helper.trusting(...)
   return all
 end
 
--- Puts a certificate of the specs' into these files.
+-- Copies a certificate of the specs to these files.
 function helper.put_certificate(name, certificate_path, key_path)
   for path, kind in pairs { [certificate_path] = "pem", [key_path] = "key" } do
     local file = assert(io.open(path, "wb"))
@@ -198,7 +201,7 @@ function helper.put_certificate(name, certificate_path, key_path)
   end
 end
 
--- Connects to a new peer: the connection, and the peer. `module` is by default `tcp`.
+-- Connects to a new peer; returns the connection and the peer. `module` is by default `tcp`.
 function helper.connect(code, options, listener, module)
   local peer = helper.listen(code, listener)
   local host = listener and listener.host or "127.0.0.1"
@@ -206,7 +209,7 @@ function helper.connect(code, options, listener, module)
   return helper.keep((module or require "tcp").connect(host, peer.port, options)), peer
 end
 
--- The same over TLS, to the peer with the certificate `good` if `listener.tls` names no other.
+-- The same over TLS. The peer has the certificate `good` unless `listener.tls` names another.
 function helper.connect_tls(code, options, listener, module)
   listener = with_defaults(listener, { tls = "good" })
   local peer = helper.listen(code, listener)
@@ -245,7 +248,7 @@ helper.kinds = {
     label = "unix:/%S+" },
 }
 
--- For `after_each`.
+-- Ends the peers of a test, for `after_each`.
 function helper.finish()
   local connections = opened
   opened = {}
@@ -253,7 +256,7 @@ function helper.finish()
   if registry[key] then ask "end" end
 end
 
--- Ends the peers' process now; it would end with this one, and starts again when it is needed.
+-- Ends the process of the peers now, and not with this one. It starts again when it is needed.
 function helper.stop()
   local process = registry[key]
   registry[key] = nil
@@ -264,8 +267,8 @@ end
 
 -- Failures ----------------------------------------------------------------------------------------
 
--- What `fn` throws: a plain string that begins with a position inside `fn` itself, which is the
--- caller of what failed. Gives what follows the position.
+-- Returns what `fn` throws, without its position. It must be a plain string that begins with a
+-- position inside `fn` itself, the caller of the failing function.
 local function thrown(fn)
   local ok, message = pcall(fn)
   assert(not ok, "nothing was thrown")
@@ -279,7 +282,7 @@ local function thrown(fn)
   return rest
 end
 
--- Checks `<operation> <peer>: <code>: <detail>`, and that it matches.
+-- Checks that a message is `<operation> <peer>: <code>: <detail>`, and that it matches.
 local function check_message(message, code, pattern)
   assert.equal("string", type(message))
   local head, given = message:match "^([%l_]+ ?%S*): (%l[%l_]*): ."
@@ -291,16 +294,16 @@ local function check_message(message, code, pattern)
   assert(not message:find "[\r\n]", "more than one line: " .. message)
 end
 
--- `fn` must throw a failure of this code whose text (without position) matches; gives that text.
--- The failing call must be `fn`'s own, and no tail call.
+-- `fn` must throw a failure of this code whose text (without position) matches; returns that text.
+-- `fn` must make the failing call itself, and not as a tail call.
 function helper.fails(code, pattern, fn)
   local message = thrown(fn)
   check_message(message, code, pattern)
   return message
 end
 
--- The same for what a call of `tcp.safe` returned: nil, message, code[, details]; gives message and
--- details.
+-- The same for the results of a call of `tcp.safe`: nil, message, code[, details]; returns message
+-- and details.
 function helper.fails_safely(code, pattern, value, message, given, details)
   assert.is_nil(value)
   check_message(message, code, pattern)
@@ -308,9 +311,9 @@ function helper.fails_safely(code, pattern, value, message, given, details)
   return message, details
 end
 
--- `fn` must throw a programming error in Lua's own words.
+-- `fn` must throw an argument error in the words of Lua's own library.
 function helper.misuse(expected, fn)
-  -- Lua says `no value` where an argument is missing, and cannot always tell it from nil.
+  -- Lua says `no value` if an argument is missing, and cannot always tell it from nil.
   local message = thrown(fn):gsub("got no value", "got nil")
   assert.equal(expected, message)
 end
@@ -320,20 +323,20 @@ end
 local has_system, system = pcall(require, "system")
 local grain = has_system and 0 or 0.01
 
--- Held open: some specs look at the clock where no descriptor is left.
+-- The file is kept open: some specs read the clock when no descriptor is free.
 local uptime = not has_system and assert(io.open "/proc/uptime")
 if uptime then uptime:setvbuf "no" end
 
--- Seconds on a monotonic clock.
+-- Returns the seconds of a monotonic clock.
 function helper.clock()
   if has_system then return system.monotime() end
   uptime:seek "set"
   return tonumber(uptime:read():match "^%S+")
 end
 
--- `act` must take `seconds`: never less, and at most 50 ms more. A busy machine is late now and
--- then, and a fault each time, so it is tried often; `prepare` (not measured) gives what `act`
--- gets.
+-- `act` must take `seconds`: never less, and at most 50 ms more. A busy machine is late at times,
+-- and a fault always, so there are many tries. `prepare` (not measured) returns the arguments of
+-- `act`.
 function helper.takes(seconds, prepare, act)
   local late
   for _ = 1, 20 do
@@ -348,8 +351,8 @@ function helper.takes(seconds, prepare, act)
   assert(false, ("%.3f s late"):format(late))
 end
 
--- `act` must not wait for what does not come: it takes less than half of the specs' timeout. Gives
--- what it gives.
+-- `act` must not wait for input that does not come: it must take less than half of the specs'
+-- timeout. Returns its results.
 function helper.at_once(act, what)
   local before = helper.clock()
   local result = act()
@@ -360,7 +363,7 @@ end
 
 -- This process, and others ------------------------------------------------------------------------
 
--- What a shell command writes.
+-- Returns the output of a shell command.
 local function output(command)
   local pipe = assert(io.popen(command, "r"))
   local text = pipe:read "*a"
@@ -369,45 +372,45 @@ local function output(command)
 end
 helper.output = output
 
--- Why a library cannot be had, in one line.
+-- Returns why a library is missing, in one line.
 local function reason(name, message)
   if message:find "module '[%w_.]+' not found" then return ("no %s for this Lua"):format(name) end
   return ("%s: %s"):format(name, message:match "[^\r\n]*")
 end
 
--- The library; nil and why not, where this Lua has none or cannot load it.
+-- Returns a library, or nil and the reason if this Lua has none or cannot load it.
 function helper.library(name)
   local ok, result = pcall(require, name)
   if ok then return result end
   return nil, reason(name, tostring(result))
 end
 
--- The same for that of an event loop, which `tcp.use` may refuse, too. Another process asks: what
--- is in use here stays.
+-- The same for the library of an event loop, which `tcp.use` may refuse, too. Another process tries
+-- it, so that the loop in use here stays.
 function helper.loop(name)
   local said = helper.run(("io.write(tostring(select(2, pcall(require('tcp').use, %q))))"):format(name))
   if said ~= "nil" then return nil, reason(name, said) end
   return helper.library(name)
 end
 
--- The program of the Lua under test.
+-- Returns the program of the Lua under test.
 function helper.interpreter()
   return (output "readlink /proc/$PPID/exe":gsub("\n", ""))
 end
 
--- How many sockets this process has open.
+-- Returns the number of open sockets of this process.
 function helper.sockets()
   return tonumber(output "ls -l /proc/$PPID/fd | grep -c socket:")
 end
 
--- A line of /proc/self/status, in bytes: VmRSS, VmSize.
+-- Returns a line of /proc/self/status, in bytes: VmRSS, VmSize.
 function helper.memory(what)
   return tonumber(helper.contents("/proc/self/status"):match(what .. ":%s*(%d+) kB")) * 1024
 end
 
--- Runs Lua source in a new process of the Lua under test; `before` is shell text before the
--- command (variables, `unshare`...), `preload` what `helper.preload` gave, for sh or another
--- `shell`. Gives its output, stderr's too, and the status.
+-- Runs Lua source in a new process of the Lua under test. `before` is shell text before the command
+-- (variables, `unshare`...). `preload` is a result of `helper.preload`, for sh or another `shell`.
+-- Returns the output, with stderr's, and the status.
 function helper.run(code, before, preload, shell)
   local path = os.tmpname()
   local file = assert(io.open(path, "wb"))
@@ -421,14 +424,14 @@ function helper.run(code, before, preload, shell)
   return said, tonumber(status)
 end
 
--- The same of one that must end well: its output.
+-- The same for a process that must succeed: returns its output.
 function helper.run_well(...)
   local said, status = helper.run(...)
   assert.equal(0, status, said)
   return said
 end
 
--- Lua source that gives a process `fork` and `wait` (see fork.c).
+-- Returns Lua source that defines `fork` and `wait` (see fork.c).
 function helper.forking()
   local library, source = ".build/spec/fork.so", "spec/support/fork.c"
   output(("mkdir -p .build/spec; test %s -nt %s || { cc -shared -fPIC -o %s.$PPID %s && mv %s.$PPID %s; }")
@@ -437,15 +440,15 @@ function helper.forking()
     :format(library, library)
 end
 
--- Whether this machine lets us have a network namespace of our own.
+-- Whether this machine allows a network namespace of our own.
 function helper.has_namespaces()
   local possible = output "unshare -rnm true 2>&1 && echo yes" == "yes\n"
   if not possible then helper.excuse "network namespaces" end
   return possible
 end
 
--- Has a process that `helper.run` begins use what this C file has in place of the C library's (see
--- tests/faults/fault.c); nil where it cannot be compiled.
+-- Compiles a C file whose functions replace those of the C library, in a process that `helper.run`
+-- starts (see tests/faults/fault.c). Returns nil if it cannot be compiled.
 function helper.preload(source)
   local library = ".build/spec/" .. source:match "(%w+)%.c$" .. ".so"
   local compile = ("mkdir -p .build/spec && cc -shared -fPIC -o %s %s -ldl"):format(library, source)
@@ -453,13 +456,13 @@ function helper.preload(source)
   helper.excuse("a C compiler, for " .. source)
 end
 
--- A test may be left out where something is not there; in CI it is there.
+-- Leaves a test out if something is missing; in CI that is a failure.
 function helper.excuse(what)
   assert(os.getenv "CI" ~= "true", "CI needs " .. what)
 end
 
--- Shell text to put before a command that runs in a network of its own, where these names, and no
--- others, resolve: a list of "address=name" (see namespace.py).
+-- Returns shell text to put before a command, which runs it in a network namespace. Only these
+-- names resolve there: a list of "address=name" (see namespace.py).
 function helper.namespace(hosts)
   return ("unshare -rnm %s spec/support/namespace.py %s"):format(python, table.concat(hosts, ","))
 end

@@ -1,7 +1,7 @@
--- Has every test run as a coroutine of the event loop that TCP_SPEC_LOOP names (see loops.lua):
--- what holds for a script that blocks must hold there, too.
+-- Runs every test as a coroutine of the event loop that TCP_SPEC_LOOP names (see loops.lua). A loop
+-- must not change what holds for blocking scripts.
 --
--- Gives what makes such a test's body of any; loaded by busted it does so with all of them.
+-- Returns a function that wraps the body of a test. If busted loads this file, it wraps all tests.
 
 local loops = require "spec.support.loops"
 

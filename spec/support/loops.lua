@@ -1,23 +1,23 @@
--- The event loops that specs run coroutines in: those that `tcp.use` knows by name, as far as this
--- Lua has them, and one of a script's own, "own". Each is
+-- The event loops of the specs: those that `tcp.use` knows by name, if this Lua has them, and a
+-- script's own loop, "own". Each has
 --   name
---   use         what `tcp.use` takes
---   found       whether it is here
+--   use         the argument for `tcp.use`
+--   found       whether the loop is installed
 --   reason      why not
---   run(...)    runs these functions as coroutines of the loop until all have ended; raises what
---               one raised
+--   run(...)    runs functions as coroutines of the loop until all have ended; raises the error of
+--               any of them
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp"
 
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
--- PUC Lua 5.1 cannot yield across pcall: what is raised there is the loop's own affair.
+-- PUC Lua 5.1 cannot yield across pcall: there, the loop itself handles errors.
 local has_yielding_pcall = coroutine.wrap(function()
   return pcall(coroutine.yield, true)
 end)() == true
 
--- Has `body` note what it raises, so that no loop gets to see it.
+-- Wraps `body` so that its error is kept, and the loop does not see it.
 local function guarded(body, failures)
   if not has_yielding_pcall then return body end
   return function()
@@ -79,7 +79,7 @@ local function close(fd)
   end
 end
 
--- One turn: waits for the first that is ready, and has all that are go on.
+-- Waits for the first descriptor that is ready, and resumes the coroutines of all that are.
 local function turn()
   local readers, writers, seconds = {}, {}, math.huge
   local now = helper.clock()
@@ -124,7 +124,7 @@ all[#all + 1] = {
 
 for _, loop in ipairs(all) do
   all[loop.name] = loop
-  -- The same within: the loop is in use meanwhile.
+  -- The same with `tcp.use` set to the loop meanwhile.
   function loop.within(...)
     tcp.use(loop.use)
     local results = { pcall(loop.run, ...) }

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes the throw-away certificates of the specs: make_ca.sh FOLDER
+# Makes the certificates of the specs: make_ca.sh FOLDER
 #
-# One line of the table below is one certificate: FOLDER/NAME.pem holds it and what its server
-# sends with it, which is also in FOLDER/NAME.chain, FOLDER/NAME.key its key. FOLDER/hashed holds
-# the root as OpenSSL's CA folders do. The dates are fixed, so a folder made once stays good. It is
-# made aside and moved into place whole, and of several runs one makes it while the others wait.
+# Each line of the table below is a certificate. FOLDER/NAME.pem holds it with the chain that its
+# server sends, FOLDER/NAME.chain that chain, FOLDER/NAME.key its key. FOLDER/hashed holds the root
+# as in OpenSSL's CA folders. The dates are fixed, so a folder never expires. It is made under
+# another name and then renamed. If several processes run this, one makes it while the others wait.
 set -eu
 umask 077
 
@@ -135,7 +135,7 @@ table | while read -r name issuer key dates sent rest; do
     -startdate "${dates% *}" -enddate "${dates#* }" \
     -extfile "$work/$name.ext" -extensions extensions \
     -in "$work/$name.csr" -out "$work/$name.pem" >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
-  # A server sends all but the root, unless it sends `all`.
+  # A server sends all but the root, unless SENT is `all`.
   case $sent:$issuer in
     leaf:* | chain:root | chain:stranger | *:self) ;;
     *) cp "$work/$issuer.pem" "$work/$name.chain"; cat "$work/$name.chain" >>"$work/$name.pem" ;;

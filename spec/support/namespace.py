@@ -77,7 +77,7 @@ def main():
         for number, address in enumerate(sorted(foreign)):
             own(control, number, address)
     replace("/etc/hosts", "".join("%s %s\n" % (address, name) for address, name in hosts))
-    # Bound, so that no refusal comes back.
+    # The socket is bound, so that no ICMP error comes back.
     silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     silent.bind(("127.0.0.53", 53))
     silent.set_inheritable(True)

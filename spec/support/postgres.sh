@@ -3,8 +3,8 @@
 #
 # With SOCKETS, a folder that its user may write, it listens at a Unix socket in it, too.
 #
-# Its data live in a folder of their own that goes with it. PostgreSQL does not run as root: there,
-# the user `nobody` runs it. Ends with a signal, and with its parent.
+# Its data are in a folder of their own, which is removed with it. PostgreSQL refuses to run as
+# root, so the user `nobody` runs it then. It ends with a signal, or with its parent.
 set -eu
 port=$1 certificate=$2 key=$3 sockets=${4-}
 

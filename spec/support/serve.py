@@ -48,7 +48,7 @@ class Connection:
         if accepted.family != socket.AF_UNIX:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         accepted.settimeout(LONGEST)
-        # A second name for the descriptor, for what must not pass through TLS.
+        # A second descriptor of the socket, for bytes that must not pass through TLS.
         self.raw = accepted.dup()
         self.sock = accepted
 
@@ -116,7 +116,7 @@ class Connection:
             self.send(data[i:i + 1])
             time.sleep(pause)
 
-    # Receiving; all of these raise EOFError when the stream ends before what was asked for.
+    # Receiving; each raises EOFError if the stream ends too early.
 
     def recv(self, n=65536):
         """What there is; b"" at the end of the stream."""
@@ -371,7 +371,7 @@ class Listener(Peer):
             self.sock.shutdown(socket.SHUT_RDWR)  # wakes up accept
         except OSError:
             pass
-        # The next listener may have the same descriptor, and this thread must not accept for it.
+        # The next listener may get the same descriptor, and this thread must not accept from it.
         if self.thread:
             self.thread.join(LONGEST)
         for sock in [self.sock] + self.fillers:
@@ -398,7 +398,7 @@ class Program:
             self.read_until(options["ready"])
         else:
             self.wait_until_open()
-        # What it says later is read too: it must not wait for room in the pipe.
+        # Its later output is read, too, so that it does not block on a full pipe.
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
 
     @staticmethod
