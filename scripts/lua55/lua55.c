@@ -1,8 +1,8 @@
 /* A Lua 5.5 interpreter for the tests, where no package has one: `lua5.5 [-e chunk]... [script
- * [args]]`. It behaves as the stand-alone interpreter does where a script could tell: `arg`,
- * tracebacks on standard error, exit codes, and a SIGINT that sets a hook ("interrupted!"). Without
- * a script it runs standard input, unless there was an -e; LUA_INIT and the other options are not
- * there. */
+ * [args]]`. To a script it behaves like the stand-alone interpreter: it sets `arg`, prints
+ * tracebacks to standard error, has the same exit codes, and SIGINT sets a hook ("interrupted!").
+ * Without a script it runs standard input, unless there was an -e. It ignores LUA_INIT and has no
+ * other options. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

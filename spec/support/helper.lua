@@ -1,5 +1,5 @@
--- What the specs share: peers that are independent of the module (serve.py), checks of the form of
--- failures, a clock, and child processes of the Lua under test.
+-- What the specs share: peers that do not use the module (serve.py), checks of failures, a clock,
+-- and child processes of the Lua under test.
 --
 -- The peers of a test live until `after_each(helper.finish)`. That also closes the connections that
 -- the test opened, and raises the errors of a peer's own code. The peers' process ends with this

@@ -70,7 +70,7 @@ static int hits;
 
 static struct rlimit before;
 
-/* Open descriptors stay; any other would get number 4. */
+/* Open descriptors stay; a new one would be the fourth, over the limit. */
 static void end_descriptors(void) {
   struct rlimit none = { .rlim_cur = 3, .rlim_max = before.rlim_max };
   if (setrlimit(RLIMIT_NOFILE, &none) != 0) abort();

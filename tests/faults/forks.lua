@@ -82,8 +82,8 @@ function sides.accepted(kind)
   return peer, function() return (listener:accept(timeout)) end, listener
 end
 
--- Continues with the connection. A child uses it before the parent gives it up, since the process
--- that has used it last sends close_notify. Taking buffered bytes is no use in this sense.
+-- Continues with the connection. A child uses it before the parent gives it up, since only the
+-- process that has used it last sends close_notify. Reading buffered bytes does not count.
 local function go_on(holder, done, is_child)
   local before = done
   if is_child then before = done == from_buffer - 1 and done + 2 or done + 1 end

@@ -1,12 +1,12 @@
-/* host SCRIPT ARGS...: runs a Lua script where memory can be told to fail: Lua's own, and what all
- * else in the process (the module, OpenSSL, the C library) has from malloc.
+/* host SCRIPT ARGS...: runs a Lua script, and makes chosen allocations fail: Lua's own, and those
+ * with malloc in the rest of the process (the module, OpenSSL, the C library).
  *
  * The script gets the table `oom`:
  *   oom.call(n, keeps, f)  calls f while the nth allocation fails (and, if `keeps`, all that
- *                          follow); gives whether one did, then what pcall gives
- *   oom.lua()              bytes that Lua has allocated
- *   oom.native()           blocks that all else in the process has from malloc
- * It exits with 1 if the script fails, or if Lua's memory is not all given back by lua_close. */
+ *                          follow); returns whether one did, and the results of pcall
+ *   oom.lua()              the bytes that Lua has allocated
+ *   oom.native()           the blocks that the rest of the process has from malloc
+ * It exits with 1 if the script fails, or if lua_close does not free all of Lua's memory. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,6 +1,6 @@
-//! A buffer for received or queued bytes: filled at the end, consumed from the front. It grows only
-//! with bytes that have come, and has no memory while it is empty. It knows no socket and no Lua.
-//! Uses `memory`, `error`.
+//! A buffer for received or queued bytes: filled at the end, consumed from the front. It grows with
+//! the bytes that have come, never by an announced length, and has no memory while it is empty. It
+//! knows no socket and no Lua. Uses `memory`, `error`.
 
 use std::cell::Cell;
 use std::mem;
@@ -13,8 +13,8 @@ const SMALL: usize = 256 * 1024;
 /// The largest spare for buffers over that size.
 const LARGE: usize = 16 * 1024 * 1024;
 
-/// A buffer of over `SMALL` bytes is freed once its rest is at most this share of it. Copying such
-/// a rest costs little compared with the bytes that went through.
+/// A buffer of over `SMALL` bytes is replaced once its rest is at most this share of it. Copying
+/// such a rest costs little compared with the bytes that went through.
 const SHARE: usize = 64;
 
 /// The offset of the first byte. Lua strings have the same offset, and with equal alignment glibc
@@ -77,7 +77,7 @@ impl Buffer {
         }
     }
 
-    /// Frees the memory if the buffer is empty.
+    /// Releases the memory if the buffer is empty.
     pub fn release_if_empty(&mut self) {
         if self.is_empty() {
             self.start = 0;
