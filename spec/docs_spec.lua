@@ -103,6 +103,28 @@ local paths = {
   ["/run/app.sock"] = false,
 }
 
+places["mx.example.com:25"] = function()
+  return helper.listen(([[
+    c.send(b"220 mx.example.com\r\n")
+    c.recv_line()
+    c.send(b"250-mx.example.com\r\n250 STARTTLS\r\n")
+    assert c.recv_line() == b"STARTTLS\r\n"
+    c.send(b"220 go ahead\r\n")
+    c.handshake(%q)
+    if c.recv(): c.send(b"250-mx.example.com\r\n250 HELP\r\n")
+    c.hold()
+  ]]):format(site "site"))
+end
+places["imap.example.com:143"] = function()
+  return helper.listen(([[
+    c.send(b"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n")
+    assert c.recv_line() == b"a1 STARTTLS\r\n"
+    c.send(b"a1 OK begin\r\n")
+    c.handshake(%q)
+    c.hold()
+  ]]):format(site "site"))
+end
+
 local files = {
   ["client.pem"] = function() return helper.pem "client" end,
   ["client.key"] = function() return helper.pem("client", "key") end,
@@ -526,6 +548,12 @@ local silent = {
   ["there is no poller"] = true,
 }
 for i = 1, 5 do silent["Lua 5." .. i] = true end
+-- What is said before TLS is no message.
+for _, said in ipairs { "a1 STARTTLS\\r\\n", "a1 CAPABILITY\\r\\n", "a2 STARTTLS\\r\\n", "AUTH TLS\\r\\n",
+  "{} {}\\r\\n", "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>", "<?xml version='1.0'?><stream:stream "
+    .. "to='{}' version='1.0' xml:lang='en' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>" } do
+  silent[said] = true
+end
 
 describe("the table of messages", function()
   local errors = helper.contents "docs/errors.md"

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use net::connect::Established;
 use net::connect::dial::Timings;
+use net::connect::starttls;
 use net::endpoint::{Address, Addresses, Name};
 use net::error::{self, Code, Error};
 use net::framing::text::Item;
@@ -32,6 +33,8 @@ pub struct Connection {
     /// Who has connected, where a PROXY header tells who the peer is.
     pub via: Option<Address>,
     pub timings: Timings,
+    /// What the server has said before TLS, where `connect_tls` asked it to begin.
+    pub starttls: Option<Box<starttls::Outcome>>,
     /// The default side for `start_tls`.
     pub side: Side,
     pub config: ConnectionConfig,
@@ -71,13 +74,14 @@ impl Connection {
         is_tls: bool,
         host: &Rc<Host>,
     ) -> Self {
-        let Established { stream, addresses, timings, side } = connected;
+        let Established { stream, addresses, timings, starttls, side } = connected;
         Self {
             open: Some(stream),
             closed: Facts::default(),
             addresses,
             via: None,
             timings,
+            starttls,
             side,
             config,
             is_tls,

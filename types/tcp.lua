@@ -16,6 +16,7 @@
 ---| "proxy" # a PROXY header that is none
 ---| "json" # not valid JSON, or a value that has no JSON form
 ---| "too_large" # over a limit
+---| "unexpected" # the peer said something else than what was asked for
 ---| "busy" # another call is using the connection
 ---| "io" # anything else
 
@@ -92,8 +93,22 @@
 ---@class tcp.StartTlsOptions: tcp.TlsOnlyOptions
 ---@field side? "client" | "server" who this side is in the handshake; default "server" where it was accepted
 
+---@alias tcp.StartTlsProtocol
+---| "smtp"
+---| "lmtp"
+---| "imap"
+---| "pop3"
+---| "ftp"
+---| "sieve"
+---| "ldap"
+---| "postgres"
+---| "mysql"
+---| "xmpp"
+
 ---The options of `connect_tls`.
 ---@class tcp.TlsOptions: tcp.Options, tcp.TlsOnlyOptions
+---@field starttls? tcp.StartTlsProtocol what is said before the handshake; default nothing
+---@field server_hello? string the name that EHLO and LHLO give; default the local address
 
 ---The options of `listen`. Those of `connect` (`bind` aside) are for what it accepts. `tls` takes no `server_name`
 ---and no `session`; without it there is no TLS.
@@ -133,6 +148,7 @@
 ---@class tcp.Timings in seconds
 ---@field dns number 0 where the host is an address
 ---@field connect number
+---@field starttls? number what was said before the handshake
 ---@field tls? number
 ---@field total number the sum of them
 
@@ -160,6 +176,11 @@
 ---@field chain tcp.Certificate[] as the peer has sent it, leaf first
 ---@field verified_chain? tcp.Certificate[] the path that verification has built
 
+---@class tcp.StartTlsInfo
+---@field protocol tcp.StartTlsProtocol
+---@field greeting string as it came; "" where the protocol has none
+---@field capabilities string as they came; "" where there are none
+
 ---@class tcp.Info
 ---@field host? string nil of a Unix socket, and before a PROXY header has told it
 ---@field peer tcp.Address nil before a PROXY header has told it
@@ -168,6 +189,7 @@
 ---@field timings tcp.Timings
 ---@field bytes_read integer payload; over TLS what is inside it
 ---@field bytes_written integer
+---@field starttls? tcp.StartTlsInfo what the server has said before TLS
 ---@field tls? tcp.TlsInfo
 
 ---A connection. A read that fails consumes nothing; a write that times out keeps what is left in order.

@@ -54,12 +54,13 @@ pub fn connect_unix(call: &mut Call<'_>) -> Result<Reply> {
 }
 
 fn begin(call: &Call<'_>, options: Options, is_last: bool) -> Result<PendingOp> {
+    let starttls = options.starttls(call.argument(3))?;
     let Options { name, timeout, connect_timeout, limits, json, mut connect, tls, .. } = options;
     let is_tls = tls.is_some();
     let deadline = Deadline::after(connect_timeout.unwrap_or(timeout));
     connect.trace = call.host.tracer.of(&name);
     connect.is_eager = is_eager(call.wait_mode());
-    let connect = ConnectOp::start(&name, connect, tls, limits)
+    let connect = ConnectOp::start(&name, connect, tls, starttls, limits)
         .map_err(|error| Stop::from(error.with_context(call.name(), &name)))?;
     let config = ConnectionConfig { safe: call.safe, name, timeout, json };
     let host = Rc::clone(call.host);

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use net::connect::starttls::{Outcome, Transcript};
 use net::endpoint::{Address, Name};
 use net::error::Error;
+use net::memory::copy;
 use net::transport::tls::{Certificate, Chain, Report};
 use net::unix::credentials::Credentials;
 
@@ -26,15 +28,27 @@ pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
             Value::record([
                 ("dns", phases.dns.into()),
                 ("connect", phases.connect.into()),
+                ("starttls", phases.starttls.into()),
                 ("tls", phases.tls.into()),
                 ("total", phases.total().into()),
             ]),
         ),
         ("bytes_read", (traffic.read as i64).into()),
         ("bytes_written", (traffic.written as i64).into()),
+        ("starttls", this.starttls.as_deref().map(starttls).transpose()?.into()),
         ("tls", report.as_deref().map(tls).into()),
     ])
     .into())
+}
+
+/// What a server has said before its handshake.
+fn starttls(outcome: &Outcome) -> Result<Value> {
+    let Transcript { greeting, capabilities } = &outcome.transcript;
+    Ok(Value::record([
+        ("protocol", outcome.protocol.name().into()),
+        ("greeting", copy(greeting)?.into()),
+        ("capabilities", copy(capabilities)?.into()),
+    ]))
 }
 
 pub fn listener(_: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {

@@ -74,8 +74,8 @@ impl LongOperation for Upgrade {
             let stream =
                 Box::new(Stream::new(traced(Box::new(tls), self.trace.take()), self.limits));
             let timings = Timings { tls: Some(now() - self.begun), ..self.timings };
-            let addresses = self.addresses.clone();
-            let connected = Established { stream, addresses, timings, side: self.side };
+            let (addresses, side) = (self.addresses.clone(), self.side);
+            let connected = Established { stream, addresses, timings, starttls: None, side };
             let config = self.config.clone();
             let mut connection = Connection::new(connected, config, true, &self.host);
             connection.via = self.via.clone();

@@ -12,6 +12,8 @@ use socket2::TcpKeepalive;
 
 use net::connect::host::{self, Family};
 use net::connect::socket::ConnectOptions;
+use net::connect::starttls;
+use net::connect::starttls::dialogue::{PROTOCOLS, Protocol};
 use net::endpoint::{Endpoint, Name};
 use net::error;
 use net::framing::Endian;
@@ -44,6 +46,10 @@ pub struct Options {
     pub connect: ConnectOptions,
     /// The settings of TLS, where it is wanted.
     pub tls: Option<Box<Settings>>,
+    /// What is said before it.
+    pub starttls: Option<Protocol>,
+    /// The name for EHLO and LHLO.
+    pub hello: Option<String>,
 }
 
 impl Options {
@@ -66,6 +72,8 @@ impl Options {
                 is_eager: true,
             },
             tls: None,
+            starttls: None,
+            hello: None,
         }
     }
 
@@ -86,6 +94,20 @@ impl Options {
             }
             _ => Err(argument.expected("number or table")),
         }
+    }
+
+    /// What is said before TLS. Only SMTP and LMTP say a name.
+    pub fn starttls(&self, argument: Argument<'_>) -> Result<Option<Box<starttls::Settings>>> {
+        let says_name = matches!(self.starttls, Some(Protocol::Smtp | Protocol::Lmtp));
+        if self.hello.is_some() && !says_name {
+            let why = "option 'server_hello': it goes with starttls = 'smtp' or 'lmtp'";
+            return Err(argument.wrong(why));
+        }
+        let server = self.tls.as_ref().map_or("", |settings| &settings.server_name);
+        Ok(self.starttls.map(|protocol| {
+            let (hello, server) = (self.hello.clone(), server.to_owned());
+            Box::new(starttls::Settings { protocol, hello, server })
+        }))
     }
 
     /// Sets one option. False: it has no such name.
@@ -110,6 +132,11 @@ impl Options {
                 let orders = [("big", Endian::Big), ("little", Endian::Little)];
                 self.limits.endian = option.one_of(&orders)?;
             }
+            "starttls" | "server_hello" if self.tls.is_none() => {
+                return Err(option.wrong("one of connect_tls"));
+            }
+            "starttls" => self.starttls = Some(option.one_of(&PROTOCOLS)?),
+            "server_hello" => self.hello = Some(hello(option)?),
             _ => {
                 let tls = match &mut self.tls {
                     Some(tls) => set(tls, option)?,
@@ -123,6 +150,15 @@ impl Options {
         }
         Ok(true)
     }
+}
+
+/// A name for EHLO, which must not end its line (RFC 5321, sections 4.1.1.1 and 4.5.3.1.2).
+fn hello(option: Argument<'_>) -> Result<String> {
+    let name = option.text()?;
+    if !(1..=255).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(option.wrong("a host name or an address literal expected"));
+    }
+    option.owned_text()
 }
 
 /// What a listener is made with.

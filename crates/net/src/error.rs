@@ -34,6 +34,8 @@ pub enum Code {
     Timeout,
     /// Over a limit that the script or the module sets.
     TooLarge,
+    /// The peer said something else than what was asked for.
+    Unexpected,
     /// No way to the address.
     Unreachable,
 }
@@ -54,6 +56,7 @@ impl Code {
             Self::Tls => "tls",
             Self::Timeout => "timeout",
             Self::TooLarge => "too_large",
+            Self::Unexpected => "unexpected",
             Self::Unreachable => "unreachable",
         }
     }
@@ -92,6 +95,8 @@ pub enum Pending {
     File { option: &'static str },
     /// The PROXY header that comes before all else.
     ProxyHeader,
+    /// What the server says before the TLS handshake, of which `have` bytes have come.
+    StartTls { awaits: &'static str, have: usize },
     /// The end of the TLS handshake.
     Handshake,
     /// `have` of the four bytes of a packet's header have come.
@@ -115,6 +120,7 @@ impl Pending {
             Self::Resolution { .. } => Some("dns"),
             Self::Connecting(_) | Self::Backlog => Some("connect"),
             Self::ProxyHeader => Some("proxy"),
+            Self::StartTls { .. } => Some("starttls"),
             Self::Handshake => Some("tls"),
             _ => None,
         }
@@ -132,6 +138,8 @@ impl fmt::Display for Pending {
             Self::Backlog => f.write_str("the backlog of its listener is full"),
             Self::File { option } => write!(f, "cannot read {option}_file in time"),
             Self::ProxyHeader => f.write_str("PROXY header"),
+            Self::StartTls { awaits, have: 0 } => f.write_str(awaits),
+            Self::StartTls { awaits, have } => write!(f, "{awaits}, after {have} bytes"),
             Self::Handshake => f.write_str("TLS handshake"),
             Self::Header { have } => write!(f, "{have} of 4 header bytes"),
             Self::Bytes { have, need } => write!(f, "{have} of {need} bytes"),
@@ -299,7 +307,8 @@ impl Error {
         self.0.is_broken_pipe
     }
 
-    /// For a timeout while connecting, and a failed handshake: `dns`, `connect` or `tls`.
+    /// For a timeout while connecting, and a failure before or in the handshake: `dns`, `connect`,
+    /// `starttls` or `tls`.
     pub fn phase(&self) -> Option<&'static str> {
         self.0.phase
     }

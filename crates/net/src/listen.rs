@@ -262,8 +262,8 @@ impl Listener {
             false => transport,
         };
         let stream = Box::new(Stream::new(traced(transport, trace), self.config.limits));
-        let (timings, side) = (Timings::default(), Side::Server);
-        Ok(Established { stream, addresses, timings, side })
+        let (timings, starttls, side) = (Timings::default(), None, Side::Server);
+        Ok(Established { stream, addresses, timings, starttls, side })
     }
 }
 

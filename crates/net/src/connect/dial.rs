@@ -17,12 +17,14 @@ use crate::io::step::{Step, ready};
 pub struct Timings {
     pub dns: f64,
     pub connect: f64,
+    pub starttls: Option<f64>,
     pub tls: Option<f64>,
 }
 
 impl Timings {
     pub fn total(self) -> f64 {
-        self.dns + self.connect + self.tls.unwrap_or_default()
+        let tls = self.starttls.unwrap_or_default() + self.tls.unwrap_or_default();
+        self.dns + self.connect + tls
     }
 }
 

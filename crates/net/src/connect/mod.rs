@@ -1,6 +1,7 @@
-//! From options to a connection: dial, then the PROXY header and the TLS handshake where they are
-//! wanted, as one step under one deadline. Uses `endpoint`, `connect::dial`, `connect::announce`,
-//! `unix::given`, `transport`, `stream`, `io::step`, `trace`, `error`.
+//! From options to a connection: dial, then the PROXY header, what a protocol says before TLS and
+//! the TLS handshake where they are wanted, as one step under one deadline. Uses `endpoint`,
+//! `connect::dial`, `connect::announce`, `connect::starttls`, `unix::given`, `transport`, `stream`,
+//! `io::step`, `trace`, `error`.
 
 pub mod announce;
 pub mod dial;
@@ -10,13 +11,15 @@ pub mod race;
 pub mod resolve;
 pub mod resolver;
 pub mod socket;
+pub mod starttls;
 pub mod unix;
 
 use crate::connect::announce::{Announcement, ProxyProtocol};
 use crate::connect::dial::{Dial, Timings};
 use crate::connect::race::Dialed;
 use crate::connect::socket::{ConnectOptions, prepare};
-use crate::endpoint::{Addresses, Name};
+use crate::connect::starttls::StartTls;
+use crate::endpoint::{Address, Addresses, Name};
 use crate::error::Result;
 use crate::io::deadline::now;
 use crate::io::step::{Step, ready};
@@ -33,6 +36,8 @@ pub struct Established {
     pub stream: Box<Stream>,
     pub addresses: Addresses,
     pub timings: Timings,
+    /// What the server has said before TLS, where it was asked to begin.
+    pub starttls: Option<Box<starttls::Outcome>>,
     /// The part that this side takes in TLS unless it is told otherwise.
     pub side: Side,
 }
@@ -55,7 +60,8 @@ impl Established {
         }
         let transport = traced(Box::new(Tcp::new(socket, is_unix)), options.trace.clone());
         let stream = Box::new(Stream::new(transport, limits));
-        Ok(Self { stream, addresses, timings: Timings::default(), side: Side::Client })
+        let (timings, starttls) = (Timings::default(), None);
+        Ok(Self { stream, addresses, timings, starttls, side: Side::Client })
     }
 }
 
@@ -66,8 +72,11 @@ pub struct ConnectOp {
     /// Known as soon as the socket is connected.
     addresses: Option<Addresses>,
     proxy_protocol: Option<ProxyProtocol>,
-    /// What waits for its stage, if TLS is wanted.
+    /// What waits for its stage, if TLS is wanted, and what comes before it.
     setup: Option<tls::Setup>,
+    starttls: Option<Box<starttls::Settings>>,
+    /// What that came to.
+    outcome: Option<Box<starttls::Outcome>>,
     limits: Limits,
     trace: Option<Trace>,
 }
@@ -76,6 +85,7 @@ pub struct ConnectOp {
 enum Stage {
     Dialing(Box<Dial>),
     Announcing(Announcement),
+    StartingTls(Box<StartTls>),
     Handshaking(Box<Handshake>),
 }
 
@@ -85,6 +95,7 @@ impl ConnectOp {
         name: &Name,
         options: ConnectOptions,
         tls: Option<Box<tls::Settings>>,
+        starttls: Option<Box<starttls::Settings>>,
         limits: Limits,
     ) -> Result<Self> {
         let setup = tls.map(|settings| tls::Setup::new(Side::Client, *settings)).transpose()?;
@@ -92,8 +103,19 @@ impl ConnectOp {
         let dial = Dial::start(name, options)?;
         let (begun, timings) = (dial.begun(), Timings::default());
         let stage = Stage::Dialing(Box::new(dial));
-        let addresses = None;
-        Ok(Self { stage, begun, timings, addresses, proxy_protocol, setup, limits, trace })
+        let (addresses, outcome) = (None, None);
+        Ok(Self {
+            stage,
+            begun,
+            timings,
+            addresses,
+            proxy_protocol,
+            setup,
+            starttls,
+            outcome,
+            limits,
+            trace,
+        })
     }
 
     pub fn step(&mut self) -> Result<Step<Established>> {
@@ -113,8 +135,28 @@ impl ConnectOp {
                 tcp
             }
             Stage::Announcing(announcement) => ready!(announcement.step(self.trace.as_ref())?),
+            Stage::StartingTls(talk) => {
+                let (transport, outcome) = ready!(talk.step()?);
+                self.timings.starttls = Some(now() - self.begun - self.timings.total());
+                self.outcome = Some(Box::new(outcome));
+                transport.into_tcp().expect("that is what it was")
+            }
             Stage::Handshaking(_) => return self.step_handshake(),
         };
+        self.go_on(tcp)
+    }
+
+    /// The next stage that is wanted, on what the one before has left.
+    fn go_on(&mut self, tcp: Tcp) -> Result<Step<Established>> {
+        if let Some(settings) = self.starttls.take() {
+            let local = match self.addresses.as_ref().map(|addresses| &addresses.local) {
+                Some(Address::Inet(local)) => Some(local.ip()),
+                _ => None,
+            };
+            let talk = StartTls::new(&settings, local, Box::new(tcp), self.trace.as_ref());
+            self.stage = Stage::StartingTls(Box::new(talk));
+            return self.step();
+        }
         match self.setup.take() {
             Some(setup) => {
                 let handshake = Handshake::new(setup, tcp, self.trace.as_ref());
@@ -136,14 +178,15 @@ impl ConnectOp {
     pub fn report(&self) -> Option<tls::Report> {
         match &self.stage {
             Stage::Handshaking(handshake) => handshake.report(),
-            Stage::Dialing(_) | Stage::Announcing(_) => None,
+            Stage::Dialing(_) | Stage::Announcing(_) | Stage::StartingTls(_) => None,
         }
     }
 
     fn finish(&mut self, transport: Box<dyn Transport>) -> Established {
         let addresses = self.addresses.take().expect("the socket is connected");
         let stream = Stream::new(traced(transport, self.trace.take()), self.limits);
-        let timings = self.timings;
-        Established { stream: Box::new(stream), addresses, timings, side: Side::Client }
+        let (timings, starttls) = (self.timings, self.outcome.take());
+        let side = Side::Client;
+        Established { stream: Box::new(stream), addresses, timings, starttls, side }
     }
 }

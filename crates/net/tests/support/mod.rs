@@ -44,6 +44,12 @@ pub struct Script {
 
 /// A connection over a script of reads and writes, and the record of what it does.
 pub fn conn(reads: &[Event], writes: &[Event], limits: Limits) -> (Stream, Rc<RefCell<Record>>) {
+    let (transport, record) = transport(reads, writes);
+    (Stream::new(transport, limits), record)
+}
+
+/// The transport alone.
+pub fn transport(reads: &[Event], writes: &[Event]) -> (Box<dyn Transport>, Rc<RefCell<Record>>) {
     let record = Rc::new(RefCell::new(Record::default()));
     let (fd, _) = std::io::pipe().expect("pipe");
     let script = Script {
@@ -52,7 +58,7 @@ pub fn conn(reads: &[Event], writes: &[Event], limits: Limits) -> (Stream, Rc<Re
         record: Rc::clone(&record),
         fd,
     };
-    (Stream::new(Box::new(script), limits), record)
+    (Box::new(script), record)
 }
 
 /// The pieces of `bytes`, cut at `cuts`, a wait between any two.
