@@ -21,6 +21,8 @@ pub enum BigInt {
     String,
     /// A failure.
     Error,
+    /// The integer all the same, if it has 64 bits: for what is written again.
+    Integer,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -39,13 +41,40 @@ pub fn parse(text: &[u8], bigint: BigInt, tape: &mut Tape) -> Result<(), Failure
     let Ok(checked) = simdutf8::basic::from_utf8(text) else {
         return Err(refused(text, Invalid { at: 0, what: "not UTF-8" }));
     };
-    let (bytes, fault) = (checked.as_bytes(), Fault::Memory);
-    let mut parser = Parser { text: checked, bytes, at: 0, bigint, tape, fault };
+    let mut parser = Parser::new(checked, 0, bigint, tape);
     match (parser.document(), parser.fault) {
         (Ok(()), _) => Ok(()),
         (Err(Stop), Fault::Memory) => Err(Failure::Memory),
         (Err(Stop), Fault::Text(what)) => Err(refused(text, Invalid { at: parser.at, what })),
     }
+}
+
+/// Appends to a tape the value that begins at `at`, within `depth` containers, in a text that is
+/// known to be JSON up to its end. It fails for want of memory, or by a number that does not fit.
+pub fn parse_at(
+    text: &str,
+    at: usize,
+    depth: usize,
+    bigint: BigInt,
+    tape: &mut Tape,
+) -> Result<(), Option<Invalid>> {
+    let mut parser = Parser::new(text, at, bigint, tape);
+    match (parser.value(depth), parser.fault) {
+        (Ok(()), _) => Ok(()),
+        (Err(Stop), Fault::Memory) => Err(None),
+        (Err(Stop), Fault::Text(what)) => Err(Some(Invalid { at: parser.at, what })),
+    }
+}
+
+/// Appends to the tape's arena what stands in a string, of which `rest` is all but the first quote
+/// and which is known to be JSON.
+pub fn unescape(rest: &[u8], tape: &mut Tape) -> Parsed {
+    let kept = tape.entries.len();
+    let plain = rest.iter().take_while(|&&byte| byte != b'\\').count();
+    let mut parser = Parser { bytes: rest, ..Parser::new("", plain, BigInt::Float, tape) };
+    let done = parser.escaped_string(0);
+    tape.entries.truncate(kept);
+    done
 }
 
 /// Returns the first error of the grammar, or else the one that only the parser finds.
@@ -89,6 +118,12 @@ pub(super) struct Parser<'a> {
     pub bigint: BigInt,
     pub tape: &'a mut Tape,
     fault: Fault,
+}
+
+impl<'a> Parser<'a> {
+    fn new(text: &'a str, at: usize, bigint: BigInt, tape: &'a mut Tape) -> Self {
+        Self { text, bytes: text.as_bytes(), at, bigint, tape, fault: Fault::Memory }
+    }
 }
 
 impl Parser<'_> {

@@ -13,52 +13,110 @@ use super::array::push_array_metatable;
 use super::tape::{Entry, Tape};
 use crate::ffi::*;
 
-/// Pushes the value of `tape`, which was parsed from `text`.
-///
-/// # Safety
-/// In a protected call on `state`; the caller's frames up to that call own nothing. `tape` was
-/// parsed from `text`.
-pub unsafe fn replay(state: *mut lua_State, text: &[u8], tape: &Tape, null: Null) {
-    let slots = 2 * tape.depth + 4;
-    // SAFETY: the caller's. There are two slots for each level, and four to make the metatable.
-    unsafe {
-        if lua_checkstack(state, slots as c_int) == 0 {
-            push_bytes(state, b"not enough memory");
-            lua_error(state);
-        }
-        let array_metatable = if tape.has_arrays {
-            push_array_metatable(state);
-            lua_gettop(state)
-        } else {
-            0
-        };
-        let entries = tape.entries.iter();
-        Replay { state, entries, text, arena: &tape.arena, null, array_metatable }.value();
-        if array_metatable != 0 {
-            lua_remove(state, array_metatable);
-        }
-    }
-}
-
-struct Replay<'a> {
+/// Pushes values that `tape` holds for a text, once.
+pub struct Replay<'a> {
     state: *mut lua_State,
     entries: slice::Iter<'a, Entry>,
     text: &'a [u8],
-    arena: &'a [u8],
+    tape: &'a Tape,
     null: Null,
     /// The stack index of the array metatable, 0 if there are no arrays.
     array_metatable: c_int,
 }
 
-impl Replay<'_> {
-    /// Pushes the next value, with its members. It is inlined, and containers are not, so that a
+impl<'a> Replay<'a> {
+    /// Reserves the stack: two slots for each level, and what making the metatable takes.
+    ///
+    /// # Safety
+    /// In a protected call on `state`; the caller's frames up to that call own nothing. `tape` is
+    /// what was made of `text`. One push follows.
+    pub unsafe fn new(state: *mut lua_State, text: &'a [u8], tape: &'a Tape, null: Null) -> Self {
+        let slots = 2 * tape.depth + 6;
+        // SAFETY: the caller's.
+        unsafe {
+            if lua_checkstack(state, slots as c_int) == 0 {
+                push_bytes(state, b"not enough memory");
+                lua_error(state);
+            }
+            let array_metatable = if tape.has_arrays {
+                push_array_metatable(state);
+                lua_gettop(state)
+            } else {
+                0
+            };
+            Replay { state, entries: tape.entries.iter(), text, tape, null, array_metatable }
+        }
+    }
+
+    /// Pushes the one value that the tape is.
+    pub unsafe fn whole(mut self) {
+        // SAFETY: the caller's.
+        unsafe {
+            self.value();
+            self.end();
+        }
+    }
+
+    /// Pushes the value that was found with this number; nil if there is none.
+    pub unsafe fn found(mut self, number: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            if !self.push_found(number) {
+                lua_pushnil(self.state);
+            }
+            self.end();
+        }
+    }
+
+    /// Pushes a table of all that was found.
+    pub unsafe fn all_found(mut self) {
+        let (state, count) = (self.state, self.tape.found.len());
+        // SAFETY: the caller's. The tape's size is that of a list that Lua holds.
+        unsafe {
+            lua_createtable(state, count as c_int, 0);
+            for number in 0..count {
+                if self.push_found(number) {
+                    raw_set_index(state, -2, number as Index + 1);
+                }
+            }
+            self.end();
+        }
+    }
+
+    /// False: there is nothing to push, for it was not found or is to be left out.
+    unsafe fn push_found(&mut self, number: usize) -> bool {
+        let Some(found) = self.tape.found.get(number).copied().flatten() else { return false };
+        self.entries = self.tape.entries.get(found.entry..).unwrap_or_default().iter();
+        if found.is_member && self.is_left_out() {
+            return false;
+        }
+        // SAFETY: the caller's.
+        unsafe { self.value() };
+        true
+    }
+
+    /// Takes the metatable from below what was pushed.
+    unsafe fn end(&self) {
+        if self.array_metatable != 0 {
+            // SAFETY: it is there.
+            unsafe { lua_remove(self.state, self.array_metatable) };
+        }
+    }
+
+    /// Whether the next value is the null of a member that is to be left out.
+    #[inline]
+    fn is_left_out(&self) -> bool {
+        self.null == Null::Nil && self.entries.as_slice().first() == Some(&Entry::Null)
+    }
+
+    /// Pushes the next value, with all that is in it. Inlined, and containers are not, so that a
     /// string costs one call.
     #[inline(always)]
     unsafe fn value(&mut self) {
         let state = self.state;
         // A tape never ends early; `null` is only a safe default.
         let entry = self.entries.next().copied().unwrap_or(Entry::Null);
-        // SAFETY: `replay` reserved the stack; its caller protects the call.
+        // SAFETY: `new` reserved the stack; its caller protects the call.
         unsafe {
             match entry {
                 Entry::Null => lua_pushlightuserdata(state, ptr::null_mut()),
@@ -66,7 +124,7 @@ impl Replay<'_> {
                 Entry::Integer(value) => push_integer(state, value),
                 Entry::Float(value) => lua_pushnumber(state, value),
                 Entry::Text { len, at } => push_bytes(state, part(self.text, at, len)),
-                Entry::Unescaped { len, at } => push_bytes(state, part(self.arena, at, len)),
+                Entry::Unescaped { len, at } => push_bytes(state, part(&self.tape.arena, at, len)),
                 Entry::Array { len } => self.array(len),
                 Entry::Object { len } => self.object(len),
             }
@@ -107,7 +165,7 @@ impl Replay<'_> {
     /// Pushes a member's value. A member to leave out is set to nil, since an earlier one may have
     /// the same name.
     unsafe fn member(&mut self) {
-        if self.null == Null::Nil && self.entries.as_slice().first() == Some(&Entry::Null) {
+        if self.is_left_out() {
             self.entries.next();
             // SAFETY: as in `value`.
             unsafe { lua_pushnil(self.state) };

@@ -57,7 +57,8 @@ impl Parser<'_> {
         };
         match (integer, self.bigint) {
             (Ok(integer), _) if EXACT.contains(&integer) => self.push(Entry::Integer(integer)),
-            (_, BigInt::Float) => self.float(start),
+            (Ok(integer), BigInt::Integer) => self.push(Entry::Integer(integer)),
+            (_, BigInt::Float | BigInt::Integer) => self.float(start),
             (_, BigInt::String) => {
                 self.push(Entry::Text { len: (self.at - start) as u32, at: start })
             }
@@ -124,9 +125,9 @@ impl Parser<'_> {
         }
     }
 
-    /// Parses the string from `start` on; its first escape is at the present offset.
+    /// Parses the string from `start` on. All before the present offset is plain.
     #[inline(never)]
-    fn escaped_string(&mut self, start: usize) -> Parsed {
+    pub fn escaped_string(&mut self, start: usize) -> Parsed {
         let at = self.tape.arena.len();
         let mut run = start;
         loop {

@@ -40,6 +40,14 @@ pub enum Entry {
 
 const _: () = assert!(size_of::<Entry>() == 16);
 
+/// A value on the tape that a pointer leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub entry: usize,
+    /// Whether it is an object's member.
+    pub is_member: bool,
+}
+
 #[derive(Default)]
 pub struct Tape {
     pub entries: Vec<Entry>,
@@ -47,6 +55,8 @@ pub struct Tape {
     /// The deepest nesting of containers: 1 for one without another inside.
     pub depth: usize,
     pub has_arrays: bool,
+    /// Of several values on one tape, where each is; none for those that are not there.
+    pub found: Vec<Option<Found>>,
 }
 
 impl Tape {
@@ -75,6 +85,7 @@ impl Tape {
         self.arena.clear();
         self.depth = 0;
         self.has_arrays = false;
+        self.found.clear();
     }
 }
 
@@ -98,7 +109,10 @@ impl Drop for BorrowedTape {
     fn drop(&mut self) {
         // SAFETY: the loan ends here.
         let tape = unsafe { ManuallyDrop::take(&mut self.0) };
-        if tape.entries.capacity() <= KEPT_ENTRIES && tape.arena.capacity() <= KEPT_ARENA {
+        if tape.entries.capacity() <= KEPT_ENTRIES
+            && tape.arena.capacity() <= KEPT_ARENA
+            && tape.found.capacity() <= KEPT_ENTRIES
+        {
             // Fails only on a thread that is ending, which needs no spare.
             let _ = SPARE.try_with(|spare| spare.set(Some(tape)));
         }

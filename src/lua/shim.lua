@@ -450,6 +450,7 @@ local function module(title, functions, success)
     array = direct(json.array),
     decode = codec(json.decode),
     encode = codec(json.encode),
+    get = codec(json.get),
   }
   function tcp.use(which)
     local chosen, why

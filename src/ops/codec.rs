@@ -2,7 +2,7 @@
 
 use crate::ffi::call::{Call, Result};
 use crate::ffi::reply::Reply;
-use crate::json::Document;
+use crate::json::{self, Document};
 use crate::options;
 
 pub fn decode(call: &mut Call<'_>) -> Result<Reply> {
@@ -11,8 +11,22 @@ pub fn decode(call: &mut Call<'_>) -> Result<Reply> {
     Ok(Reply::Decoded(Document::parse(text, options)?))
 }
 
-pub fn encode(_: &mut Call<'_>) -> Result<Reply> {
-    Ok(Reply::Encoded)
+pub fn encode(call: &mut Call<'_>) -> Result<Reply> {
+    let layout = options::layout(call.argument(2))?;
+    if layout == json::Layout::default() {
+        return Ok(Reply::Encoded);
+    }
+    json::with_spare_text(|text| {
+        call.append_json(text)?;
+        Ok(json::lay_out(text, layout)?.into())
+    })
+}
+
+/// What a pointer, or each of a list, leads to.
+pub fn get(call: &mut Call<'_>) -> Result<Reply> {
+    let text = call.argument(1).bytes()?;
+    let wanted = options::pointers(call.argument(2))?;
+    Ok(Reply::Decoded(Document::get(text, json::Options::default(), &wanted)?))
 }
 
 /// Marks a table as an array.

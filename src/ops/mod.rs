@@ -32,8 +32,9 @@ pub static FUNCTIONS: [Operation; 10] = [
 ];
 
 /// `tcp.json`.
-pub static CODEC: [Operation; 3] = [
+pub static CODEC: [Operation; 4] = [
     Operation { name: "array", body: Function(codec::array) },
     Operation { name: "decode", body: Function(codec::decode) },
     Operation { name: "encode", body: Function(codec::encode) },
+    Operation { name: "get", body: Function(codec::get) },
 ];

@@ -9,7 +9,8 @@ use crate::event_loop::Sides;
 use crate::ffi::argument::Argument;
 use crate::ffi::call::{Body, Call, Method, Operation, Result, Stop};
 use crate::ffi::reply::{Reply, Value};
-use crate::json::Document;
+use crate::json::{Document, Wanted};
+use crate::options;
 
 /// Bytes that `recv` gives at most unless told otherwise.
 const RECV: usize = 8192;
@@ -148,17 +149,23 @@ fn next_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 }
 
 fn read_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    json_packet(call, this, closed)
+    let wanted = options::pointers_or_none(call.argument(1))?;
+    json_packet(call, this, wanted.as_ref(), closed)
 }
 
 fn next_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    json_packet(call, this, nil)
+    json_packet(call, this, None, nil)
 }
 
-fn json_packet(call: &Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Reply> {
+fn json_packet(
+    call: &Call<'_>,
+    this: &mut Connection,
+    wanted: Option<&Wanted>,
+    at_end: AtEnd,
+) -> Result<Reply> {
     let request = this.stream()?.limits().packet();
     let Some(item) = find(call, this, request)? else { return at_end() };
-    match Document::parse(this.found(&item), this.config.json).map_err(Stop::from) {
+    match Document::of(this.found(&item), this.config.json, wanted).map_err(Stop::from) {
         Ok(document) => Ok(Reply::Json(document, item)),
         Err(stop) => {
             // The packet is whole, whatever is in it: the next one can be read. Only for want of

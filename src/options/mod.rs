@@ -1,6 +1,7 @@
 //! The options of `connect` and its kin: a number of seconds or a table. Every key is checked, an
 //! unknown one is a bad argument: a typo in a TLS option must not pass for a setting.
 
+mod codec;
 mod proxy_protocol;
 mod tls;
 mod unix;
@@ -25,6 +26,7 @@ use crate::ffi::argument::{Argument, Type};
 use crate::ffi::call::Result;
 use crate::json;
 
+pub use codec::{layout, pointers, pointers_or_none};
 pub use tls::start as start_tls;
 
 use proxy_protocol::proxy_protocol;

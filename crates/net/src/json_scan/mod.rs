@@ -13,6 +13,7 @@ mod invalid;
 mod nest;
 mod number;
 mod run;
+pub mod skip;
 
 use std::ops::Range;
 
