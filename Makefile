@@ -71,6 +71,7 @@ bench-calls: module ## what each method costs by each shape of call; OLD=folder-
 
 bench-json: module ## decode and encode against lua-cjson: ratios, paired in one run
 	@LUA_CPATH='.build/$(FLAVOR)/?.so;;' '$(LUA)' bench/json/compare.lua
+	@LUA_CPATH='.build/$(FLAVOR)/?.so;;' '$(LUA)' bench/json/get.lua
 
 bench-profile: module ## who copies bytes while JSON packets are read and written, by valgrind
 	@bench/json/profile '$(LUA)' $(FLAVOR)

@@ -8,10 +8,16 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 
 const MAX_DEPTH: usize = 128;
 
+#[path = "../src/json/get.rs"]
+mod get;
+#[path = "../src/json/layout.rs"]
+mod layout;
 #[path = "../src/json/parse.rs"]
 mod parse;
 #[path = "../src/json/plain.rs"]
 mod plain;
+#[path = "../src/json/pointer.rs"]
+mod pointer;
 #[path = "../src/json/scalar.rs"]
 mod scalar;
 #[path = "../src/json/tape.rs"]
@@ -19,12 +25,14 @@ mod tape;
 #[path = "../src/json/write.rs"]
 mod write;
 
+use layout::{Layout, MAX_INDENT};
 use parse::{BigInt, Failure};
+use pointer::{Malformed, Wanted};
 use tape::{BorrowedTape, Entry, Tape};
 use write::Unwritable;
 
 /// An entry of a tape, with the string itself, and a float as its bits.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Item {
     Null,
     Bool(bool),
@@ -260,6 +268,161 @@ fn agrees_with_serde_json_on_the_suite() {
             _ => {}
         }
         assert_eq!(ours, reference(&text), "{}", path.display());
+    }
+}
+
+fn wanted(pointers: &[&str]) -> Wanted {
+    let mut wanted = Wanted::default();
+    assert!(!wanted.is_list);
+    for pointer in pointers {
+        wanted.add(pointer).unwrap().unwrap();
+    }
+    wanted.sorted()
+}
+
+/// What each pointer leads to, if to anything.
+fn get(text: &[u8], pointers: &[&str]) -> Result<Vec<Option<Vec<Item>>>, Failure> {
+    let mut tape = BorrowedTape::take();
+    get::get(text, BigInt::Float, &wanted(pointers), &mut tape)?;
+    let items = items(text, &tape);
+    let value = |start: usize| items[start..start + size(&items[start..])].iter().cloned();
+    Ok(tape.found.iter().map(|found| found.map(|found| value(found.entry).collect())).collect())
+}
+
+/// How many entries the first value has.
+fn size(items: &[Item]) -> usize {
+    let (mut left, mut at) = (1, 0);
+    while left > 0 {
+        left += match items[at] {
+            Item::Array(len) => len as usize,
+            Item::Object(len) => 2 * len as usize,
+            _ => 0,
+        };
+        left -= 1;
+        at += 1;
+    }
+    at
+}
+
+/// What serde_json's own look-up finds, in text without equal names.
+fn look_up(text: &[u8], pointer: &str) -> Option<Vec<Item>> {
+    let value: serde_json::Value = serde_json::from_slice(text).unwrap();
+    reference(value.pointer(pointer)?.to_string().as_bytes())
+}
+
+const POINTERS: &[&str] = &[
+    "",
+    "/",
+    "/a",
+    "/a/0",
+    "/a/2",
+    "/a/4",
+    "/a/5",
+    "/a/00",
+    "/a/-",
+    "/b",
+    "/b/",
+    "/b//0",
+    "/c",
+    "/0",
+    "/1",
+    "/7",
+    "/07",
+    "/10",
+    "/ключ",
+    "/鍵",
+    "/鍵/0",
+    "/鍵/1",
+    "/0/0",
+    "/0/0/1",
+    "/0/0/1/x",
+    "/1/a",
+];
+
+#[test]
+fn gets_what_a_look_up_finds() {
+    let mut random = Random(0x2545_F491_4F6C_DD1D);
+    for text in TEXTS {
+        for _ in 0..if cfg!(miri) { 10 } else { 2000 } {
+            let pointers: Vec<&str> = (0..random.below(9)).map(|_| random.pick(POINTERS)).collect();
+            let expected: Vec<_> = pointers.iter().map(|each| look_up(text, each)).collect();
+            assert_eq!(get(text, &pointers).unwrap(), expected, "{pointers:?}");
+        }
+    }
+}
+
+#[test]
+fn gets_nothing_past_a_fault() {
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    for _ in 0..if cfg!(miri) { 200 } else { 100_000 } {
+        let mut text = random.pick(TEXTS).to_vec();
+        let at = random.below(text.len() + 1);
+        text.splice(at..at, random.pick(PARTS).iter().copied());
+        // The last is nowhere, so that all must be passed.
+        let pointers = [random.pick(POINTERS), random.pick(POINTERS), "/nowhere"];
+        match (get(&text, &pointers), parse(&text, BigInt::Float)) {
+            (Ok(_), Ok(_)) => {}
+            // What is asked for is built before the rest is passed.
+            (Err(ours), Err(expected)) => {
+                let is_early = format!("{ours:?}").contains("number out of range");
+                assert!(is_early || ours == expected, "{}", text.escape_ascii());
+            }
+            // A number that is passed may be out of range.
+            (ours, expected) => {
+                assert!(ours.is_ok(), "{}", text.escape_ascii());
+                assert!(format!("{expected:?}").contains("number out of range"));
+            }
+        }
+    }
+}
+
+#[test]
+fn takes_the_first_of_equal_names() {
+    let text = br#"{"a":{"x":1},"a":{"y":2},"\u0061":3,"b":{"c":1,"c":2}}"#;
+    let found = get(text, &["/a/y", "/a/x", "/b/c", "/b", "/b/c"]).unwrap();
+    let one = Some(vec![Item::Integer(1)]);
+    assert_eq!(found[..3], [None, one.clone(), one.clone()]);
+    assert_eq!(found[4], one);
+    assert_eq!(found[3].as_ref().map(Vec::len), Some(5));
+}
+
+#[test]
+fn knows_a_pointer() {
+    for (text, expected) in [
+        ("", Ok(())),
+        ("/~0~1", Ok(())),
+        ("a", Err(Malformed::Front)),
+        ("/~", Err(Malformed::Escape)),
+        ("/a/~2", Err(Malformed::Escape)),
+        ("~1", Err(Malformed::Front)),
+    ] {
+        let added = Wanted::default().add(text).unwrap();
+        assert_eq!(added, expected, "{text}");
+        assert!(added.is_ok() || !added.unwrap_err().words().is_empty());
+    }
+}
+
+fn lay_out(text: &[u8], layout: Layout) -> String {
+    let mut tape = BorrowedTape::take();
+    parse::parse(text, BigInt::Integer, &mut tape).unwrap();
+    String::from_utf8(layout::lay_out(text, &tape, layout).unwrap()).unwrap()
+}
+
+#[test]
+fn lays_out_as_serde_json_does() {
+    for text in TEXTS {
+        // To serde_json it is no float.
+        let text = String::from_utf8_lossy(text).replace("12345678901234567890", "1e300");
+        let text = text.as_bytes();
+        // Its map is sorted.
+        let value: serde_json::Value = serde_json::from_slice(text).unwrap();
+        let sorted = Layout { sort_keys: true, ..Layout::default() };
+        assert_eq!(lay_out(text, sorted), value.to_string());
+        let pretty = lay_out(text, Layout { indent: Some(2), ..sorted });
+        assert_eq!(pretty, serde_json::to_string_pretty(&value).unwrap());
+        let ascii = lay_out(text, Layout { ascii: true, indent: Some(MAX_INDENT), ..sorted });
+        assert!(ascii.is_ascii());
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&ascii).unwrap(), value);
     }
 }
 

@@ -226,9 +226,11 @@ function Connection:recv(max) end
 ---@return any
 function Connection:read_json() end
 
----The JSON value in a packet: four bytes of length, then that much JSON.
+---The JSON value in a packet: four bytes of length, then that much JSON. With JSON Pointers it gives what
+---`json.get` gives of it.
+---@param pointer? string | string[]
 ---@return any
-function Connection:read_json_packet() end
+function Connection:read_json_packet(pointer) end
 
 ---A packet's body.
 ---@return string
@@ -403,18 +405,32 @@ function Listener:timeout() end
 ---@field null? "null" | "nil" what JSON null becomes: `tcp.json.null`, or nothing in objects; default "null"
 ---@field bigint? "float" | "string" | "error" what an integer becomes that this Lua cannot hold; default "float"
 
+---The options of `json.encode`.
+---@class tcp.JsonLayout
+---@field indent? integer spaces for each level, 1 to 16, each member on a line of its own
+---@field sort_keys? boolean members in the order of their names' bytes
+---@field ascii? boolean escapes for what is not ASCII
+
 ---@class tcp.json
 ---@field null lightuserdata JSON null; equal to lua-cjson's
 local json = {}
 
 ---@param value any
+---@param options? tcp.JsonLayout
 ---@return string
-function json.encode(value) end
+function json.encode(value, options) end
 
 ---@param text string
 ---@param options? tcp.JsonOptions
 ---@return any
 function json.decode(text, options) end
+
+---The value that a JSON Pointer (RFC 6901) leads to, nil where there is none; with a list of pointers a table
+---of such values. What is passed on the way must be JSON; what stands behind the last value is not looked at.
+---@param text string
+---@param pointer string | string[]
+---@return any
+function json.get(text, pointer) end
 
 ---Marks a table as an array, also if it is empty, and gives it back. A table with another metatable is
 ---a bad argument.

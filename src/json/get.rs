@@ -77,8 +77,11 @@ impl Search<'_> {
             self.value(0..self.wanted.count(), 0, false)?;
         }
         self.check_utf8()?;
-        if self.left > 0 && self.cursor.token().is_some() {
-            return Err(Stop::Refused);
+        if self.left > 0 {
+            self.cursor.token();
+            if !self.cursor.is_at_end() {
+                return Err(Stop::Refused);
+            }
         }
         Ok(())
     }
@@ -87,8 +90,8 @@ impl Search<'_> {
     fn value(&mut self, among: Range<usize>, depth: usize, is_member: bool) -> Searched {
         if self.wanted.ending(among.clone(), depth).is_empty() {
             return match self.cursor.token() {
-                Some(b'{') => self.object(among, depth),
-                Some(b'[') => self.array(among, depth),
+                b'{' => self.object(among, depth),
+                b'[' => self.array(among, depth),
                 _ => Ok(self.cursor.skip(depth as u32)?),
             };
         }
@@ -152,8 +155,7 @@ impl Search<'_> {
             return Ok(self.first_with(among, depth, name));
         }
         let kept = self.tape.arena.len();
-        parse::unescape(&passed[..=end], self.tape)
-            .map_err(|_| Stop::Failed(Failure::Memory))?;
+        parse::unescape(&passed[..=end], self.tape).map_err(|_| Stop::Failed(Failure::Memory))?;
         let inner = self.first_with(among, depth, &self.tape.arena[kept..]);
         self.tape.arena.truncate(kept);
         Ok(inner)

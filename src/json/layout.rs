@@ -49,7 +49,12 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn write(&self, out: &mut Output, ascii: bool, inner: impl Formatter) -> serde_json::Result<()> {
+    fn write(
+        &self,
+        out: &mut Output,
+        ascii: bool,
+        inner: impl Formatter,
+    ) -> serde_json::Result<()> {
         let formatter = Escaping { ascii, inner };
         self.serialize(&mut serde_json::Serializer::with_formatter(out, formatter))
     }
@@ -188,7 +193,11 @@ impl<F: Formatter> Formatter for Escaping<F> {
         Ok(())
     }
 
-    fn write_char_escape<W: ?Sized + io::Write>(&mut self, to: &mut W, char: CharEscape) -> Written {
+    fn write_char_escape<W: ?Sized + io::Write>(
+        &mut self,
+        to: &mut W,
+        char: CharEscape,
+    ) -> Written {
         self.inner.write_char_escape(to, char)
     }
 

@@ -33,6 +33,15 @@ local cases = {
   { "encode, 128 deep", function() return json.encode(deep_value) end },
   { "encode a long array", function() return json.encode(long_value) end },
   { "encode an unordered array", function() return json.encode(unordered) end },
+  { "encode with options", function()
+    return json.encode(value, { indent = 2, sort_keys = true, ascii = true })
+  end },
+  { "encode with options, 128 deep", function() return json.encode(deep_value, { sort_keys = true }) end },
+  { "get", function() return json.get(text, "/more") end, sorted },
+  { "get of a list", function() return json.get(text, { "/list", "/more/escaped", "/none", "/list/3" }) end, sorted },
+  { "get what is wrong", function() return select(2, pcall(json.get, "[1,2,{", { "/0", "/3" })) end },
+  { "get by what is no pointer", function() return select(2, pcall(json.get, "[]", { "/~0", "/~" })) end },
+  { "encode what is wrong with options", function() return select(2, pcall(json.encode, bad, { indent = 1 })) end },
   { "decode what is wrong", function() return select(2, pcall(json.decode, "[1,2,{")) end },
   { "encode what is wrong", function() return select(2, pcall(json.encode, bad)) end },
 }

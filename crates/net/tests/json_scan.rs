@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use net::json_scan::skip::Cursor;
 use net::json_scan::{Invalid, MAX_DEPTH, Scan, Scanned};
 
 type Verdict = Result<Scanned, Invalid>;
@@ -456,9 +457,18 @@ fn accepts(text: &[u8]) -> bool {
 
 fn agrees(text: &[u8]) {
     assert_eq!(accepts(text), parses(text), "{}", show(text));
+    assert_eq!(is_passed(text), accepts(text), "{}", show(text));
     if let Ok(Scanned::Value(range)) = whole(text, true) {
         assert!(parses(&text[range]), "{}", show(text));
     }
+}
+
+/// Whether `skip`, which leaves UTF-8 to its caller, passes `text` as one value and white space.
+fn is_passed(text: &[u8]) -> bool {
+    let mut cursor = Cursor { bytes: text, at: 0 };
+    let is_value = cursor.skip(0).is_ok();
+    cursor.token();
+    is_value && cursor.is_at_end() && std::str::from_utf8(text).is_ok()
 }
 
 /// Whether serde_json takes `text`. To it depth is no matter, but to its caller's stack it is;

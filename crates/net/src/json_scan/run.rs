@@ -16,10 +16,20 @@ pub fn spaces(bytes: &[u8]) -> usize {
 /// Counts the digits `0` to `9`.
 #[inline(always)]
 pub fn digits(bytes: &[u8]) -> usize {
-    before(bytes, |word| {
-        let values = word ^ each(b'0');
-        (((values & each(0x7F)) + each(0x7F - 9)) | values) & each(0x80)
-    })
+    before(bytes, no_digits)
+}
+
+/// The same in one word.
+#[inline(always)]
+pub fn digits_in_word(word: [u8; 8]) -> usize {
+    no_digits(u64::from_le_bytes(word)).trailing_zeros() as usize / 8
+}
+
+/// The high bit of each byte that is no digit.
+#[inline(always)]
+fn no_digits(word: u64) -> u64 {
+    let values = word ^ each(b'0');
+    (((values & each(0x7F)) + each(0x7F - 9)) | values) & each(0x80)
 }
 
 /// Counts the plain bytes of a string: all but quote, backslash and control characters.
@@ -29,6 +39,12 @@ pub fn plain(bytes: &[u8]) -> usize {
     const SHORT: usize = 32;
     let short = before(&bytes[..bytes.len().min(SHORT)], specials);
     if short < SHORT { short } else { long_plain(bytes) }
+}
+
+/// The same in one word.
+#[inline(always)]
+pub fn plain_in_word(word: [u8; 8]) -> usize {
+    specials(u64::from_le_bytes(word)).trailing_zeros() as usize / 8
 }
 
 /// Counts in blocks, which is three times as fast as words alone.
@@ -57,9 +73,11 @@ fn before(bytes: &[u8], stops: impl Fn(u64) -> u64) -> usize {
     8 * words.len() + stops(u64::from_le_bytes(last)).trailing_zeros() as usize / 8
 }
 
+/// A quote becomes a space here and a control character another one, so that one comparison finds
+/// both.
 #[inline(always)]
 fn specials(word: u64) -> u64 {
-    below(word, b' ') | below(word ^ each(b'"'), 1) | below(word ^ each(b'\\'), 1)
+    below(word ^ each(b'"' ^ b' '), b' ' + 1) | below(word ^ each(b'\\'), 1)
 }
 
 /// Sets the high bit of each byte below `limit`, which is at most 0x80. Right for the lowest such
