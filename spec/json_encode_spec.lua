@@ -140,8 +140,10 @@ describe("json.encode with options", function()
   end)
 
   it("writes numbers as the plain encoder does", function()
-    local numbers = { 0, -0.0, 1, -1, 0.1, 1e15, 1e16, 1e17, 2 ^ 53, 2 ^ 53 + 2, 2 ^ 60, -2 ^ 62, 2 ^ 63, -2 ^ 63, 1e300,
-      5e-324, 1.7976931348623157e308, 123456789012345680, 1 / 3, 100, 1e2, 1.5e-7 }
+    local numbers = {
+      0, -0.0, 1, -1, 0.1, 1e15, 1e16, 1e17, 2 ^ 53, 2 ^ 53 + 2, 2 ^ 60, -2 ^ 62, 2 ^ 63, -2 ^ 63, 1e300, 5e-324,
+      1.7976931348623157e308, 123456789012345680, 1 / 3, 100, 1e2, 1.5e-7,
+    }
     if math.maxinteger then -- luacheck: ignore 143
       numbers[#numbers + 1] = math.maxinteger -- luacheck: ignore 143
       numbers[#numbers + 1] = math.mininteger -- luacheck: ignore 143

@@ -89,8 +89,9 @@ describe("json.get", function()
 
     it("gives nil where there is nothing", function()
       for _, pointer in ipairs {
-        "/bar", "/foo/2", "/foo/-", "/foo/00", "/foo/01", "/foo/+1", "/foo/-1", "/foo/1.0", "/foo/1e0", "/foo/ 1", "/foo/",
-        "/foo/18446744073709551616", "/foo/99999999999999999999999", "/foo/0/0", "/foo/bar", "//", "/a", "/a~1b/c", "/foo/0/",
+        "/bar", "/foo/2", "/foo/-", "/foo/00", "/foo/01", "/foo/+1", "/foo/-1", "/foo/1.0", "/foo/1e0", "/foo/ 1",
+        "/foo/", "/foo/18446744073709551616", "/foo/99999999999999999999999", "/foo/0/0", "/foo/bar", "//", "/a",
+        "/a~1b/c", "/foo/0/",
       } do
         assert.equal(1, select("#", get(text, pointer)))
         assert.is_nil(get(text, pointer))
@@ -118,7 +119,9 @@ describe("json.get", function()
     end)
 
     it("gives any value, as decode does", function()
-      for _, value in ipairs { "null", "true", "false", "-0.5", "1e3", "12", '"a\\u00e9"', "[]", "{}", '[{"a":[null]}]' } do
+      for _, value in ipairs {
+        "null", "true", "false", "-0.5", "1e3", "12", '"a\\u00e9"', "[]", "{}", '[{"a":[null]}]',
+      } do
         assert.same(json.decode(value), get(value, ""))
         assert.same(json.decode(value), get('[0, {"a":\n' .. value .. " } ]", "/1/a"))
       end
@@ -185,11 +188,12 @@ describe("json.get", function()
   describe("is strict about what it passes", function()
     it("and fails as decode does, with the same place", function()
       for _, text in ipairs {
-        "", " ", "[", "[1", "[1,", "[1,]", "{", '{"a"', '{"a":', '{"a":1', '{"a":1,', '{"a":1,}', "{a:1}", "[1 2]", "[01]",
-        "[-]", "[1.]", "[.5]", "[1e]", "[+1]", "[00]", "[tru]", "[nul", "[NaN]", "['a']", '["\\x"]', '["\\u12"]', '["\\ud800"]',
-        '["\\udc00"]', '["\1"]', '["\255"]', '["\195"]', '["\237\160\128"]', '{"\255":1}', "\239\187\191[1]", "[1]]", "[1] x",
-        "[1]\0", "{} {}", ("["):rep(129) .. ("]"):rep(129), ("["):rep(100000), ('{"a":'):rep(129) .. "1" .. ("}"):rep(129),
-        '[\n"a",\n  b]', "[1}", '{"a":1]', '{"a" 1}', '{"a":1 "b":2}', "[,1]", "[1,,2]", "{,}",
+        "", " ", "[", "[1", "[1,", "[1,]", "{", '{"a"', '{"a":', '{"a":1', '{"a":1,', '{"a":1,}', "{a:1}", "[1 2]",
+        "[01]", "[-]", "[1.]", "[.5]", "[1e]", "[+1]", "[00]", "[tru]", "[nul", "[NaN]", "['a']", '["\\x"]',
+        '["\\u12"]', '["\\ud800"]', '["\\udc00"]', '["\1"]', '["\255"]', '["\195"]', '["\237\160\128"]', '{"\255":1}',
+        "\239\187\191[1]", "[1]]", "[1] x", "[1]\0", "{} {}", ("["):rep(129) .. ("]"):rep(129), ("["):rep(100000),
+        ('{"a":'):rep(129) .. "1" .. ("}"):rep(129), '[\n"a",\n  b]', "[1}", '{"a":1]', '{"a" 1}',
+        '{"a":1 "b":2}', "[,1]", "[1,,2]", "{,}",
       } do
         local _, expected = safe.json.decode(text)
         expected = expected:gsub("^decode", "get")
