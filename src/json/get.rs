@@ -63,7 +63,7 @@ struct Search<'a> {
     bigint: BigInt,
     wanted: &'a Wanted,
     tape: &'a mut Tape,
-    /// How many of its tokens each pointer has been followed by, which happens once.
+    /// For each pointer, how many of its tokens were followed. Each token is followed once.
     followed: Vec<usize>,
     /// How many are not found.
     left: usize,
@@ -86,7 +86,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// The next value, within `depth` containers, to which these pointers lead.
+    /// Searches the next value, within `depth` containers, for which these pointers are.
     fn value(&mut self, among: Range<usize>, depth: usize, is_member: bool) -> Searched {
         if self.wanted.ending(among.clone(), depth).is_empty() {
             return match self.cursor.token() {
@@ -132,7 +132,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// The next member of a container, to which these pointers lead, if any.
+    /// Searches the next member of a container, or passes it if no pointers lead to it.
     fn go_on(&mut self, inner: Range<usize>, depth: usize, is_member: bool) -> Searched {
         if inner.is_empty() {
             return Ok(self.cursor.skip(depth as u32 + 1)?);
@@ -141,8 +141,7 @@ impl Search<'_> {
         self.value(inner, depth + 1, is_member)
     }
 
-    /// Passes the name of a member and the colon: the pointers that lead to that member and have
-    /// not led to one before.
+    /// Passes the name of a member and the colon. Returns the pointers that lead to the member.
     fn named(&mut self, among: Range<usize>, depth: usize) -> Searched<Range<usize>> {
         self.cursor.token();
         let start = self.cursor.at + 1;
@@ -161,14 +160,14 @@ impl Search<'_> {
         Ok(inner)
     }
 
-    /// Of these pointers those that go on with a name, if this object has not had it before.
+    /// Returns the pointers that go on with this name, or none if the object had the name before.
     fn first_with(&self, among: Range<usize>, depth: usize, name: &[u8]) -> Range<usize> {
         let inner = self.wanted.with_name(among, depth, name);
         let is_first = self.followed.get(inner.start).is_some_and(|&count| count <= depth);
         if is_first { inner } else { 0..0 }
     }
 
-    /// Puts the next value on the tape: where it begins there.
+    /// Puts the next value on the tape. Returns its entry.
     fn build(&mut self, depth: usize) -> Searched<usize> {
         self.cursor.token();
         let start = self.cursor.at;
@@ -194,8 +193,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Notes the value that those of these pointers lead to which have no more tokens. Gives those
-    /// that have.
+    /// Records a value for each pointer that ends at it. Returns the pointers that go on.
     fn found(&mut self, among: Range<usize>, depth: usize, found: Found) -> Range<usize> {
         let ending = self.wanted.ending(among.clone(), depth);
         for number in ending.clone() {
@@ -205,8 +203,7 @@ impl Search<'_> {
         ending.end..among.end
     }
 
-    /// Finds on the tape what these pointers, if any, lead to within the value of this entry. Gives
-    /// the entry behind the value.
+    /// Searches the members of a value on the tape. Returns the entry behind the value.
     fn inside(&mut self, among: Range<usize>, depth: usize, entry: usize) -> usize {
         match self.tape.entries[entry] {
             Entry::Array { len } => self.inside_array(among, depth, entry + 1, len as usize),
@@ -246,7 +243,7 @@ impl Search<'_> {
         self.inside(longer, depth + 1, member.entry)
     }
 
-    /// The pointers that lead to this index of an array, if they are the next.
+    /// Returns the pointers that lead to this index, and moves `ahead` to the next ones.
     fn at_index(
         &self,
         ahead: &mut Option<(usize, Range<usize>)>,

@@ -21,7 +21,7 @@ pub enum BigInt {
     String,
     /// A failure.
     Error,
-    /// The integer all the same, if it has 64 bits: for what is written again.
+    /// The exact integer of 64 bits, which is only written again.
     Integer,
 }
 
@@ -66,8 +66,8 @@ pub fn parse_at(
     }
 }
 
-/// Appends to the tape's arena what stands in a string, of which `rest` is all but the first quote
-/// and which is known to be JSON.
+/// Appends the characters of a string to the tape's arena. `rest` is the string, known to be JSON,
+/// without its first quote.
 pub fn unescape(rest: &[u8], tape: &mut Tape) -> Parsed {
     let kept = tape.entries.len();
     let plain = rest.iter().take_while(|&&byte| byte != b'\\').count();

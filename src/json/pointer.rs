@@ -53,13 +53,13 @@ impl Wanted {
         Ok(Ok(()))
     }
 
-    /// All have been added.
+    /// Sorts the pointers, once all have been added.
     pub fn sorted(mut self) -> Self {
         self.pointers.sort_unstable_by(Pointer::compare);
         self
     }
 
-    /// How many pointers there are.
+    /// Counts the pointers.
     pub fn count(&self) -> usize {
         self.pointers.len()
     }
@@ -68,14 +68,14 @@ impl Wanted {
         self.pointers[number].slot
     }
 
-    /// Of pointers that begin with the same `depth` tokens, those that have no more.
+    /// Of pointers with the same first `depth` tokens, returns those that have no more.
     pub fn ending(&self, among: Range<usize>, depth: usize) -> Range<usize> {
         let has_ended = |pointer: &Pointer| pointer.ends.len() == depth;
         let count = self.pointers[among.clone()].iter().take_while(|each| has_ended(each)).count();
         among.start..among.start + count
     }
 
-    /// Of pointers that begin with the same `depth` tokens, those that go on with this name.
+    /// Of pointers with the same first `depth` tokens, returns those that go on with this name.
     pub fn with_name(&self, among: Range<usize>, depth: usize, name: &[u8]) -> Range<usize> {
         let pointers = &self.pointers[among.clone()];
         let start = pointers.partition_point(|each| each.order(depth, name).is_lt());
@@ -84,8 +84,8 @@ impl Wanted {
         among.start + start..among.start + start + count
     }
 
-    /// Of pointers that begin with the same `depth` tokens, the first that go on with an array's
-    /// index, and that index. The next ones have a larger index.
+    /// Of pointers with the same first `depth` tokens, returns those with the smallest array index,
+    /// and that index.
     pub fn with_index(&self, among: Range<usize>, depth: usize) -> Option<(usize, Range<usize>)> {
         let index_of = |number: &usize| self.pointers[*number].index(depth);
         let start = among.clone().find(|number| index_of(number).is_some())?;
@@ -137,12 +137,12 @@ impl Pointer {
         }
     }
 
-    /// How the token compares with a name; none comes before all.
+    /// Compares the token with a name. A pointer without such a token comes first.
     fn order(&self, depth: usize, name: &[u8]) -> Ordering {
         self.token(depth).map_or(Ordering::Less, |token| shorter_first(token, name))
     }
 
-    /// Token by token, what has fewer first.
+    /// Compares token by token. The pointer with fewer tokens comes first.
     fn compare(&self, other: &Self) -> Ordering {
         let depths = 0..self.ends.len().min(other.ends.len());
         let mut orders = depths.map(|depth| {
@@ -156,7 +156,7 @@ impl Pointer {
     }
 }
 
-/// The order of indexes as numbers, and one that is quick to tell.
+/// Compares lengths first: so indexes are in the order of numbers.
 fn shorter_first(one: &[u8], other: &[u8]) -> Ordering {
     one.len().cmp(&other.len()).then_with(|| one.cmp(other))
 }

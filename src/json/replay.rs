@@ -29,7 +29,7 @@ impl<'a> Replay<'a> {
     ///
     /// # Safety
     /// In a protected call on `state`; the caller's frames up to that call own nothing. `tape` is
-    /// what was made of `text`. One push follows.
+    /// parsed from `text`. One push follows.
     pub unsafe fn new(state: *mut lua_State, text: &'a [u8], tape: &'a Tape, null: Null) -> Self {
         let slots = 2 * tape.depth + 6;
         // SAFETY: the caller's.
@@ -48,7 +48,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Pushes the one value that the tape is.
+    /// Pushes the value of the whole tape.
     pub unsafe fn whole(mut self) {
         // SAFETY: the caller's.
         unsafe {
@@ -57,7 +57,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Pushes the value that was found with this number; nil if there is none.
+    /// Pushes the found value of this number; nil if there is none.
     pub unsafe fn found(mut self, number: usize) {
         // SAFETY: the caller's.
         unsafe {
@@ -68,7 +68,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Pushes a table of all that was found.
+    /// Pushes a table of all found values.
     pub unsafe fn all_found(mut self) {
         let (state, count) = (self.state, self.tape.found.len());
         // SAFETY: the caller's. The tape's size is that of a list that Lua holds.
@@ -83,7 +83,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// False: there is nothing to push, for it was not found or is to be left out.
+    /// Pushes one found value. Returns false if there is none, or if the options leave it out.
     unsafe fn push_found(&mut self, number: usize) -> bool {
         let Some(found) = self.tape.found.get(number).copied().flatten() else { return false };
         self.entries = self.tape.entries.get(found.entry..).unwrap_or_default().iter();
@@ -95,7 +95,7 @@ impl<'a> Replay<'a> {
         true
     }
 
-    /// Takes the metatable from below what was pushed.
+    /// Removes the array metatable from below the value.
     unsafe fn end(&self) {
         if self.array_metatable != 0 {
             // SAFETY: it is there.
@@ -109,7 +109,7 @@ impl<'a> Replay<'a> {
         self.null == Null::Nil && self.entries.as_slice().first() == Some(&Entry::Null)
     }
 
-    /// Pushes the next value, with all that is in it. Inlined, and containers are not, so that a
+    /// Pushes the next value, with its members. It is inlined, and containers are not, so that a
     /// string costs one call.
     #[inline(always)]
     unsafe fn value(&mut self) {

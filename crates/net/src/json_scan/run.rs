@@ -25,7 +25,7 @@ pub fn digits_in_word(word: [u8; 8]) -> usize {
     no_digits(u64::from_le_bytes(word)).trailing_zeros() as usize / 8
 }
 
-/// The high bit of each byte that is no digit.
+/// Sets the high bit of each byte that is no digit.
 #[inline(always)]
 fn no_digits(word: u64) -> u64 {
     let values = word ^ each(b'0');
@@ -73,8 +73,8 @@ fn before(bytes: &[u8], stops: impl Fn(u64) -> u64) -> usize {
     8 * words.len() + stops(u64::from_le_bytes(last)).trailing_zeros() as usize / 8
 }
 
-/// A quote becomes a space here and a control character another one, so that one comparison finds
-/// both.
+/// Sets the high bit of the first quote, backslash or control character. The first XOR makes a
+/// quote a space and keeps control characters below it, so that one comparison finds both.
 #[inline(always)]
 fn specials(word: u64) -> u64 {
     below(word ^ each(b'"' ^ b' '), b' ' + 1) | below(word ^ each(b'\\'), 1)
