@@ -4,22 +4,20 @@
 //! them up. Uses `ffi`.
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 
 use mlua::Lua;
 
 use net::error::{self, Code, Error};
 use net::io::deadline::Deadline;
-use net::io::poller::{Poller, Registration, Ticket};
-use net::io::step::{Wait, Want};
-use net::io::wait::{WaitMode, rest};
+use net::io::poller::{Poller, Registration};
+use net::io::step::Wait;
+use net::io::wait::WaitMode;
 use net::trace::Tracer;
 
 use crate::connection::Connection;
-use crate::ffi::call::Body::Function;
-use crate::ffi::call::{Call, Operation, Result};
+use crate::ffi::call::Call;
 use crate::ffi::object::Kind;
-use crate::ffi::reply::{Reply, Value};
 use crate::listener::Listener;
 use crate::pending::PendingOp;
 
@@ -79,7 +77,16 @@ impl Host {
         })
     }
 
-    /// Returns how calls wait.
+    pub fn set_wait_mode(&self, mode: WaitMode) {
+        self.wait_mode.set(mode);
+    }
+
+    /// The loop will call `poll_events` by then.
+    pub fn set_armed(&self, until: Deadline) {
+        self.armed.set(until);
+    }
+
+    /// Where a call waits.
     pub fn wait_mode(&self) -> WaitMode {
         if self.is_blocking.get() { WaitMode::Blocking } else { self.wait_mode.get() }
     }
@@ -120,7 +127,7 @@ impl Host {
         }
     }
 
-    fn with_poller<T>(
+    pub fn with_poller<T>(
         &self,
         act: impl FnOnce(&mut Poller) -> error::Result<T>,
     ) -> error::Result<T> {
@@ -200,94 +207,4 @@ impl Owners {
         let writer = sides.writes.then_some((&mut self.writer, "writing to"));
         reader.into_iter().chain(writer)
     }
-}
-
-/// The functions for the shim and its loops.
-pub static OPERATIONS: [Operation; 7] = [
-    Operation { name: "cancel", body: Function(cancel) },
-    Operation { name: "next_timeout", body: Function(next_timeout) },
-    Operation { name: "poll_events", body: Function(poll_events) },
-    Operation { name: "poller", body: Function(poller) },
-    Operation { name: "remove_fd", body: Function(remove_fd) },
-    Operation { name: "set_wait_mode", body: Function(set_wait_mode) },
-    Operation { name: "wait", body: Function(wait) },
-];
-
-/// `native.set_wait_mode(in_use, polled)`: sets whether a loop does the waits, and whether through
-/// the poller.
-fn set_wait_mode(call: &mut Call<'_>) -> Result<Reply> {
-    call.host.wait_mode.set(match (call.argument(1).boolean()?, call.argument(2).boolean()?) {
-        (false, _) => WaitMode::Blocking,
-        (true, false) => WaitMode::Loop,
-        (true, true) => WaitMode::Poller,
-    });
-    Ok(Reply::Nothing)
-}
-
-/// `native.wait(ticket, seconds, fd, writes)`: does a suspended wait in place. It may end early,
-/// and does so for a signal.
-fn wait(call: &mut Call<'_>) -> Result<Reply> {
-    let wait = if call.argument(3).is_absent() {
-        // The loop does not know this timeout.
-        call.host.armed.set(Deadline::NEVER);
-        let ticket = ticket(call)?;
-        call.host.with_poller(|poller| Ok(poller.cancel(ticket)))?
-    } else {
-        let want = if call.argument(4).boolean()? { Want::Write } else { Want::Read };
-        let seconds = call.argument(2).patience_or(f64::INFINITY)?;
-        Some(Wait::new(&fd(call, 3)?, want).waking(Deadline::after(seconds)))
-    };
-    wait.map_or(Ok(()), |wait| rest(&wait))?;
-    Ok(Reply::Nothing)
-}
-
-fn fd(call: &Call<'_>, at: usize) -> Result<RawFd> {
-    Ok(call.argument(at).integer(0, RawFd::MAX as usize)? as RawFd)
-}
-
-fn ticket(call: &Call<'_>) -> Result<Ticket> {
-    Ok(call.argument(1).integer(0, 1 << 53)? as Ticket)
-}
-
-/// `native.poller()`: returns the poller's descriptor, which stands for all of its waits.
-fn poller(call: &mut Call<'_>) -> Result<Reply> {
-    let fd = call.host.with_poller(|poller| Ok(poller.as_raw_fd()))?;
-    Ok(i64::from(fd).into())
-}
-
-/// `native.cancel(ticket)`: ends a wait early.
-fn cancel(call: &mut Call<'_>) -> Result<Reply> {
-    let ticket = ticket(call)?;
-    // The loop may not know this timeout.
-    call.host.armed.set(Deadline::NEVER);
-    call.host.with_poller(|poller| {
-        poller.cancel(ticket);
-        Ok(())
-    })?;
-    Ok(Reply::Nothing)
-}
-
-/// `native.remove_fd(fd)`: ends the waits for this descriptor at the next `poll_events`.
-fn remove_fd(call: &mut Call<'_>) -> Result<Reply> {
-    let fd = fd(call, 1)?;
-    call.host.with_poller(|poller| {
-        poller.remove_fd(fd);
-        Ok(())
-    })?;
-    Ok(Reply::Nothing)
-}
-
-/// `native.poll_events()`: returns the tickets of the waits that are over.
-fn poll_events(call: &mut Call<'_>) -> Result<Reply> {
-    let tickets = call.host.with_poller(Poller::poll_events)?;
-    Ok(Value::list(tickets.into_iter().map(|ticket| ticket as i64)).into())
-}
-
-/// `native.next_timeout()`: returns the number of waits, and in how many seconds `poll_events` must
-/// be called; nil is never. From then on the loop knows that time.
-fn next_timeout(call: &mut Call<'_>) -> Result<Reply> {
-    let (count, next) =
-        call.host.with_poller(|poller| Ok((poller.len(), poller.next_timeout())))?;
-    call.host.armed.set(next);
-    Ok(Reply::Pair((count as i64).into(), seconds_left(next).into()))
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use mlua::{AnyUserData, Function, Lua, Table, Value};
 
 use crate::alloc;
-use crate::event_loop::{self, Host};
+use crate::event_loop::Host;
 use crate::ffi::call::Operation;
 use crate::ffi::object::Kind;
 use crate::ffi::trampoline::function;
@@ -98,7 +98,7 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     let (waiting_table, tickets) = waiting::register_tables(lua)?;
     let native = Native { lua, run: run_function(lua)?, host: Kind::new(lua)?.create(lua, host)? };
 
-    let table = native.table(&event_loop::OPERATIONS, false)?;
+    let table = native.table(&ops::poller::OPERATIONS, false)?;
     table.raw_set("version", concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")))?;
     table.raw_set("null", json::null())?;
     let (register_wait, is_in_wait) = waiting::functions(lua)?;

@@ -6,6 +6,7 @@ pub mod connect;
 pub mod debug;
 pub mod info;
 pub mod poll;
+pub mod poller;
 pub mod read;
 pub mod resolve;
 pub mod settings;
