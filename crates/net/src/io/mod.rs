@@ -1,9 +1,12 @@
 //! What waiting is made of: the step that never blocks, the wait between two steps, the clock, the
-//! only `poll(2)`, the poller that has many waits behind one descriptor, and what a fork changes.
+//! only `poll(2)`, the poller that has many waits behind one descriptor, the set that has many
+//! descriptors behind one, and what a fork changes.
 
 pub mod deadline;
 pub mod fork;
+pub mod poll_set;
 pub mod poller;
 pub mod step;
 pub mod ticket;
+mod timers;
 pub mod wait;

@@ -1,6 +1,6 @@
 //! Many waits behind one descriptor, for a loop that watches only that one: it is readable when
-//! some of them may be over. Never blocks. Uses `io::step`, `io::ticket`, `io::deadline`,
-//! `io::fork`, `error`.
+//! some of them may be over. Never blocks. Uses `io::step`, `io::ticket`, `io::timers`,
+//! `io::deadline`, `io::fork`, `error`.
 //!
 //! A descriptor is watched from its first wait until it is closed, and what happens to it is
 //! reported once (edge-triggered): a wait costs no system call. An event that comes while nobody
@@ -20,12 +20,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use rustix::io::Errno;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::io::deadline::Deadline;
 use crate::io::fork;
-use crate::io::step::{Wait, Want};
+use crate::io::step::{NO_FD, Wait, Want};
 pub use crate::io::ticket::{DESCRIPTORS, Registration, Ticket, descriptor};
-use crate::io::ticket::{Moment, NUMBERS, index_of};
+use crate::io::ticket::{FIRST_TIMER, Moment, NUMBERS, index_of};
+use crate::io::timers::Timers;
 
 /// Events taken in one call of `poll_events`.
 const EVENTS: usize = 1024;
@@ -40,6 +41,7 @@ pub struct Poller {
     /// When to look at a descriptor's deadlines. An entry that is not its slot's `timeout` means
     /// nothing.
     timeouts: BinaryHeap<Reverse<(Moment, RawFd)>>,
+    timers: Timers,
     /// Waits that are over without an event.
     over: Vec<Ticket>,
     waits: usize,
@@ -69,6 +71,7 @@ impl Poller {
             events: Events::with_capacity(EVENTS),
             slots: Vec::new(),
             timeouts: BinaryHeap::new(),
+            timers: Timers::default(),
             over: Vec::new(),
             waits: 0,
             last: 0,
@@ -99,8 +102,15 @@ impl Poller {
         if self.has_failed {
             self.poll_events()?;
         }
+        self.last = self.last % (NUMBERS - 1) + 1;
+        let number = self.last * DESCRIPTORS;
+        if wait.fd == NO_FD {
+            let ticket = self.timers.add(wait.wake, |place| number + place);
+            self.waits += usize::from(ticket.is_some());
+            return ticket.ok_or_else(Error::out_of_memory);
+        }
         let index = wait.fd as usize;
-        if index as u64 >= DESCRIPTORS {
+        if index as u64 >= FIRST_TIMER {
             return Err(Errno::MFILE.into());
         }
         if index >= self.slots.len() {
@@ -110,8 +120,7 @@ impl Poller {
             *known = self.register(wait.fd)?;
         }
         let slot = &mut self.slots[index];
-        self.last = self.last % (NUMBERS - 1) + 1;
-        let ticket = self.last * DESCRIPTORS + index as u64;
+        let ticket = number + index as u64;
         let can = match wait.want {
             Want::Read => std::mem::take(&mut slot.can_read) || slot.is_ended,
             Want::Write => std::mem::take(&mut slot.can_write),
@@ -158,6 +167,10 @@ impl Poller {
 
     /// Ends a wait before it is over, and returns it.
     pub fn cancel(&mut self, ticket: Ticket) -> Option<Wait> {
+        if let Some(until) = self.timers.cancel(ticket) {
+            self.waits -= 1;
+            return Some(Wait::timer(until));
+        }
         let slot = self.slots.get_mut(descriptor(ticket) as usize)?;
         let at = slot.waits.iter().position(|(other, _)| *other == ticket)?;
         self.waits -= 1;
@@ -222,6 +235,7 @@ impl Poller {
             }
         }
         self.take_expired(&mut over);
+        self.timers.take_expired(&mut over);
         over.retain(|ticket| self.cancel(*ticket).is_some());
         Ok(over)
     }
@@ -249,12 +263,14 @@ impl Poller {
     /// When `poll_events` is to be called even if the descriptor does not become readable. Nothing
     /// is over before.
     pub fn next_timeout(&self) -> Deadline {
-        match self.timeouts.peek() {
-            _ if self.waits == 0 => Deadline::NEVER,
-            _ if !self.over.is_empty() => Deadline::at(0.0),
-            Some(Reverse((moment, _))) => Deadline::at(moment.0),
-            _ => Deadline::NEVER,
+        if self.waits == 0 {
+            return Deadline::NEVER;
+        } else if !self.over.is_empty() {
+            return Deadline::at(0.0);
         }
+        let first = self.timeouts.peek();
+        let first = first.map_or(Deadline::NEVER, |Reverse((moment, _))| Deadline::at(moment.0));
+        first.earlier(self.timers.next_timeout())
     }
 
     /// How many waits there are.

@@ -7,6 +7,9 @@ use std::os::fd::{AsRawFd, RawFd};
 use crate::error::Pending;
 use crate::io::deadline::Deadline;
 
+/// The descriptor of a wait that has none.
+pub const NO_FD: RawFd = -1;
+
 #[derive(Debug)]
 pub enum Step<T> {
     Done(T),
@@ -46,6 +49,12 @@ impl Wait {
     pub fn new(fd: &impl AsRawFd, want: Want) -> Self {
         let pending = Pending::More { have: 0 };
         Self { fd: fd.as_raw_fd(), want, wake: Deadline::NEVER, look: Look::WouldBlock, pending }
+    }
+
+    /// Only until a moment.
+    pub fn timer(until: Deadline) -> Self {
+        let pending = Pending::More { have: 0 };
+        Self { fd: NO_FD, want: Want::Read, wake: until, look: Look::WouldBlock, pending }
     }
 
     /// Lets the deadline be checked, and the interpreter and other coroutines run. A peer that

@@ -10,6 +10,8 @@ pub type Ticket = u64;
 /// Descriptors are less than this. The default limit of Linux is a thousandth of it.
 pub const DESCRIPTORS: u64 = 1 << DESCRIPTOR_BITS;
 const DESCRIPTOR_BITS: u32 = 24;
+/// From here on up to `DESCRIPTORS` the numbers are those of timers.
+pub const FIRST_TIMER: u64 = DESCRIPTORS / 2;
 pub const NUMBERS: u64 = 1 << 29;
 
 /// The descriptor of a wait.

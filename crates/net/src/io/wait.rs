@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::error::{Code, Error, Result};
 use crate::io::deadline::Deadline;
-use crate::io::step::{Look, Step, Wait, Want};
+use crate::io::step::{Look, NO_FD, Step, Wait, Want};
 
 /// The longest time in one poll(2), in seconds. A signal that lands just before `poll` does not
 /// interrupt it: the interpreter's hook runs when the caller gets control back.
@@ -97,10 +97,12 @@ pub fn rest(wait: &Wait) -> Result<()> {
 
 /// Waits for one descriptor until `until` or its own wake. False if a signal came first.
 fn ready(wait: &Wait, until: Deadline) -> Result<bool> {
-    let mut fds = [PollFd::from_borrowed_fd(borrow(wait.fd), flag(wait.want))];
-    match poll(&mut fds, timespec(until.earlier(wait.wake)).as_ref()) {
+    let has_fd = wait.fd != NO_FD;
+    let mut fds = [PollFd::from_borrowed_fd(borrow(wait.fd.max(0)), flag(wait.want))];
+    let polled = &mut fds[..usize::from(has_fd)];
+    match poll(polled, timespec(until.earlier(wait.wake)).as_ref()) {
         // Readiness, an error or a hang-up: the step finds out which.
-        Ok(_) if is_invalid(&fds[0]) => Err(Errno::BADF.into()),
+        Ok(_) if has_fd && is_invalid(&fds[0]) => Err(Errno::BADF.into()),
         Ok(_) => Ok(true),
         Err(Errno::INTR) => Ok(false),
         Err(errno) => Err(errno.into()),
