@@ -4,8 +4,7 @@
 -- long), "ping" (a JSON packet is answered by one with status = "ok"), or both. CA_FILE in the
 -- environment names certificates to trust in place of the system's. A line that is none of this is UNKNOWN,
 -- before anything is checked: a host that is left out by mistake would seem to be well.
-local cqueues, tcp = require "cqueues", require "tcp.safe"
-tcp.use "cqueues"
+local tcp = require "tcp.safe"
 
 local OK, WARNING, CRITICAL = 0, 1, 2
 local names = { [0] = "OK", "WARNING", "CRITICAL", "UNKNOWN" }
@@ -43,7 +42,7 @@ local function check(host, port, what)
 end
 
 local at_once = tonumber(arg[1] or 100)
-if not at_once or at_once < 1 then finish(3, "usage: check_many.lua [AT ONCE] < LIST") end
+if not at_once or at_once < 1 or at_once % 1 ~= 0 then finish(3, "usage: check_many.lua [AT ONCE] < LIST") end
 local hosts = {}
 for line in io.lines() do
   local entry = line:gsub("#.*", ""):gsub("%s+", " ")
@@ -56,21 +55,15 @@ for line in io.lines() do
 end
 if not hosts[1] then finish(3, "no hosts on stdin") end
 
-local loop, next_host, done, worst = cqueues.new(), 0, 0, OK
-for _ = 1, math.min(at_once, #hosts) do
-  loop:wrap(function()
-    while next_host < #hosts do
-      next_host = next_host + 1
-      local host = hosts[next_host]
-      host.state, host.text = check(host.name, host.port, host.what)
-      done, worst = done + 1, math.max(worst, host.state)
-      io.stderr:write(("\r%d of %d checked"):format(done, #hosts))
-    end
-  end)
-end
-local ran, why = loop:loop()
+local done, worst = 0, OK
+local _, errors = tcp.map(hosts, function(host)
+  host.state, host.text = check(host.name, host.port, host.what)
+  done, worst = done + 1, math.max(worst, host.state)
+  io.stderr:write(("\r%d of %d checked"):format(done, #hosts))
+end, { concurrency = at_once })
 io.stderr:write "\n"
-if not ran then finish(3, tostring(why)) end
+local _, why = next(errors)
+if why then finish(3, tostring(why)) end
 
 local counts = { [0] = 0, 0, 0 }
 for _, host in ipairs(hosts) do

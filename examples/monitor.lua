@@ -1,7 +1,7 @@
 -- TCP Service Monitoring, the third of the four usage examples.
 -- usage: lua examples/monitor.lua HOST PORT [HOST PORT]...
 
-require("tcp").export()
+local tcp = require("tcp").export()
 
 -- The example, word for word ---------------------------------------------------------------------
 
@@ -34,7 +34,7 @@ end
 -- and what runs it ---------------------------------------------------------------------------------
 
 for i = 1, #arg, 2 do
-  local estado = verificar_servico_tcp(arg[i], tonumber(arg[i + 1]))
-  print(("%s:%s is %s"):format(arg[i], arg[i + 1], estado.status))
-  print(estado.erro or ("  version %s, connected in %d s"):format(estado.versao, estado.tempo_resposta))
+  local inicio, estado = tcp.now(), verificar_servico_tcp(arg[i], tonumber(arg[i + 1]))
+  print(("%s:%s is %s, %.1f ms"):format(arg[i], arg[i + 1], estado.status, (tcp.now() - inicio) * 1000))
+  print(estado.erro or "  version " .. estado.versao)
 end

@@ -188,6 +188,8 @@ describe("the example", function()
   end)
 
   describe("check_many", function()
+    ran.check_many = true
+
     -- What it writes about these lines, without the progress, and its exit status.
     local function check(lines, at_once)
       local path = os.tmpname()
@@ -200,22 +202,13 @@ describe("the example", function()
       return said, tonumber(status)
     end
 
-    local function it_can(title, body)
-      it(title, function()
-        ran.check_many = true
-        local found, why = helper.loop "cqueues"
-        if not found then return pending(why) end
-        body()
-      end)
-    end
-
     local ping = [[
       assert json.loads(c.recv_packet()) == {"action": "ping"}
       c.send_packet({"status": "%s"})
       c.hold()
     ]]
 
-    it_can("is content if all are well", function()
+    it("is content if all are well", function()
       local said, status = check {
         "127.0.0.1 " .. helper.listen("c.hold()").port,
         "# a comment",
@@ -228,7 +221,7 @@ describe("the example", function()
       assert.equal(0, status)
     end)
 
-    it_can("tells the worst of them, and each", function()
+    it("tells the worst of them, and each", function()
       local said, status = check({ "127.0.0.1 " .. helper.listen(ping:format "tired").port .. " ping" }, 1)
       assert.matches("^WARNING %- 1 hosts.*status tired", said)
       assert.equal(1, status)
@@ -243,7 +236,7 @@ describe("the example", function()
       assert.equal(2, status)
     end)
 
-    it_can("checks them at once", function()
+    it("checks them at once", function()
       local slow, lines = helper.listen [[
         c.recv_packet()
         time.sleep(0.3)
@@ -257,7 +250,7 @@ describe("the example", function()
       assert.is_true(helper.clock() - before < 60 * 0.3 / 3)
     end)
 
-    it_can("knows nothing of no hosts", function()
+    it("knows nothing of no hosts", function()
       for _, lines in ipairs { {}, { "", "  # nobody" } } do
         local said, status = check(lines)
         assert.equal("UNKNOWN - no hosts on stdin\n", said)
@@ -265,7 +258,7 @@ describe("the example", function()
       end
     end)
 
-    it_can("leaves no line out", function()
+    it("leaves no line out", function()
       local good = "127.0.0.1 " .. helper.listen("c.hold()").port
       for _, bad in ipairs { "localhost", "localhost http", "localhost 0", "localhost 65536", "localhost 80 tsl",
         "localhost 80,tls" } do
@@ -283,7 +276,7 @@ describe("the example", function()
       end
     end)
 
-    it_can("takes any answer to a ping", function()
+    it("takes any answer to a ping", function()
       for _, answer in ipairs { "null", "false", "[]", [["ok"]] } do
         local port = helper.listen(("c.recv_packet(); c.send_packet(b'%s'); c.hold()"):format(answer)).port
         local said, status = check { "127.0.0.1 " .. port .. " ping" }

@@ -95,7 +95,7 @@ describe("the annotations", function()
       assert(readme:find("| `" .. name .. "` |", 1, true), name)
       codes = codes + 1
     end
-    assert.equal(14, codes)
+    assert.equal(15, codes)
   end)
 end)
 

@@ -22,6 +22,7 @@ use crate::event_loop::{Host, Owners, Sides, Suspended};
 use crate::ffi::call::{Call, Method, Result, Stop, Token};
 use crate::ffi::reply::Reply;
 use crate::json;
+use crate::pending::PendingOp;
 
 pub struct Connection {
     /// None once the script has closed it.
@@ -187,7 +188,8 @@ impl Connection {
         if call.is_first() {
             self.owners.check(call, sides)?;
         }
-        let mut result = body(call, self);
+        let mut result =
+            if call.is_cancelled() { Err(PendingOp::cancel(call)) } else { body(call, self) };
         self.owners.set(sides, None);
         if let Err(Stop::Again(token, Some(wait))) = result {
             result = self.leave(sides, token, wait);

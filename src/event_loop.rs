@@ -4,12 +4,15 @@
 //! them up. Uses `ffi`.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::os::fd::RawFd;
+use std::rc::{Rc, Weak};
 
 use mlua::Lua;
 
 use net::error::{self, Code, Error};
 use net::io::deadline::Deadline;
+use net::io::poll_set::PollSet;
 use net::io::poller::{Poller, Registration};
 use net::io::step::Wait;
 use net::io::wait::WaitMode;
@@ -31,7 +34,15 @@ pub struct Host {
     is_blocking: Cell<bool>,
     /// The claim of the last wait that the poller did not get.
     last_claim: Cell<Claim>,
-    /// The poller, whose descriptor an event loop watches for all waits.
+    /// Whether the next call that is made again fails instead: its task was ended.
+    is_cancelling: Cell<bool>,
+    /// Whether the loop of the script's own waits for time alone by itself.
+    sleeps: Cell<bool>,
+    /// What the calls of `tcp.poll` wait for in a loop.
+    sets: RefCell<Vec<Weak<PollSet>>>,
+    /// What each scheduler of `tcp.run` waits for in a loop of the script's own.
+    idle: RefCell<HashMap<usize, Weak<PollSet>>>,
+    /// For a loop that watches it for all waits.
     poller: RefCell<Option<Poller>>,
     /// The latest time at which the loop will call `poll_events`.
     armed: Cell<Deadline>,
@@ -72,13 +83,18 @@ impl Host {
             wait_mode: Cell::new(WaitMode::Blocking),
             is_blocking: Cell::default(),
             last_claim: Cell::default(),
+            is_cancelling: Cell::default(),
+            sleeps: Cell::default(),
+            sets: RefCell::default(),
+            idle: RefCell::default(),
             poller: RefCell::default(),
             armed: Cell::new(Deadline::NEVER),
         })
     }
 
-    pub fn set_wait_mode(&self, mode: WaitMode) {
+    pub fn set_wait_mode(&self, mode: WaitMode, sleeps: bool) {
         self.wait_mode.set(mode);
+        self.sleeps.set(sleeps);
     }
 
     /// The loop will call `poll_events` by then.
@@ -118,6 +134,48 @@ impl Host {
         if let Ok(mut poller) = self.poller.try_borrow_mut() {
             poller.iter_mut().for_each(|poller| poller.remove_fd(fd));
         }
+        self.wake_sets(fd);
+    }
+
+    /// Has a set woken when one of its descriptors is going to be closed.
+    pub fn add_set(&self, set: &Rc<PollSet>) {
+        let mut sets = self.sets.borrow_mut();
+        sets.retain(|set| set.strong_count() > 0);
+        sets.push(Rc::downgrade(set));
+    }
+
+    fn wake_sets(&self, fd: RawFd) {
+        if let Ok(sets) = self.sets.try_borrow() {
+            let sets = sets.iter().filter_map(Weak::upgrade);
+            sets.filter(|set| set.contains(fd)).for_each(|set| set.wake());
+        }
+    }
+
+    /// A scheduler waits, until `wake_idle` at the latest.
+    pub fn add_idle(&self, scheduler: usize, set: &Rc<PollSet>) {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|_, set| set.strong_count() > 0);
+        idle.insert(scheduler, Rc::downgrade(set));
+    }
+
+    pub fn wake_idle(&self, scheduler: usize) {
+        if let Some(set) = self.idle.borrow().get(&scheduler).and_then(Weak::upgrade) {
+            set.wake();
+        }
+    }
+
+    /// The next call that is made again fails with `cancelled`.
+    pub fn cancel_next(&self) {
+        self.is_cancelling.set(true);
+    }
+
+    pub fn take_cancelling(&self) -> bool {
+        self.is_cancelling.take()
+    }
+
+    /// Whether a wait for time alone needs a descriptor, on which nothing comes.
+    pub fn needs_fd(&self) -> bool {
+        self.wait_mode() == WaitMode::Loop && !self.sleeps.get()
     }
 
     /// Ends a wait of the poller early.

@@ -23,7 +23,7 @@ pub const SAFE: &str = "tcp.safe";
 const MODULES: &str = "tcp.modules";
 
 /// The files of `lua/loops/`.
-const LOOPS: [(&str, &str); 7] = [
+const LOOPS: [(&str, &str); 9] = [
     ("choose", include_str!("lua/loops/choose.lua")),
     ("coroutines", include_str!("lua/loops/coroutines.lua")),
     ("poller", include_str!("lua/loops/poller.lua")),
@@ -31,6 +31,8 @@ const LOOPS: [(&str, &str); 7] = [
     ("luv", include_str!("lua/loops/luv.lua")),
     ("copas", include_str!("lua/loops/copas.lua")),
     ("own", include_str!("lua/loops/own.lua")),
+    ("run", include_str!("lua/loops/run.lua")),
+    ("map", include_str!("lua/loops/map.lua")),
 ];
 
 /// The upvalues of every native function.

@@ -78,6 +78,15 @@ impl PendingOp {
         }
     }
 
+    /// The failure of a call whose task was ended.
+    #[cold]
+    pub fn cancel(call: &Call<'_>) -> Stop {
+        match call.take_pending() {
+            Some(pending) => pending.failure(call, error::Error::cancelled()),
+            None => error::Error::cancelled().into(),
+        }
+    }
+
     #[cold]
     fn failure(&self, call: &Call<'_>, error: error::Error) -> Stop {
         let error = error.with_context(call.name(), self.operation.label());

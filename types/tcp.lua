@@ -18,6 +18,7 @@
 ---| "too_large" # over a limit
 ---| "unexpected" # the peer said something else than what was asked for
 ---| "busy" # another call is using the connection
+---| "cancelled" # the task was ended by `tcp.run` or `tcp.map`; raised in `tcp.safe`, too
 ---| "io" # anything else
 
 ---@alias tcp.Version "1.0" | "1.1" | "1.2" | "1.3"
@@ -503,10 +504,51 @@ function tcp.poll(readers, writers, timeout) end
 ---@class tcp.Loop
 ---@field wait fun(fd: integer, mode: "r" | "w", timeout?: number): boolean? yields until it is ready, or the time is up
 ---@field close? fun(fd: integer) told before a descriptor is closed
+---@field sleep? fun(seconds: number) waits for so long, for ever with `math.huge`
 
 ---From now on, what would wait inside a coroutine of this loop yields to it. nil goes back to blocking.
 ---@param loop "cqueues" | "copas" | "luv" | tcp.Loop | nil
 function tcp.use(loop) end
+
+---What `use` was last given; nil where calls block.
+---@return "cqueues" | "copas" | "luv" | tcp.Loop | function | nil
+function tcp.using() end
+
+---Seconds on the clock of all timeouts; monotonic, with an origin of its own.
+---@return number
+function tcp.now() end
+
+---Waits for so long. In tasks, and in coroutines of the loop in use, the others run meanwhile.
+---@param seconds number 0 or more; `math.huge` is for ever
+function tcp.sleep(seconds) end
+
+---Calls a function in a task. Gives what it gave when it and all that it spawned have ended; raises the first error, as
+---it was, and ends the other tasks then.
+---@generic T
+---@param fn fun(...): T
+---@param ... any
+---@return T
+function tcp.run(fn, ...) end
+
+---Calls a function in another task of the innermost `run`, or item of `map`, that the calling task is in.
+---@param fn fun(...)
+---@param ... any
+function tcp.spawn(fn, ...) end
+
+---The options of `map`.
+---@class tcp.MapOptions
+---@field concurrency? integer so many items at once, at most; default 100
+---@field timeout? number seconds for the whole; default none
+
+---Calls a function for each item, each in a task of its own. `errors[i]` is what it raised, or the second value that it
+---gave where the first is nil.
+---@generic T, R
+---@param list T[]
+---@param fn fun(item: T, index: integer): R?, any
+---@param options? tcp.MapOptions
+---@return table<integer, R> results
+---@return table<integer, any> errors
+function tcp.map(list, fn, options) end
 
 ---Traces what connections do: `true` on stderr, a function with each line, `false` or nil no longer. "payload", as the
 ---first or second argument, also shows what is read and written. The environment variable TCP_DEBUG does the same.

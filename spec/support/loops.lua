@@ -1,5 +1,5 @@
--- The event loops of the specs: those that `tcp.use` knows by name, if this Lua has them, and a
--- script's own loop, "own". Each has
+-- The event loops that specs run coroutines in: those that `tcp.use` knows by name, as far as this
+-- Lua has them, one of a script's own, "own", and the tasks of `tcp.run`, "run". Each is
 --   name
 --   use         the argument for `tcp.use`
 --   found       whether the loop is installed
@@ -119,6 +119,17 @@ all[#all + 1] = {
       if not ok then error(failure, 0) end
     end
     while waits[1] do turn() end
+  end,
+}
+
+-- The module's own, which needs no `tcp.use`.
+all[#all + 1] = {
+  name = "run",
+  found = true,
+  run = function(...)
+    tcp.run(function(...)
+      for _, body in ipairs { ... } do tcp.spawn(body) end
+    end, ...)
   end,
 }
 

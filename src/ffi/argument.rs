@@ -218,10 +218,14 @@ impl<'a> Argument<'a> {
         if self.is_absent() { Ok(default) } else { self.seconds() }
     }
 
-    /// A time in seconds, 0 among them; `default` where there is none.
+    /// A time in seconds, 0 among them.
+    pub fn patience(&self) -> Result<f64> {
+        if self.number()? == 0.0 { Ok(0.0) } else { self.seconds() }
+    }
+
+    /// The same; `default` where there is none.
     pub fn patience_or(&self, default: f64) -> Result<f64> {
-        let is_zero = !self.is_absent() && self.number()? == 0.0;
-        if is_zero { Ok(0.0) } else { self.seconds_or(default) }
+        if self.is_absent() { Ok(default) } else { self.patience() }
     }
 
     /// One of a few words.

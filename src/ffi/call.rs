@@ -62,6 +62,8 @@ pub struct Call<'a> {
     pub(super) last: c_int,
     /// The deadline, if the call is made again.
     pub(super) deadline: Option<Deadline>,
+    /// It is made again in a task that was ended: it fails.
+    pub(super) is_cancelled: bool,
     /// Failures are returned and not thrown.
     pub safe: bool,
     pub host: &'a Rc<Host>,
@@ -83,6 +85,12 @@ impl<'a> Call<'a> {
     /// Whether this is the first time that this call is made.
     pub fn is_first(&self) -> bool {
         self.deadline.is_none()
+    }
+
+    /// Whether this call is made again in a task that was ended. It fails then, and what it was
+    /// left with goes.
+    pub fn is_cancelled(&self) -> bool {
+        self.is_cancelled
     }
 
     /// The deadline of this call: `timeout` seconds after it was made first, however often it is

@@ -3,6 +3,7 @@
 
 use std::ffi::c_int;
 
+use net::error::Code;
 use net::framing::text::Item;
 use net::io::poller::Registration;
 
@@ -228,7 +229,9 @@ unsafe fn give_failure(call: &Call<'_>, stop: &Stop) -> Ended {
     let (how, message, code, details) = match stop {
         Stop::Failed(error) | Stop::Reported(error, _) => {
             call.host.tracer.failure(error);
-            let how = if call.safe { "return" } else { "throw" };
+            // A task that was ended must not go on by mistake.
+            let is_thrown = !call.safe || error.code() == Code::Cancelled;
+            let how = if is_thrown { "throw" } else { "return" };
             (how, error.to_string(), Some(error.code().name()), reply::details(stop))
         }
         Stop::Argument(message) => ("throw", message.clone(), None, reply::Value::Nil),

@@ -23,6 +23,7 @@ use super::*;
 use crate::alloc;
 use crate::event_loop::{Host, Sides};
 use crate::listener::Listener;
+use crate::pending::PendingOp;
 
 // Upvalues, behind `RUN`.
 const HOST: c_int = 2;
@@ -86,14 +87,25 @@ unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
     let is_method = matches!(operation.body, Body::Connection(..) | Body::Listener(_));
     // SAFETY: as above.
     let safe = !is_method && unsafe { lua_toboolean(state, lua_upvalueindex(SAFE)) != 0 };
-    let mut call =
-        Call { state, name: operation.name, first, last: count, deadline, safe, host: &host };
+    let is_cancelled = deadline.is_some() && host.take_cancelling();
+    let mut call = Call {
+        state,
+        name: operation.name,
+        first,
+        last: count,
+        deadline,
+        is_cancelled,
+        safe,
+        host: &host,
+    };
     // SAFETY: `operate`'s.
     let ended = unsafe {
         match operation.body {
             _ if !is_admitted => give(&call, Err(Stop::Memory), None),
             Body::Function(body) => {
-                let result = body(&mut call).map_err(|stop| stop.with_context(call.name, ""));
+                let result =
+                    if is_cancelled { Err(PendingOp::cancel(&call)) } else { body(&mut call) };
+                let result = result.map_err(|stop| stop.with_context(call.name, ""));
                 give(&call, result, None)
             }
             Body::Connection(sides, body) => on_connection(&mut call, true, sides, body),
@@ -175,7 +187,8 @@ unsafe fn on_listener(
         };
         let Some(this) = object.as_mut() else { return give_finalized(call) };
         call.safe = this.config.safe;
-        let result = body(call, this);
+        let result =
+            if call.is_cancelled { Err(PendingOp::cancel(call)) } else { body(call, this) };
         let result = result.map_err(|stop| stop.with_context(call.name, &this.label()));
         give(call, result, None)
     }

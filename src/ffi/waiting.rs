@@ -78,28 +78,30 @@ unsafe extern "C-unwind" fn is_in_wait(state: *mut lua_State) -> c_int {
     1
 }
 
-/// Whether another coroutine is in the shim's function `wait`. Only Lua 5.1 needs this: there the
-/// shim does not learn that a coroutine could not yield, since the error passes it.
+/// Whether a coroutine is in the shim's function `wait`; whether the running one, which asks from
+/// there, is in it twice. Only Lua 5.1 needs this: there the shim does not learn that a coroutine
+/// could not yield, since the error passes it.
 unsafe fn has_wait(state: *mut lua_State, thread: *mut lua_State) -> bool {
     const CALLS: c_int = 32;
     // SAFETY: the caller's; the thread is alive on the stack or in a table of the registry.
     unsafe {
-        if thread.is_null() || thread == state || lua_checkstack(thread, 1) == 0 {
+        if thread.is_null() || lua_checkstack(thread, 1) == 0 {
             return false;
         }
         push_registered(state, &WAIT);
         let wait = lua_topointer(state, -1);
         lua_pop(state, 1);
         let mut call = std::mem::zeroed();
-        (0..CALLS).any(|level| {
-            if ffi::lua_getstack(thread, level, &mut call) == 0 {
-                return false;
+        let mut missing = if thread == state { 2 } else { 1 };
+        for level in 0..CALLS {
+            if missing == 0 || ffi::lua_getstack(thread, level, &mut call) == 0 {
+                break;
             }
             ffi::lua_getinfo(thread, c"f".as_ptr(), &mut call);
-            let is_wait = lua_topointer(thread, -1) == wait;
+            missing -= u32::from(lua_topointer(thread, -1) == wait);
             lua_pop(thread, 1);
-            is_wait
-        })
+        }
+        missing == 0
     }
 }
 

@@ -20,29 +20,64 @@ local min = math.min
 -- script's own loops only the last is kept.
 local loop, choose
 local in_use = {}
+-- What was chosen, as the script named it.
+local using
+
+-- The loop of tasks (loops/run.lua), while one of them runs.
+local tasks
+
+-- The loop that whatever runs now is to yield to, if any.
+function native.innermost()
+  return tasks or loop
+end
+
+-- Tells the operations where they wait.
+local function set_wait_mode()
+  local its = tasks or loop
+  return native.set_wait_mode(nil, its ~= nil, its ~= nil and its.is_polled or false,
+    its ~= nil and its.sleep ~= nil)
+end
+
+-- A task runs from now on, or none; gives the loop of tasks that was there before.
+function native.set_tasks(its)
+  local before = tasks
+  tasks = its
+  set_wait_mode()
+  return before
+end
 
 -- Waits as an operation has asked: a coroutine of the loop yields to it, others wait in place.
 -- Returns the reason if waiting is not allowed.
 local function wait(token, claim, seconds, fd, writes)
-  local this, why
-  if loop then
-    this, why = loop.inside()
+  local its, this, why = tasks or loop, nil, nil
+  if its then
+    this, why = its.inside()
   end
   if why then
     native.cancel(nil, claim)
     return why
+  elseif its and its.is_cancelled and its.is_cancelled(this) then
+    native.cancel(nil, claim)
+    native.cancel_next(nil)
+    return
   elseif not this then
     native.wait(nil, claim, seconds, fd, writes)
     return
   end
   if fd == nil then
-    loop.wait(claim, seconds, this)
+    its.wait(claim, seconds, this)
+    -- The task was ended while it waited.
+    if its.is_cancelled and its.is_cancelled(this) then
+      native.cancel_next(nil)
+    end
+    return
+  elseif fd < 0 then
+    its.wait_for_time(claim, seconds, this)
     return
   end
-  local close = loop.close
-  loop.wait(claim, seconds, this, fd, writes and "w" or "r")
-  -- An operation that lives in its token, such as a connect, may close the descriptor in its next
-  -- step.
+  local close = its.close
+  its.wait(claim, seconds, this, fd, writes and "w" or "r")
+  -- What lives in its token, such as a connect, may close in its next step what it waited for.
   if close and type(token) == "userdata" then
     close(fd)
   end
@@ -63,7 +98,8 @@ local function resume(operation, token, claim, seconds, fd, writes, one, two, th
   return ok, token, claim, seconds, fd
 end
 native.register_wait(wait)
--- A compiled loop would not check for signals.
+native.wait_for = wait
+-- A compiled loop would not look whether a signal came.
 if type(jit) == "table" then
   jit.off(resume)
 end
@@ -369,7 +405,7 @@ local function attempt(operation, ...)
   local ok, a, b, code = call(operation, ...)
   if ok then
     return a
-  elseif code == nil then
+  elseif code == nil or code == "cancelled" then
     raise(a, b, 3)
   end
   return nil, b
@@ -433,13 +469,48 @@ local function codec(operation)
   end
 end
 
--- The functions that `export` makes global.
+-- Tasks -------------------------------------------------------------------------------------------
+
+native.call = call
+
+-- What loops/run.lua gives, which is compiled for the first script that has tasks. Its loop hears
+-- of descriptors from then on.
+local scheduler
+local function load_tasks()
+  if not scheduler then
+    choose = choose or native.loops.choose()
+    scheduler = native.loops.run()
+    native.scheduler = scheduler
+    scheduler.map = native.loops.map()
+    in_use[#in_use + 1] = scheduler.loop
+  end
+  return scheduler
+end
+
+local function run(fn, ...)
+  local group, why = load_tasks().run(fn, ...)
+  if not group then
+    error(why, 2)
+  end
+  return scheduler.results(group)
+end
+
+local function map(list, fn, options)
+  local group, why = load_tasks().map(list, fn, options)
+  if not group then
+    error(why, 2)
+  end
+  return scheduler.results(group)
+end
+
+-- The names that the module's first scripts call without saying where they are from.
 local globals = { "connect", "connect_tls", "send", "recv" }
 
 -- Makes the table that `require` returns, from native functions. `success` is the result of
 -- functions that have no value.
 local function module(title, functions, success)
   local json = functions.json
+  native.sleep = functions.sleep
   functions.json = nil
   local tcp = publish(functions)
   tcp.poll = public(functions.poll, true)
@@ -461,7 +532,7 @@ local function module(title, functions, success)
         error("bad argument #1 to 'use' (" .. why .. ")", 2)
       end
     end
-    loop = chosen
+    loop, using = chosen, which
     local kept = {}
     for i = 1, #in_use do
       if in_use[i].is_polled and in_use[i] ~= chosen then
@@ -470,9 +541,20 @@ local function module(title, functions, success)
     end
     kept[#kept + 1] = chosen
     in_use = kept
-    local ok, how, message = native.set_wait_mode(nil, loop ~= nil, loop ~= nil and loop.is_polled or false)
+    local ok, how, message = set_wait_mode()
     if not ok then
       raise(how, message, 2)
+    end
+    return success
+  end
+  function tcp.using()
+    return using
+  end
+  tcp.run, tcp.map = run, map
+  function tcp.spawn(fn, ...)
+    local why = load_tasks().spawn(fn, ...)
+    if why then
+      error(why, 2)
     end
     return success
   end

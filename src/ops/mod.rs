@@ -9,8 +9,10 @@ pub mod poll;
 pub mod poller;
 pub mod read;
 pub mod resolve;
+pub mod scheduler;
 pub mod settings;
 pub mod start_tls;
+pub mod time;
 pub mod write;
 
 use crate::ffi::call::Body::Function;
@@ -19,7 +21,7 @@ use crate::listener;
 
 /// The module's functions, by name, besides `send` and `recv`, which are methods of the last
 /// connection.
-pub static FUNCTIONS: [Operation; 10] = [
+pub static FUNCTIONS: [Operation; 12] = [
     Operation { name: "connect", body: Function(connect::connect) },
     Operation { name: "connect_tls", body: Function(connect::connect_tls) },
     Operation { name: "connect_unix", body: Function(connect::connect_unix) },
@@ -28,8 +30,10 @@ pub static FUNCTIONS: [Operation; 10] = [
     Operation { name: "listen", body: Function(listener::listen) },
     Operation { name: "listen_unix", body: Function(listener::listen_unix) },
     Operation { name: "listener_from_fd", body: Function(listener::listener_from_fd) },
+    Operation { name: "now", body: Function(time::now) },
     Operation { name: "poll", body: Function(poll::tcp_poll) },
     Operation { name: "resolve", body: Function(resolve::resolve) },
+    Operation { name: "sleep", body: Function(time::sleep) },
 ];
 
 /// `tcp.json`.

@@ -1,15 +1,20 @@
 //! `tcp.poll`: which of many connections, listeners and descriptors can be read from or written to.
-//! Uses `ffi`, `connection`, `listener`.
+//! In a loop a set of the descriptors is waited for. Uses `ffi`, `connection`, `listener`,
+//! `pending`.
 
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::rc::Rc;
 
+use net::error;
 use net::io::deadline::Deadline;
-use net::io::step::Want;
-use net::io::wait::{Member, poll_all};
+use net::io::poll_set::PollSet;
+use net::io::step::{Step, Wait, Want};
+use net::io::wait::{Member, WaitMode, poll_all};
 
 use crate::ffi::argument::Argument;
 use crate::ffi::call::{Call, Result, Stop, Token};
 use crate::ffi::reply::Reply;
+use crate::pending::{LongOperation, PendingOp};
 
 // The arguments that are lists.
 const READERS: usize = 1;
@@ -45,9 +50,15 @@ pub fn tcp_poll(call: &mut Call<'_>) -> Result<Reply> {
     let has_input = watched.iter().any(|each| each.has_input);
     let deadline = call.deadline(if has_input { 0.0 } else { timeout });
     let members: Vec<_> = watched.iter().map(|each| each.member).collect();
-    let again = || Err(Stop::Again(Token::Deadline(deadline), None));
+    let is_blocking = call.wait_mode() == WaitMode::Blocking;
+    let again = || {
+        if is_blocking {
+            return Err(Stop::Again(Token::Deadline(deadline), None));
+        }
+        suspend(call, &members, deadline)
+    };
     let has_unseen = watched.iter().any(|each| each.has_unseen);
-    let until = if has_unseen { Deadline::at(0.0) } else { deadline };
+    let until = if has_unseen || !is_blocking { Deadline::at(0.0) } else { deadline };
     let Some(ready) = poll_all(&members, until)? else { return again() };
     let mut lists = [READERS, WRITERS].map(|at| (call.argument(at).index(), Vec::new()));
     for (each, is_ready) in watched.iter().zip(ready) {
@@ -60,6 +71,34 @@ pub fn tcp_poll(call: &mut Call<'_>) -> Result<Reply> {
         return again();
     }
     Ok(Reply::Elements(lists))
+}
+
+/// Leaves the wait for all members to the loop, until one that cannot be waited for yet can be.
+fn suspend(call: &Call<'_>, members: &[Member], deadline: Deadline) -> Result<Reply> {
+    let now = Deadline::after(0.0);
+    let later = members.iter().map(|member| member.from).filter(|from| *from > now);
+    let wake = later.fold(deadline, Deadline::earlier);
+    let set = PollSet::new(members.iter().filter(|member| member.from <= now).copied())?;
+    let set = Rc::new(set);
+    call.host.add_set(&set);
+    // The one that this call has waited for before is not needed any more.
+    drop(call.take_pending());
+    let wait = Wait::new(&*set, Want::Read).waking(wake);
+    let token = Token::Pending(Box::new(PendingOp::new(Set(set), deadline)));
+    Err(Stop::Again(token, Some(wait)))
+}
+
+/// What a call waits for in a loop. The token owns it; `tcp_poll` makes the steps.
+struct Set(#[allow(dead_code)] Rc<PollSet>);
+
+impl LongOperation for Set {
+    fn step(&mut self) -> error::Result<Step<Reply>> {
+        Ok(Step::Done(Reply::Nothing))
+    }
+
+    fn label(&self) -> String {
+        String::new()
+    }
 }
 
 impl Watched {

@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, RawFd};
 
 use net::io::deadline::Deadline;
-use net::io::poller::{Poller, Ticket};
+use net::io::poller::{Poller, Registration, Ticket};
 use net::io::step::{Wait, Want};
 use net::io::wait::{WaitMode, rest};
 
@@ -11,27 +11,32 @@ use crate::event_loop::seconds_left;
 use crate::ffi::call::Body::Function;
 use crate::ffi::call::{Call, Operation, Result};
 use crate::ffi::reply::{Reply, Value};
+use crate::ops::scheduler;
 
 /// What the shim and its loops use.
-pub static OPERATIONS: [Operation; 7] = [
+pub static OPERATIONS: [Operation; 11] = [
+    Operation { name: "add_timer", body: Function(add_timer) },
     Operation { name: "cancel", body: Function(cancel) },
+    Operation { name: "cancel_next", body: Function(cancel_next) },
+    Operation { name: "idle", body: Function(scheduler::idle) },
     Operation { name: "next_timeout", body: Function(next_timeout) },
     Operation { name: "poll_events", body: Function(poll_events) },
     Operation { name: "poller", body: Function(poller) },
     Operation { name: "remove_fd", body: Function(remove_fd) },
     Operation { name: "set_wait_mode", body: Function(set_wait_mode) },
     Operation { name: "wait", body: Function(wait) },
+    Operation { name: "wake", body: Function(scheduler::wake) },
 ];
 
-/// `native.set_wait_mode(in_use, polled)`: whether waits are left to a loop, and whether by way
-/// of the poller.
+/// `native.set_wait_mode(in_use, polled, sleeps)`: whether waits are left to a loop, whether by way
+/// of the poller, and whether another loop waits for time alone by itself.
 fn set_wait_mode(call: &mut Call<'_>) -> Result<Reply> {
     let mode = match (call.argument(1).boolean()?, call.argument(2).boolean()?) {
         (false, _) => WaitMode::Blocking,
         (true, false) => WaitMode::Loop,
         (true, true) => WaitMode::Poller,
     };
-    call.host.set_wait_mode(mode);
+    call.host.set_wait_mode(mode, call.argument(3).boolean()?);
     Ok(Reply::Nothing)
 }
 
@@ -43,6 +48,8 @@ fn wait(call: &mut Call<'_>) -> Result<Reply> {
         call.host.set_armed(Deadline::NEVER);
         let ticket = ticket(call)?;
         call.host.with_poller(|poller| Ok(poller.cancel(ticket)))?
+    } else if call.argument(3).number()? < 0.0 {
+        Some(Wait::timer(Deadline::after(call.argument(2).patience_or(f64::INFINITY)?)))
     } else {
         let want = if call.argument(4).boolean()? { Want::Write } else { Want::Read };
         let seconds = call.argument(2).patience_or(f64::INFINITY)?;
@@ -81,10 +88,7 @@ fn cancel(call: &mut Call<'_>) -> Result<Reply> {
 /// `native.remove_fd(fd)`: the waits for this descriptor are over with the next `poll_events`.
 fn remove_fd(call: &mut Call<'_>) -> Result<Reply> {
     let fd = fd(call, 1)?;
-    call.host.with_poller(|poller| {
-        poller.remove_fd(fd);
-        Ok(())
-    })?;
+    call.host.remove_fd(fd);
     Ok(Reply::Nothing)
 }
 
@@ -101,4 +105,19 @@ fn next_timeout(call: &mut Call<'_>) -> Result<Reply> {
         call.host.with_poller(|poller| Ok((poller.len(), poller.next_timeout())))?;
     call.host.set_armed(next);
     Ok(Reply::Pair((count as i64).into(), seconds_left(next).into()))
+}
+
+/// `native.add_timer(seconds)`: the ticket of a wait for time alone, for ever where there is none;
+/// and the next timeout, if the loop does not know of it.
+fn add_timer(call: &mut Call<'_>) -> Result<Reply> {
+    let until = Deadline::after(call.argument(1).patience_or(f64::INFINITY)?);
+    let mut none = Registration::default();
+    let ticket = call.host.with_poller(|poller| poller.watch(Wait::timer(until), &mut none))?;
+    Ok(Reply::Pair((ticket as i64).into(), call.host.new_deadline().into()))
+}
+
+/// `native.cancel_next()`: the next call that is made again fails with `cancelled`.
+fn cancel_next(call: &mut Call<'_>) -> Result<Reply> {
+    call.host.cancel_next();
+    Ok(Reply::Nothing)
 }

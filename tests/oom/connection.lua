@@ -54,6 +54,35 @@ end
 -- Iterators continue after a failure.
 local lines, packets = conn:lines(), conn:json_packets()
 
+-- Tasks that wait and end, and one that fails.
+local function run_tasks()
+  return tcp.run(function()
+    tcp.spawn(tcp.sleep, 0)
+    local results, errors = tcp.map({ 1, 2 }, function(item)
+      tcp.sleep(0)
+      if item == 2 then return nil, "no " .. item end
+      return item
+    end)
+    return results[1] .. errors[2]
+  end)
+end
+
+local function fail_a_task()
+  local _, failure = pcall(tcp.run, function()
+    tcp.spawn(function() conn:read(1) end)
+    tcp.sleep(0)
+    error("the first", 0)
+  end)
+  -- Without memory it may be Lua's own error that was the first.
+  if failure ~= "the first" then error(failure, 0) end
+end
+
+-- Tasks that could not even be ended hold what they wait for until they are collected.
+local function collect()
+  collectgarbage()
+  collectgarbage()
+end
+
 local cases = {
   { "read", function() return conn:read(size) end, nil, sent(head, tail) },
   { "read_line", function() return conn:read_line() end, nil, sent(head, tail, "\r\n") },
@@ -69,6 +98,8 @@ local cases = {
   { "write_json_packet", function() conn:write_json_packet(value) end, came },
   { "write_json", function() conn:write_json(value) end, came },
   { "connect and close", connect, nil, accept_all },
+  { "run and map", run_tasks },
+  { "run, a task that fails", fail_a_task, came, mend = collect },
   { "connect to nobody", function() return select(3, safe.connect("127.0.0.1", 1, 5)) end },
 }
 -- The iterator is a C function here. LuaJIT loses upvalues if there is no memory for their closure.

@@ -1,8 +1,8 @@
--- loop.lua LOOP SECONDS: a long life in a loop, cqueues or luv, of SECONDS. Forty coroutines at
--- once exchange packets over TCP and TLS, connect, accept, fail and time out. Some are closed while
--- they wait, or abandoned. There are ten rounds, after each of which all have ended. After the
--- first, resident memory must not grow by 2 MB, and descriptors not at all. Prints a line; run by
--- scripts/soak.
+-- loop.lua LOOP SECONDS: a long life in a loop, cqueues, luv or run (tasks of tcp.run): for so
+-- long, forty coroutines at once exchange packets over TCP and TLS, connect, accept, fail, time
+-- out, are closed while they wait, and are abandoned. In ten rounds, after each of which all have
+-- ended: after the first, resident memory must not grow by 2 MB, and descriptors not at all. Prints
+-- a line; run by scripts/soak.
 
 local tcp = require "tcp"
 local safe = require "tcp.safe"
@@ -15,7 +15,7 @@ local plain = { timeout = 10 }
 local trusting = { timeout = 10, ca_file = support.root }
 local unpack = table.unpack or unpack -- luacheck: ignore 143
 
-local library = require(name)
+local library = name ~= "run" and require(name)
 local loops = {}
 
 -- Runs functions as coroutines until all have ended; an error ends the process.
@@ -30,7 +30,13 @@ function loops.luv(bodies)
   library.run()
 end
 
-local run = assert(loops[name], "cqueues or luv")
+function loops.run(bodies)
+  tcp.run(function()
+    for _, body in ipairs(bodies) do tcp.spawn(body) end
+  end)
+end
+
+local run = assert(loops[name], "cqueues, luv or run")
 
 local function expect(code, value, message, got)
   if value or got ~= code then error(("%s expected, got %s"):format(code, tostring(message))) end
@@ -153,14 +159,22 @@ local function closes()
   quiet:close()
 end
 
--- Leaves a coroutine suspended, and its connection with it. With cqueues it goes when its loop is
--- collected; luv keeps it until its timeout.
+-- A coroutine that nobody resumes any more, its connection with it: in cqueues with its loop. In
+-- luv it is held until its time is up. A task goes on until it is not resumed any more.
 local function abandon()
   local function body() safe.connect("127.0.0.1", ports.echo, 0.05):read(1) end
   if name == "cqueues" then
     local loop = library.new()
     loop:wrap(body)
     for _ = 1, 3 do loop:step(0) end
+  elseif name == "run" then
+    pcall(tcp.run, function()
+      tcp.spawn(function()
+        while true do pcall(body) end
+      end)
+      tcp.sleep(0)
+      error "the end of the other"
+    end)
   else
     coroutine.wrap(body)()
   end
@@ -184,7 +198,7 @@ for _, each in ipairs {
   for _ = 1, each[1] do bodies[#bodies + 1] = each[2] end
 end
 
-tcp.use(name)
+if name ~= "run" then tcp.use(name) end
 support.soak("in a loop of " .. name, function()
   over, done = os.time() + math.ceil(seconds / 10), 0
   listener, has_waiter = tcp.listen("127.0.0.1", 0), true

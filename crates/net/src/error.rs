@@ -14,6 +14,8 @@ pub enum Code {
     Address,
     /// Another coroutine is reading, or writing, this connection.
     Busy,
+    /// The task that makes the call was ended by `tcp.run` or `tcp.map`.
+    Cancelled,
     /// Verification of the peer's certificate failed.
     Certificate,
     /// End of stream before what was asked for, a reset, or a handle closed by the script.
@@ -46,6 +48,7 @@ impl Code {
         match self {
             Self::Address => "address",
             Self::Busy => "busy",
+            Self::Cancelled => "cancelled",
             Self::Certificate => "certificate",
             Self::Closed => "closed",
             Self::Dns => "dns",
@@ -227,6 +230,11 @@ impl Error {
             lasting: Lasting::Permanent,
             is_broken_pipe: false,
         }))
+    }
+
+    #[cold]
+    pub fn cancelled() -> Self {
+        Self::new(Code::Cancelled, "the task was ended")
     }
 
     #[cold]

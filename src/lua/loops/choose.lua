@@ -3,7 +3,11 @@
 --                                why it must not wait at all, if it must not
 --   wait(claim, seconds, thread) yields until the poller ends the wait with this ticket; `seconds`:
 --                                the next timeout, if the loop does not know it yet
---   close(fd)                    removes a descriptor from the loop, and ends the waits for it
+--   close(fd)                    removes a descriptor from the loop, and resumes who waits for it
+--   wait_for_time(claim, seconds, thread)
+--                                waits for time alone, where `sleep` is there, too: for a loop that
+--                                is not polled
+--   is_cancelled(thread)         optional: whether the task that runs was ended
 --   is_polled                    false where `wait` takes a descriptor and "r" or "w" besides, and
 --                                yields until that is ready or so many seconds are over
 -- A wait may end early: the operation is tried again after each.
@@ -26,13 +30,15 @@ return function(which)
   if type(which) == "function" then
     return own(which)
   elseif type(which) == "table" then
-    local wait, close = which.wait, which.close
+    local wait, close, sleep = which.wait, which.close, which.sleep
     if type(wait) ~= "function" then
       return nil, "field 'wait': function expected, got " .. type(wait)
     elseif close ~= nil and type(close) ~= "function" then
       return nil, "field 'close': function expected, got " .. type(close)
+    elseif sleep ~= nil and type(sleep) ~= "function" then
+      return nil, "field 'sleep': function expected, got " .. type(sleep)
     end
-    return own(wait, close)
+    return own(wait, close, sleep)
   elseif type(which) ~= "string" then
     return nil, "string, table, function or nil expected, got " .. type(which)
   elseif not loops[which] then

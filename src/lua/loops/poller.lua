@@ -33,6 +33,7 @@ local informed
 --                      seconds if given
 --   disarm()           ends that
 --   pause()            yields until `go_on(coroutine)`
+--   is_deferring       whether `go_on` only notes who is to go on, and so may be called anywhere
 --   is_owner           whether it keeps its coroutines itself
 --   is_polling         whether `poll_events` is being called, which arms it at its end
 return function(loop)
@@ -76,8 +77,8 @@ return function(loop)
     for i = 1, #all do
       local its = kept[all[i]] or owned[all[i]]
       if its and still_waits(all[i]) then
-        if its == loop then
-          loop.go_on(all[i])
+        if its == loop or its.is_deferring then
+          its.go_on(all[i])
         else
           its.arm(0)
         end
@@ -97,9 +98,9 @@ return function(loop)
         if its then
           its.home[this] = nil
         end
-      elseif its == loop then
-        home[this] = nil
-        loop.go_on(this)
+      elseif its == loop or its.is_deferring then
+        its.home[this] = nil
+        its.go_on(this)
       else
         its.over[#its.over + 1] = over[i]
         its.arm(0)
