@@ -48,7 +48,9 @@ describe("the annotations", function()
   local types = helper.contents "types/tcp.lua"
   local readme = helper.contents "README.md"
   local source = ""
-  for _, file in ipairs { "lua/shim.lua", "ops/settings.rs", "ops/read.rs", "ops/write.rs", "listener.rs" } do
+  for _, file in ipairs {
+    "lua/shim.lua", "ops/copy.rs", "ops/settings.rs", "ops/read.rs", "ops/write.rs", "listener.rs",
+  } do
     source = source .. helper.contents("src/" .. file)
   end
 

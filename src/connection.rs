@@ -1,14 +1,14 @@
 //! A connection as scripts hold it: the stream, and the script's settings. Its operations are in
 //! `ops`. Uses `event_loop`, `json`.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 
 use net::connect::Established;
 use net::connect::dial::Timings;
 use net::connect::starttls;
 use net::endpoint::{Address, Addresses, Name};
-use net::error::{self, Code, Error};
+use net::error::{self, Code, Copied, Error};
 use net::framing::text::Item;
 use net::io::poller::Registration;
 use net::io::step::Wait;
@@ -18,10 +18,12 @@ use net::transport::Origin;
 use net::transport::tcp::Tcp;
 use net::transport::tls::{Report, Side};
 
-use crate::event_loop::{Host, Owners, Sides, Suspended};
+use crate::event_loop::{Host, Suspended};
 use crate::ffi::call::{Call, Method, Result, Stop, Token};
 use crate::ffi::reply::Reply;
 use crate::json;
+use crate::line_block::LineBlock;
+use crate::owners::{Owner, Owners, Sides};
 use crate::pending::PendingOp;
 
 pub struct Connection {
@@ -42,6 +44,8 @@ pub struct Connection {
     pub is_tls: bool,
     /// The block that the iterator of `lines` has, until the next call of any kind.
     pub lent: Option<LineBlock>,
+    /// How far the last copy from this connection came.
+    pub copied: Copied,
     owners: Owners,
     host: Rc<Host>,
     /// The registration of the descriptor with the poller.
@@ -87,6 +91,7 @@ impl Connection {
             config,
             is_tls,
             lent: None,
+            copied: Copied::default(),
             owners: Owners::default(),
             host: Rc::clone(host),
             known: Registration::default(),
@@ -181,6 +186,27 @@ impl Connection {
         Ok(self.owners.have_reader() || self.stream()?.is_readable())
     }
 
+    /// Whether it is still worth keeping.
+    pub fn is_alive(&mut self) -> error::Result<bool> {
+        let has_reader = self.owners.have_reader();
+        Ok(self.stream()?.is_alive(has_reader))
+    }
+
+    /// Refuses a call that needs these sides to itself, where another coroutine waits on one.
+    pub fn check_free(&mut self, call: &Call<'_>, sides: Sides) -> error::Result<()> {
+        self.owners.check(call, sides)
+    }
+
+    /// The call that has these sides waits, or is over.
+    pub fn set_owner(&mut self, sides: Sides, owner: Option<Owner>) {
+        self.owners.set(sides, owner);
+    }
+
+    /// The descriptors for which other coroutines wait that have a side of this connection.
+    pub fn awaited(&self, call: &Call<'_>) -> [Option<RawFd>; 2] {
+        self.owners.awaited(call)
+    }
+
     /// Makes a call that needs these sides of the connection exclusively, also while it is
     /// suspended.
     #[inline]
@@ -200,7 +226,7 @@ impl Connection {
     /// Suspends a call until its wait is over.
     fn leave(&mut self, sides: Sides, token: Token, wait: Wait) -> Result<Reply> {
         let suspended = self.suspend(wait)?;
-        self.owners.set(sides, Some(suspended.claim));
+        self.owners.set(sides, Some(suspended.owner()));
         Err(Stop::Suspended(token, suspended))
     }
 
@@ -213,7 +239,8 @@ impl Connection {
         }
     }
 
-    fn suspend(&mut self, wait: Wait) -> error::Result<Suspended> {
+    /// Leaves a wait for its descriptor to the loop.
+    pub fn suspend(&mut self, wait: Wait) -> error::Result<Suspended> {
         self.host.suspend(wait, &mut self.known)
     }
 
@@ -242,53 +269,5 @@ impl Drop for Connection {
         {
             self.host.remove_fd(stream.fd().as_raw_fd());
         }
-    }
-}
-
-/// A block of whole lines that was lent to the iterator of `lines`. The buffer holds its bytes
-/// until the next call, which ends the loan. An iterator in Lua counts by itself (ffi/lines.rs).
-#[cfg_attr(any(feature = "lua51", feature = "luajit"), allow(dead_code))]
-pub struct LineBlock {
-    /// The address of the Lua string, which identifies the block.
-    at: *const u8,
-    size: usize,
-    /// The number of bytes that the iterator has returned.
-    taken: usize,
-}
-
-#[cfg_attr(any(feature = "lua51", feature = "luajit"), allow(dead_code))]
-impl LineBlock {
-    pub fn new(block: &[u8]) -> Self {
-        Self { at: block.as_ptr(), size: block.len(), taken: 0 }
-    }
-
-    /// Limits a count that Lua code has made to the block's size.
-    pub fn at_most(&self, count: usize) -> usize {
-        count.min(self.size)
-    }
-
-    pub fn taken(&self) -> usize {
-        self.at_most(self.taken)
-    }
-
-    /// Finds the next line of the block; none if this is another block. Returns the offsets where
-    /// the line starts, where it ends without `\n` or `\r\n`, and where the line after it starts.
-    pub fn next_line(&self, block: &[u8]) -> Option<(usize, usize, usize)> {
-        if block.as_ptr() != self.at {
-            return None;
-        }
-        let rest = block.get(self.taken..)?;
-        let newline = memchr::memchr(b'\n', rest)?;
-        let line = rest[..newline].strip_suffix(b"\r").unwrap_or(&rest[..newline]);
-        Some((self.taken, self.taken + line.len(), self.taken + newline + 1))
-    }
-
-    /// Counts the bytes from `from` to `to` as returned; false if they are no longer the next ones.
-    pub fn hand_out(&mut self, block: &[u8], from: usize, to: usize) -> bool {
-        let is_next = block.as_ptr() == self.at && self.taken == from && to <= self.size;
-        if is_next {
-            self.taken = to;
-        }
-        is_next
     }
 }

@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 
 use mlua::Lua;
 
-use net::error::{self, Code, Error};
+use net::error;
 use net::io::deadline::Deadline;
 use net::io::poll_set::PollSet;
 use net::io::poller::{Poller, Registration};
@@ -19,9 +19,9 @@ use net::io::wait::WaitMode;
 use net::trace::Tracer;
 
 use crate::connection::Connection;
-use crate::ffi::call::Call;
 use crate::ffi::object::Kind;
 use crate::listener::Listener;
+use crate::owners::Owner;
 use crate::pending::PendingOp;
 
 /// The state that all calls in one Lua state share. It outlives that state, and holds no Lua
@@ -68,6 +68,10 @@ pub struct Suspended {
 impl Suspended {
     pub fn is_polled(&self) -> bool {
         self.claim >= 0
+    }
+
+    pub fn owner(&self) -> Owner {
+        Owner { claim: self.claim, fd: self.wait.fd }
     }
 }
 
@@ -208,61 +212,4 @@ impl Host {
 
 pub fn seconds_left(until: Deadline) -> Option<f64> {
     until.left().map(|left| left.as_secs_f64())
-}
-
-/// The sides of a connection that an operation needs exclusively.
-#[derive(Clone, Copy)]
-pub struct Sides {
-    reads: bool,
-    writes: bool,
-}
-
-impl Sides {
-    pub const NONE: Self = Self { reads: false, writes: false };
-    pub const READ: Self = Self { reads: true, writes: false };
-    pub const WRITE: Self = Self { reads: false, writes: true };
-    pub const BOTH: Self = Self { reads: true, writes: true };
-}
-
-/// The claims of the calls that wait for a connection.
-#[derive(Default)]
-pub struct Owners {
-    reader: Option<Claim>,
-    writer: Option<Claim>,
-}
-
-impl Owners {
-    /// Whether a call waits to read. Its coroutine may have ended since.
-    pub fn have_reader(&self) -> bool {
-        self.reader.is_some()
-    }
-
-    /// Refuses a call that begins while another coroutine waits on a side that it needs, since
-    /// their bytes would be mixed.
-    #[inline]
-    pub fn check(&mut self, call: &Call<'_>, sides: Sides) -> error::Result<()> {
-        for (owner, doing) in self.of(sides) {
-            let Some(claim) = *owner else { continue };
-            if call.is_claimed(claim) {
-                let detail = format!("another coroutine is {doing} this connection");
-                return Err(Error::new(Code::Busy, detail));
-            }
-            *owner = None;
-        }
-        Ok(())
-    }
-
-    /// Records the claim of the call that waits on these sides; none if it is over.
-    #[inline]
-    pub fn set(&mut self, sides: Sides, claim: Option<Claim>) {
-        for (owner, _) in self.of(sides) {
-            *owner = claim;
-        }
-    }
-
-    fn of(&mut self, sides: Sides) -> impl Iterator<Item = (&mut Option<Claim>, &'static str)> {
-        let reader = sides.reads.then_some((&mut self.reader, "reading from"));
-        let writer = sides.writes.then_some((&mut self.writer, "writing to"));
-        reader.into_iter().chain(writer)
-    }
 }

@@ -53,6 +53,8 @@ mod ffi;
 #[allow(unsafe_code)]
 mod json;
 #[cfg(feature = "mlua")]
+mod line_block;
+#[cfg(feature = "mlua")]
 mod listener;
 #[cfg(feature = "mlua")]
 #[allow(unsafe_code)]
@@ -63,5 +65,7 @@ mod modules;
 mod ops;
 #[cfg(feature = "mlua")]
 mod options;
+#[cfg(feature = "mlua")]
+mod owners;
 #[cfg(feature = "mlua")]
 mod pending;

@@ -119,9 +119,11 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     table.raw_set("cuts", native.table(&ops::read::CUTS, false)?)?;
     let connection =
         ops::settings::METHODS.iter().chain(&ops::read::METHODS).chain(&ops::write::METHODS);
+    let connection = connection.chain(&ops::copy::METHODS);
     table.raw_set("connection", native.table(connection, false)?)?;
     table.raw_set("checks", native.table(&ops::read::CHECKS, false)?)?;
     table.raw_set("listener", native.table(&listener::METHODS, false)?)?;
+    table.raw_set("awaited", native.function(&ops::copy::AWAITED, false)?)?;
     table.raw_set("next", native.function(&listener::NEXT, false)?)?;
     // Each loop is compiled when it is first used; this saves a tenth of the time of `require`.
     let loops = lua.create_table()?;

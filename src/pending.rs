@@ -19,6 +19,11 @@ pub trait LongOperation {
     /// Returns the peer's name for messages.
     fn label(&self) -> String;
 
+    /// What is known of the failure besides.
+    fn with_details(&self, error: error::Error) -> error::Error {
+        error
+    }
+
     /// Returns the TLS report of a peer whose certificate was refused.
     fn report(&self) -> Option<Report> {
         None
@@ -90,6 +95,7 @@ impl PendingOp {
     #[cold]
     fn failure(&self, call: &Call<'_>, error: error::Error) -> Stop {
         let error = error.with_context(call.name(), self.operation.label());
+        let error = self.operation.with_details(error);
         Stop::from(error).reported(|| self.operation.report())
     }
 }

@@ -31,6 +31,13 @@
 ---@field bind? string | { [1]: string, [2]: integer } local address, or address and port; default none
 ---@field nodelay? boolean TCP_NODELAY; default true
 ---@field keepalive? boolean | tcp.Keepalive default false
+---@field ttl? integer hops that a packet may take, 1 to 255; over IPv6 the hop limit; default the system's
+---@field tos? integer type of service, 0 to 255; over IPv6 the traffic class; default 0
+---@field device? string the network interface that all packets take; Linux only; default any
+---@field user_timeout? number seconds without an acknowledgement before it is given up; Linux only; default the system's
+---@field send_buffer? integer bytes of the system's own buffer; default the system's
+---@field receive_buffer? integer bytes of the system's own buffer; default the system's
+---@field reset_on_close? boolean `close` and the collector reset the connection; default false
 ---@field max_packet? integer largest packet body, both ways; default 512000
 ---@field max_buffer? integer most that one read gathers, or that waits to be sent; default 256 MiB
 ---@field endian? "big" | "little" byte order of a packet's length; default "big"
@@ -49,6 +56,8 @@
 ---@field timeout? number seconds for each call as a whole; `math.huge` is never; default 5
 ---@field max_packet? integer largest packet body, both ways; default 512000
 ---@field max_buffer? integer most that one read gathers, or that waits to be sent; default 256 MiB
+---@field send_buffer? integer bytes of the system's own buffer; default the system's
+---@field receive_buffer? integer bytes of the system's own buffer; default the system's
 ---@field endian? "big" | "little" byte order of a packet's length; default "big"
 ---@field null? "null" | "nil" what JSON null becomes: `tcp.json.null`, or nothing in objects; default "null"
 ---@field bigint? "float" | "string" | "error" what an integer becomes that this Lua cannot hold; default "float"
@@ -62,6 +71,27 @@
 ---@class tcp.GivenOptions: tcp.StreamOptions
 ---@field nodelay? boolean TCP_NODELAY, not of a Unix socket; default true
 ---@field keepalive? boolean | tcp.Keepalive not of a Unix socket; default false
+---@field ttl? integer not of a Unix socket; default as it is
+---@field tos? integer not of a Unix socket; default as it is
+---@field user_timeout? number not of a Unix socket, Linux only; default as it is
+---@field reset_on_close? boolean not of a Unix socket; default false
+
+---What `set_options` takes.
+---@class tcp.LiveOptions
+---@field timeout? number
+---@field nodelay? boolean
+---@field keepalive? boolean | tcp.Keepalive
+---@field ttl? integer
+---@field tos? integer
+---@field user_timeout? number
+---@field send_buffer? integer
+---@field receive_buffer? integer
+---@field reset_on_close? boolean
+---@field max_packet? integer
+---@field max_buffer? integer
+---@field endian? "big" | "little"
+---@field null? "null" | "nil"
+---@field bigint? "float" | "string" | "error"
 
 ---@class tcp.Keepalive
 ---@field idle? integer seconds before the first probe; default the system's
@@ -152,6 +182,7 @@
 ---@field starttls? number what was said before the handshake
 ---@field tls? number
 ---@field total number the sum of them
+---@field first_byte? number from the last write to the first byte behind it, once that was read
 
 ---@class tcp.Certificate
 ---@field subject table<string, string> attributes by short name: CN, O ...
@@ -182,6 +213,19 @@
 ---@field greeting string as it came; "" where the protocol has none
 ---@field capabilities string as they came; "" where there are none
 
+---What the kernel knows of a connection; what it does not tell is absent.
+---@class tcp.TcpInfo
+---@field state? string as RFC 9293 names it, in lower case: "established", "close_wait" ...
+---@field rtt? number seconds
+---@field rtt_variance? number seconds
+---@field min_rtt? number seconds
+---@field retransmits? integer segments that were sent again, in all
+---@field lost? integer segments that are held for lost now
+---@field congestion_window? integer segments
+---@field mss? integer bytes
+---@field path_mtu? integer bytes
+---@field delivery_rate? integer bytes a second
+
 ---@class tcp.Info
 ---@field host? string nil of a Unix socket, and before a PROXY header has told it
 ---@field peer tcp.Address nil before a PROXY header has told it
@@ -192,6 +236,7 @@
 ---@field bytes_written integer
 ---@field starttls? tcp.StartTlsInfo what the server has said before TLS
 ---@field tls? tcp.TlsInfo
+---@field tcp? tcp.TcpInfo on Linux, until the connection is closed
 
 ---A connection. A read that fails consumes nothing; a write that times out keeps what is left in order.
 ---@class tcp.Connection
@@ -307,6 +352,24 @@ function Connection:set_nodelay(on) end
 
 ---@param on boolean | tcp.Keepalive
 function Connection:set_keepalive(on) end
+
+---Sets what a live connection can change; all are checked before the first is set.
+---@param options tcp.LiveOptions
+function Connection:set_options(options) end
+
+---False once the peer's end or a failure has come. Looks without waiting, and consumes nothing.
+---@return boolean
+function Connection:is_alive() end
+
+---Bytes that wait to be sent.
+---@return integer
+function Connection:queued() end
+
+---Hands on what comes to another connection, until the end of the stream: how many bytes.
+---@param other tcp.Connection
+---@param max? integer most bytes; default no limit
+---@return integer
+function Connection:copy_to(other, max) end
 
 ---Bytes that can be read without waiting.
 ---@return integer

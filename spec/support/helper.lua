@@ -431,13 +431,24 @@ function helper.run_well(...)
   return said
 end
 
--- Returns Lua source that defines `fork` and `wait` (see fork.c).
-function helper.forking()
-  local library, source = ".build/spec/fork.so", "spec/support/fork.c"
+-- The library that is made of a C file in spec/support/.
+local function compiled(name)
+  local library, source = (".build/spec/%s.so"):format(name), ("spec/support/%s.c"):format(name)
   output(("mkdir -p .build/spec; test %s -nt %s || { cc -shared -fPIC -o %s.$PPID %s && mv %s.$PPID %s; }")
     :format(library, source, library, source, library, library))
+  return library
+end
+
+-- Lua source that gives a process `fork` and `wait` (see fork.c).
+function helper.forking()
+  local library = compiled "fork"
   return ("local fork, wait = assert(package.loadlib(%q, 'spec_fork')), package.loadlib(%q, 'spec_wait')\n")
     :format(library, library)
+end
+
+-- Returns a function that gives the value of a socket's option (see sockopt.c).
+function helper.sockopt()
+  return assert(package.loadlib(compiled "sockopt", "spec_sockopt"))
 end
 
 -- Whether this machine allows a network namespace of our own.

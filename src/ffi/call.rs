@@ -20,9 +20,10 @@ use super::reply::Reply;
 use super::stop::{finalized, in_use};
 use super::*;
 use crate::connection::Connection;
-use crate::event_loop::{Claim, Host, Sides};
+use crate::event_loop::{Claim, Host};
 use crate::json;
 use crate::listener::Listener;
+use crate::owners::Sides;
 use crate::pending::PendingOp;
 
 // The stack slots of an operation's arguments: see lua/shim.lua.
@@ -183,6 +184,12 @@ impl<'a> Call<'a> {
             }
             false => Ok(host),
         }
+    }
+
+    /// Whether the value at this index of the stack is the self of the call.
+    pub fn is_self(&self, index: c_int) -> bool {
+        // SAFETY: the self is in its slot, and the value stays on the stack.
+        unsafe { lua_touserdata(self.state, index) == lua_touserdata(self.state, SELF) }
     }
 
     /// Calls `act` with the connection at this index of the stack; none if the value is something

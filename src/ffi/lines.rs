@@ -11,7 +11,8 @@ mod version {
     use mlua::ffi::{lua_getfenv, lua_setfenv};
 
     use super::super::*;
-    use crate::connection::{Connection, LineBlock};
+    use crate::connection::Connection;
+    use crate::line_block::LineBlock;
 
     // In the iterator's table: how many bytes of the block are handed out, false where there is
     // none; the block, false where it was taken back.
@@ -87,7 +88,8 @@ mod version {
 
     use super::super::object::{Kind, UserdataCell};
     use super::super::*;
-    use crate::connection::{Connection, LineBlock};
+    use crate::connection::Connection;
+    use crate::line_block::LineBlock;
 
     // Upvalues: the function that gives the next block, the connection, and the block.
     const REFILL: c_int = 1;

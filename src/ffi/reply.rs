@@ -154,11 +154,8 @@ impl<T: Into<Value>> From<T> for Reply {
 /// The details of a failure, besides its message and code.
 pub fn details(stop: &Stop) -> Value {
     match stop {
-        Stop::Failed(error) => match error.phase() {
-            Some(phase) => Value::record([("phase", phase.into())]),
-            None => Value::Nil,
-        },
-        Stop::Reported(error, report) => info::details(error, report),
+        Stop::Failed(error) => info::details(error, None),
+        Stop::Reported(error, report) => info::details(error, Some(report)),
         _ => Value::Nil,
     }
 }

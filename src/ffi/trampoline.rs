@@ -21,8 +21,9 @@ use super::reply::{self, Reply};
 use super::stop::{finalized, in_use};
 use super::*;
 use crate::alloc;
-use crate::event_loop::{Host, Sides};
+use crate::event_loop::Host;
 use crate::listener::Listener;
+use crate::owners::Sides;
 use crate::pending::PendingOp;
 
 // Upvalues, behind `RUN`.

@@ -120,15 +120,28 @@ local function raise(how, message, level)
   error(message or "not enough memory", how == "pass" and 0 or level + 1)
 end
 
+-- The loops end the waits for a descriptor.
+local function remove_fd(number)
+  for i = 1, #in_use do
+    if in_use[i].close then
+      in_use[i].close(number)
+    end
+  end
+end
+
 -- Tells the loops that a descriptor will be closed.
 local function announce(operations, self)
   local ok, open = operations.is_open(nil, self)
   if ok and open then
     local _, number = operations.fd(nil, self)
-    for i = 1, #in_use do
-      if in_use[i].close then
-        in_use[i].close(number)
-      end
+    remove_fd(number)
+    -- A copy that has this connection may wait for the other one.
+    local is_connection, reads_from, writes_to = native.awaited(nil, self)
+    if is_connection and reads_from then
+      remove_fd(reads_from)
+    end
+    if is_connection and writes_to then
+      remove_fd(writes_to)
     end
   end
 end

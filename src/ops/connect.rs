@@ -13,7 +13,7 @@ use net::unix::given::Role;
 
 use crate::connection::{Connection, ConnectionConfig};
 use crate::event_loop::Host;
-use crate::ffi::call::{Call, Result, Stop};
+use crate::ffi::call::{Call, Result};
 use crate::ffi::reply::Reply;
 use crate::options::Options;
 use crate::pending::{LongOperation, PendingOp, is_eager};
@@ -39,7 +39,8 @@ pub fn connect_tls(call: &mut Call<'_>) -> Result<Reply> {
     PendingOp::drive(call, || {
         let endpoint = call.endpoint(1)?;
         let mut options = Options::with_tls(endpoint.clone())
-            .map_err(|error| error.with_context(call.name(), &endpoint))?;
+            .map_err(|error| error.with_context(call.name(), &endpoint))
+            .map_err(|error| error.with_attempts(Vec::new()))?;
         options.apply(call.argument(3))?;
         begin(call, options, false)
     })
@@ -61,7 +62,7 @@ fn begin(call: &Call<'_>, options: Options, is_last: bool) -> Result<PendingOp> 
     connect.trace = call.host.tracer.of(&name);
     connect.is_eager = is_eager(call.wait_mode());
     let connect = ConnectOp::start(&name, connect, tls, starttls, limits)
-        .map_err(|error| Stop::from(error.with_context(call.name(), &name)))?;
+        .map_err(|error| error.with_context(call.name(), &name))?;
     let config = ConnectionConfig { safe: call.safe, name, timeout, json };
     let host = Rc::clone(call.host);
     Ok(PendingOp::new(Connecting { connect, config, is_tls, is_last, host }, deadline))
@@ -78,6 +79,15 @@ impl LongOperation for Connecting {
 
     fn label(&self) -> String {
         self.config.name.to_string()
+    }
+
+    fn with_details(&self, error: error::Error) -> error::Error {
+        // The one address of a Unix socket is told anyway.
+        if self.config.name.is_unix() {
+            return error;
+        }
+        let attempts = self.connect.attempts(error.code());
+        error.with_attempts(attempts)
     }
 
     fn report(&self) -> Option<Report> {

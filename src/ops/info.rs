@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use net::connect::starttls::{Outcome, Transcript};
 use net::endpoint::{Address, Name};
-use net::error::Error;
+use net::error::{Attempt, Copied, CopySide, Error, address_text};
+use net::io::tcp_info::{self, TcpInfo};
 use net::memory::copy;
 use net::transport::tls::{Certificate, Chain, Report};
 use net::unix::credentials::Credentials;
@@ -16,6 +17,7 @@ use crate::listener::Listener;
 
 pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let Facts { traffic, report, .. } = this.facts();
+    let kernel = this.stream().ok().and_then(|stream| tcp_info::read(stream.fd()));
     let (phases, credentials) = (this.timings, this.addresses.credentials);
     let other = |end: &Address| address(end, credentials);
     Ok(Value::record([
@@ -31,12 +33,14 @@ pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
                 ("starttls", phases.starttls.into()),
                 ("tls", phases.tls.into()),
                 ("total", phases.total().into()),
+                ("first_byte", traffic.first_byte.into()),
             ]),
         ),
         ("bytes_read", (traffic.read as i64).into()),
         ("bytes_written", (traffic.written as i64).into()),
         ("starttls", this.starttls.as_deref().map(starttls).transpose()?.into()),
         ("tls", report.as_deref().map(tls).into()),
+        ("tcp", kernel.as_ref().map(tcp).into()),
     ])
     .into())
 }
@@ -78,16 +82,59 @@ fn address(address: &Address, credentials: Option<Credentials>) -> Value {
     }
 }
 
-/// What there is to know of a failure in TLS besides its message and code.
-pub fn details(error: &Error, report: &Report) -> Value {
-    let Value::Record(mut details) = tls(report) else { return Value::Nil };
+/// What the kernel tells of a connection.
+fn tcp(info: &TcpInfo) -> Value {
+    let count = |count: Option<u32>| Value::from(count.map(i64::from));
+    Value::record([
+        ("state", info.state.into()),
+        ("rtt", info.rtt.into()),
+        ("rtt_variance", info.rtt_variance.into()),
+        ("min_rtt", info.min_rtt.into()),
+        ("retransmits", count(info.retransmits)),
+        ("lost", count(info.lost)),
+        ("congestion_window", count(info.congestion_window)),
+        ("mss", count(info.mss)),
+        ("path_mtu", count(info.path_mtu)),
+        ("delivery_rate", info.delivery_rate.map(|rate| rate as i64).into()),
+    ])
+}
+
+/// What there is to know of a failure besides its message and code; of one in TLS, with a report.
+pub fn details(error: &Error, report: Option<&Report>) -> Value {
+    let mut details = match report.map(tls) {
+        Some(Value::Record(members)) => members,
+        _ => Vec::new(),
+    };
     details.push(("phase".into(), error.phase().into()));
-    if let Some(alert) = &report.alert {
+    details.push(("attempts".into(), error.attempts().map(attempts).into()));
+    if let Some(Copied { side, bytes }) = error.copied() {
+        let side = match side {
+            CopySide::Read => "read",
+            CopySide::Write => "write",
+        };
+        details.push(("side".into(), side.into()));
+        details.push(("bytes".into(), (bytes as i64).into()));
+    }
+    if let Some(alert) = report.and_then(|report| report.alert.as_ref()) {
         details.push(("alert".into(), alert.name().into()));
         details.push(("alert_number".into(), i64::from(alert.number).into()));
         details.push(("from".into(), if alert.is_peers { "peer" } else { "here" }.into()));
     }
-    Value::Record(details)
+    match details.iter().all(|(_, value)| matches!(value, Value::Nil)) {
+        true => Value::Nil,
+        false => Value::Record(details),
+    }
+}
+
+/// The addresses that a connect has tried.
+fn attempts(attempts: &[Attempt]) -> Value {
+    Value::list(attempts.iter().map(|attempt| {
+        Value::record([
+            ("ip", address_text(&attempt.address).into()),
+            ("code", attempt.code.name().into()),
+            ("seconds", attempt.seconds.into()),
+        ])
+    }))
 }
 
 /// What a handshake came to, also one that failed.

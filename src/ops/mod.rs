@@ -3,6 +3,7 @@
 
 pub mod codec;
 pub mod connect;
+pub mod copy;
 pub mod debug;
 pub mod info;
 pub mod poll;

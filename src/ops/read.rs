@@ -5,12 +5,12 @@ use net::error::Error;
 use net::framing::text::{Item, Request};
 
 use crate::connection::Connection;
-use crate::event_loop::Sides;
 use crate::ffi::argument::Argument;
 use crate::ffi::call::{Body, Call, Method, Operation, Result, Stop};
 use crate::ffi::reply::{Reply, Value};
 use crate::json::{Document, Wanted};
 use crate::options;
+use crate::owners::Sides;
 
 /// Bytes that `recv` gives at most unless told otherwise.
 const RECV: usize = 8192;

@@ -5,14 +5,15 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use net::endpoint::Address;
 use net::error::{Code, Error};
+use net::socket_options::{Domain, SocketOptions};
 use socket2::SockRef;
 
 use super::{info, start_tls};
 use crate::connection::Connection;
-use crate::event_loop::Sides;
 use crate::ffi::call::{Body, Call, Method, Operation, Result};
 use crate::ffi::reply::{Reply, Value};
-use crate::options;
+use crate::options::{self, LiveOptions};
+use crate::owners::Sides;
 
 const fn method(name: &'static str, body: Method) -> Operation {
     Operation { name, body: Body::Connection(Sides::NONE, body) }
@@ -23,7 +24,7 @@ const fn shakes(name: &'static str, body: Method) -> Operation {
 }
 
 /// `tostring` among them, which is for the metatable alone.
-pub static METHODS: [Operation; 17] = [
+pub static METHODS: [Operation; 20] = [
     method("close", close),
     method("dirty", dirty),
     method("events", events),
@@ -31,12 +32,15 @@ pub static METHODS: [Operation; 17] = [
     method("getfd", fd),
     shakes("handshake", handshake),
     method("info", info::connection),
+    method("is_alive", is_alive),
     method("is_open", is_open),
     method("pending", pending),
     method("pollfd", fd),
+    method("queued", queued),
     method("session", session),
     method("set_keepalive", set_keepalive),
     method("set_nodelay", set_nodelay),
+    method("set_options", set_options),
     method("set_timeout", set_timeout),
     shakes("start_tls", start_tls::start_tls),
     method("timeout", timeout),
@@ -94,8 +98,8 @@ fn set_timeout(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 
 fn set_nodelay(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let nodelay = call.argument(1).boolean()?;
-    SockRef::from(&tcp_socket(this)?).set_tcp_nodelay(nodelay).map_err(Error::from)?;
-    Ok(Reply::Nothing)
+    tcp_socket(this)?;
+    set_socket(this, &SocketOptions { nodelay: Some(nodelay), ..SocketOptions::default() })
 }
 
 /// The descriptor, where it is one of TCP.
@@ -110,14 +114,47 @@ fn tcp_socket(this: &mut Connection) -> Result<BorrowedFd<'_>> {
 
 fn set_keepalive(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let keepalive = options::keepalive(call.argument(1))?;
-    let socket = tcp_socket(this)?;
-    net::connect::socket::set_keepalive(&SockRef::from(&socket), keepalive.as_ref())
-        .map_err(Error::from)?;
+    tcp_socket(this)?;
+    set_socket(this, &SocketOptions { keepalive: Some(keepalive), ..SocketOptions::default() })
+}
+
+/// All of them are looked at before one is set.
+fn set_options(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let mut options = LiveOptions {
+        timeout: this.config.timeout,
+        limits: this.stream().map(|stream| stream.limits()).unwrap_or_default(),
+        json: this.config.json,
+        socket: SocketOptions::default(),
+    };
+    options.apply(call.argument(1), this.addresses.remote.is_unix())?;
+    set_socket(this, &options.socket)?;
+    this.stream()?.set_limits(options.limits);
+    this.config.timeout = options.timeout;
+    this.config.json = options.json;
+    Ok(Reply::Nothing)
+}
+
+fn set_socket(this: &mut Connection, options: &SocketOptions) -> Result<Reply> {
+    let domain = Domain::from(&this.addresses.local);
+    let stream = this.stream()?;
+    options.apply(&SockRef::from(&stream.fd()), domain).map_err(Error::from)?;
+    if let (Some(is_on), Some(tcp)) = (options.reset_on_close, stream.transport().as_tcp()) {
+        tcp.set_reset_on_close(is_on)?;
+    }
     Ok(Reply::Nothing)
 }
 
 fn fd(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     Ok(i64::from(this.stream()?.fd().as_raw_fd()).into())
+}
+
+fn is_alive(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    Ok(this.is_alive()?.into())
+}
+
+/// Bytes that wait to be sent.
+fn queued(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    Ok((this.stream()?.queued() as i64).into())
 }
 
 fn pending(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {

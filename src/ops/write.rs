@@ -4,9 +4,9 @@
 use net::memory::append;
 
 use crate::connection::Connection;
-use crate::event_loop::Sides;
 use crate::ffi::call::{Body, Call, Method, Operation, Result, Stop};
 use crate::ffi::reply::Reply;
+use crate::owners::Sides;
 
 const fn writes(name: &'static str, body: Method) -> Operation {
     Operation { name, body: Body::Connection(Sides::WRITE, body) }

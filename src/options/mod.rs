@@ -2,14 +2,13 @@
 //! unknown one is a bad argument: a typo in a TLS option must not pass for a setting.
 
 mod codec;
+mod live;
 mod proxy_protocol;
+mod socket;
 mod tls;
 mod unix;
 
 use std::net::SocketAddr;
-use std::time::Duration;
-
-use socket2::TcpKeepalive;
 
 use net::connect::host::{self, Family};
 use net::connect::socket::ConnectOptions;
@@ -18,6 +17,7 @@ use net::connect::starttls::dialogue::{PROTOCOLS, Protocol};
 use net::endpoint::{Endpoint, Name};
 use net::error;
 use net::framing::Endian;
+use net::socket_options::SocketOptions;
 use net::stream::Limits;
 use net::transport::tls::{Settings, Side, server_name};
 use net::unix::socket_file::FileOptions;
@@ -27,6 +27,8 @@ use crate::ffi::call::Result;
 use crate::json;
 
 pub use codec::{layout, pointers, pointers_or_none};
+pub use live::LiveOptions;
+pub use socket::keepalive;
 pub use tls::start as start_tls;
 
 use proxy_protocol::proxy_protocol;
@@ -67,8 +69,7 @@ impl Options {
             connect: ConnectOptions {
                 family: None,
                 bind: None,
-                nodelay: true,
-                keepalive: None,
+                socket: SocketOptions { nodelay: Some(true), ..SocketOptions::default() },
                 proxy_protocol: None,
                 trace: None,
                 is_eager: true,
@@ -125,20 +126,14 @@ impl Options {
                 self.connect.family = Some(option.one_of(&families)?);
             }
             "bind" => self.connect.bind = Some(address(option)?),
-            "nodelay" => self.connect.nodelay = option.boolean()?,
-            "keepalive" => self.connect.keepalive = keepalive(option)?,
             "proxy_protocol" => self.connect.proxy_protocol = Some(proxy_protocol(option)?),
-            "max_packet" => self.limits.max_packet = option.integer(0, u32::MAX as usize)?,
-            "max_buffer" => self.limits.max_buffer = option.integer(1, usize::MAX)?,
-            "endian" => {
-                let orders = [("big", Endian::Big), ("little", Endian::Little)];
-                self.limits.endian = option.one_of(&orders)?;
-            }
             "starttls" | "server_hello" if self.tls.is_none() => {
                 return Err(option.wrong("one of connect_tls"));
             }
             "starttls" => self.starttls = Some(option.one_of(&PROTOCOLS)?),
             "server_hello" => self.hello = Some(hello(option)?),
+            _ if set_limit(&mut self.limits, option)? => {}
+            _ if socket::set(&mut self.connect.socket, option)? => {}
             _ => {
                 let tls = match &mut self.tls {
                     Some(tls) => set(tls, option)?,
@@ -219,6 +214,18 @@ impl ListenOptions {
     }
 }
 
+fn set_limit(limits: &mut Limits, option: Argument<'_>) -> Result<bool> {
+    match option.name() {
+        "max_packet" => limits.max_packet = option.integer(0, u32::MAX as usize)?,
+        "max_buffer" => limits.max_buffer = option.integer(1, usize::MAX)?,
+        "endian" => {
+            limits.endian = option.one_of(&[("big", Endian::Big), ("little", Endian::Little)])?;
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
 /// The options of `json.decode`.
 pub fn json(argument: Argument<'_>) -> Result<json::Options> {
     let mut options = json::Options::default();
@@ -265,25 +272,4 @@ fn address(option: Argument<'_>) -> Result<SocketAddr> {
         _ => host = host::literal(option.text()?),
     }
     Ok((host.ok_or_else(wrong)?, port as u16).into())
-}
-
-/// A boolean, or a table of `idle`, `interval` (seconds) and `count`.
-pub fn keepalive(option: Argument<'_>) -> Result<Option<TcpKeepalive>> {
-    if option.value_type() != Type::Table {
-        return Ok(option.boolean()?.then(TcpKeepalive::new));
-    }
-    let mut keepalive = TcpKeepalive::new();
-    option.each(|key, value| {
-        let seconds =
-            || -> Result<Duration> { Ok(Duration::from_secs(value.integer(1, 32767)? as u64)) };
-        let name = if key.value_type() == Type::String { key.bytes()? } else { b"" };
-        keepalive = match name {
-            b"idle" => keepalive.clone().with_time(seconds()?),
-            b"interval" => keepalive.clone().with_interval(seconds()?),
-            b"count" => keepalive.clone().with_retries(value.integer(1, 127)? as u32),
-            _ => return Err(option.wrong("a table of idle, interval and count expected")),
-        };
-        Ok(())
-    })?;
-    Ok(Some(keepalive))
 }

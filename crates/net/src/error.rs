@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 /// What a failure is, in one word. The list is closed and part of the module's promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,9 +168,35 @@ struct Parts {
     peer: String,
     detail: String,
     phase: Option<&'static str>,
+    attempts: Option<Vec<Attempt>>,
+    copied: Option<Copied>,
     lasting: Lasting,
     /// A write failed because the way out is closed: see [`Error::is_broken_pipe`].
     is_broken_pipe: bool,
+}
+
+/// An address that a connect has tried, what became of it, and how long that took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    pub address: SocketAddr,
+    pub code: Code,
+    pub seconds: f64,
+}
+
+/// How far a copy came, and the side of it that failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    pub side: CopySide,
+    /// Bytes that were taken from the one connection and given to the other.
+    pub bytes: u64,
+}
+
+/// The connection that a copy reads from, or that it writes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CopySide {
+    #[default]
+    Read,
+    Write,
 }
 
 /// Whether the same call may go well at another moment.
@@ -227,6 +254,8 @@ impl Error {
             peer: String::new(),
             detail: detail.into(),
             phase: None,
+            attempts: None,
+            copied: None,
             lasting: Lasting::Permanent,
             is_broken_pipe: false,
         }))
@@ -279,6 +308,27 @@ impl Error {
         self
     }
 
+    /// The same failure, with what `reword` makes of its detail.
+    #[cold]
+    pub fn with_detail(mut self, reword: impl FnOnce(&str) -> String) -> Self {
+        self.0.detail = reword(&self.0.detail);
+        self
+    }
+
+    /// The same failure, with all addresses that were tried.
+    #[cold]
+    pub fn with_attempts(mut self, attempts: Vec<Attempt>) -> Self {
+        self.0.attempts = Some(attempts);
+        self
+    }
+
+    /// The same failure, with how far the copy came.
+    #[cold]
+    pub fn with_copied(mut self, copied: Copied) -> Self {
+        self.0.copied = Some(copied);
+        self
+    }
+
     pub fn code(&self) -> Code {
         self.0.code
     }
@@ -319,6 +369,16 @@ impl Error {
     /// `starttls` or `tls`.
     pub fn phase(&self) -> Option<&'static str> {
         self.0.phase
+    }
+
+    /// For a failed connect.
+    pub fn attempts(&self) -> Option<&[Attempt]> {
+        self.0.attempts.as_deref()
+    }
+
+    /// For a failed copy.
+    pub fn copied(&self) -> Option<Copied> {
+        self.0.copied
     }
 }
 
@@ -362,6 +422,11 @@ impl fmt::Display for Error {
 pub fn system_text(error: &io::Error) -> String {
     let full = error.to_string();
     let text = full.split(" (os error ").next().unwrap_or(&full);
+    if Errno::from_io_error(error) == Some(Errno::MFILE) {
+        let limit = getrlimit(Resource::Nofile).current;
+        let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
+        return format!("too many open files (the limit is {limit}, see ulimit -n)");
+    }
     let mut letters = text.chars();
     match (letters.next(), letters.as_str()) {
         (Some(first), rest) if rest.starts_with(char::is_lowercase) => {
@@ -428,7 +493,9 @@ mod tests {
         let dead = Error::from(rustix::io::Errno::TIMEDOUT);
         assert_eq!((dead.code(), dead.detail()), (Code::Closed, "connection timed out"));
         let full = Error::from(rustix::io::Errno::MFILE);
-        assert_eq!((full.code(), full.detail()), (Code::Io, "too many open files"));
+        let limit = getrlimit(Resource::Nofile).current.expect("a process has a limit");
+        let detail = format!("too many open files (the limit is {limit}, see ulimit -n)");
+        assert_eq!((full.code(), full.detail()), (Code::Io, &*detail));
     }
 
     #[test]

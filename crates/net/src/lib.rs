@@ -14,6 +14,7 @@ pub mod io;
 pub mod json_scan;
 pub mod listen;
 pub mod memory;
+pub mod socket_options;
 pub mod stream;
 pub mod trace;
 pub mod transport;

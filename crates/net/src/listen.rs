@@ -1,24 +1,26 @@
 //! A listening socket, TCP or Unix: bound, or given by somebody else, and its clients taken as a
-//! step. Uses `endpoint`, `connect::resolve`, `connect::race`, `connect::socket`, `unix`,
-//! `transport`, `stream`, `connect`, `io::step`, `io::deadline`, `trace`, `error`.
+//! step. Uses `endpoint`, `connect::resolve`, `connect::race`, `connect::socket`,
+//! `socket_options`, `unix`, `transport`, `stream`, `connect`, `io::step`, `io::deadline`,
+//! `trace`, `error`.
 
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{Socket, TcpKeepalive};
+use socket2::{SockRef, Socket};
 
 use crate::connect::Established;
 use crate::connect::dial::Timings;
 use crate::connect::host::Family;
 use crate::connect::race::first_address;
 use crate::connect::resolve::Resolve;
-use crate::connect::socket::{new_socket, new_unix_socket, set_keepalive};
+use crate::connect::socket::{new_socket, new_unix_socket};
 use crate::endpoint::{Address, Addresses, Endpoint, Name};
 use crate::error::{Code, Error, Pending, Result, is_exhausted, is_of_client, system_text};
 use crate::io::deadline::Deadline;
 use crate::io::step::{Step, Wait, Want, ready};
+use crate::socket_options::{Domain, SocketOptions};
 use crate::stream::{Limits, Stream};
 use crate::trace::{Trace, Tracer};
 use crate::transport::Transport;
@@ -62,8 +64,8 @@ pub struct ListenConfig {
     pub backlog: i32,
     pub reuse_addr: bool,
     pub reuse_port: bool,
-    pub nodelay: bool,
-    pub keepalive: Option<TcpKeepalive>,
+    /// Those of the sockets that are accepted.
+    pub socket: SocketOptions,
     pub limits: Limits,
     /// Each client begins with a PROXY header.
     pub proxy_protocol: bool,
@@ -140,6 +142,9 @@ fn open_tcp(address: SocketAddr, config: &ListenConfig) -> Result<Socket> {
     if config.reuse_port {
         socket.set_reuse_port(true)?;
     }
+    // Before it listens: the buffers decide what the handshake offers, and the first answer has the
+    // hop limit. On Linux the sockets that are accepted have all of it from here.
+    config.socket.prepare(&SockRef::from(&socket), Domain::of(address))?;
     let bound = socket.bind(&address.into()).and_then(|()| socket.listen(config.backlog));
     bound.map_err(|error| Error::new(Code::Address, system_text(&error)))?;
     Ok(socket)
@@ -237,12 +242,9 @@ impl Listener {
 
     /// Sets a client's options: this side's address.
     fn prepare(&self, socket: &Socket) -> io::Result<Address> {
-        if !self.local.is_unix() {
-            socket.set_tcp_nodelay(self.config.nodelay)?;
-            if self.config.keepalive.is_some() {
-                set_keepalive(socket, self.config.keepalive.as_ref())?;
-            }
-        }
+        let domain = Domain::from(&self.local);
+        let applied = self.config.socket.apply(&SockRef::from(socket), domain);
+        applied.map_err(|refused| refused.error)?;
         let local = Address::from_system(&socket.local_addr()?);
         Ok(local.unwrap_or_else(|| self.local.clone()))
     }
@@ -252,7 +254,10 @@ impl Listener {
         if let Some(trace) = &trace {
             trace.note(format_args!("accept: at {}", addresses.local));
         }
-        let tcp = Tcp::new(socket, self.local.is_unix());
+        let mut tcp = Tcp::new(socket, self.local.is_unix());
+        if self.config.socket.reset_on_close == Some(true) {
+            tcp.set_reset_on_close(true)?;
+        }
         let transport: Box<dyn Transport> = match &self.tls {
             Some(tls) => Box::new(tls.begin(tcp, trace.as_ref())?),
             None => Box::new(tcp),

@@ -2,15 +2,18 @@
 //! connected to. Uses `endpoint`, `connect::resolve`, `connect::race`, `connect::unix`,
 //! `connect::socket`, `io::step`, `io::deadline`, `error`.
 
+use socket2::SockRef;
+
 use crate::connect::host::family_of;
 use crate::connect::race::{Dialed, Race};
 use crate::connect::resolve::Resolve;
 use crate::connect::socket::ConnectOptions;
 use crate::connect::unix::UnixConnect;
 use crate::endpoint::{Endpoint, Name};
-use crate::error::Result;
+use crate::error::{Attempt, Code, Result};
 use crate::io::deadline::now;
 use crate::io::step::{Step, ready};
+use crate::socket_options::Domain;
 
 /// Seconds that each phase took; 0 for the name where there is none.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,6 +66,20 @@ impl Dial {
         self.begun
     }
 
+    /// What became of each address that was tried; of those that are under way, `unfinished`.
+    #[cold]
+    pub fn attempts(&self, unfinished: Code) -> Vec<Attempt> {
+        match &self.stage {
+            Stage::Racing(race) => race.attempts(unfinished),
+            Stage::Resolving(_) | Stage::Unix(_) => Vec::new(),
+        }
+    }
+
+    /// Whether the connection is to be reset where it ends.
+    pub fn is_reset_on_close(&self) -> bool {
+        self.options.socket.reset_on_close == Some(true)
+    }
+
     pub fn timings(&self) -> Timings {
         self.timings
     }
@@ -77,7 +94,11 @@ impl Dial {
         }
         let dialed = match &mut self.stage {
             Stage::Racing(race) => ready!(race.step(&self.options)?),
-            Stage::Unix(connect) => ready!(connect.step()?),
+            Stage::Unix(connect) => {
+                let dialed = ready!(connect.step()?);
+                self.options.socket.apply(&SockRef::from(&dialed.socket), Domain::Unix)?;
+                dialed
+            }
             Stage::Resolving(_) => unreachable!("resolved above"),
         };
         self.timings.connect = now() - self.begun - self.timings.dns;

@@ -5,6 +5,7 @@
 
 pub mod announce;
 pub mod dial;
+mod failed;
 pub mod host;
 pub mod question;
 pub mod race;
@@ -15,14 +16,17 @@ pub mod starttls;
 pub mod unix;
 
 use crate::connect::announce::{Announcement, ProxyProtocol};
+use socket2::SockRef;
+
 use crate::connect::dial::{Dial, Timings};
 use crate::connect::race::Dialed;
-use crate::connect::socket::{ConnectOptions, prepare};
+use crate::connect::socket::ConnectOptions;
 use crate::connect::starttls::StartTls;
 use crate::endpoint::{Address, Addresses, Name};
-use crate::error::Result;
+use crate::error::{Attempt, Code, Result};
 use crate::io::deadline::now;
 use crate::io::step::{Step, ready};
+use crate::socket_options::Domain;
 use crate::stream::{Limits, Stream};
 use crate::trace::Trace;
 use crate::transport::Transport;
@@ -51,14 +55,16 @@ impl Established {
         limits: Limits,
     ) -> Result<Self> {
         let (socket, is_unix) = (given.take()?, addresses.remote.is_unix());
-        if !is_unix {
-            // Some systems refuse everything to a socket whose peer has gone. A read says so.
-            let _ = prepare(&socket, options);
-        }
+        // Some systems refuse everything to a socket whose peer has gone. A read says so.
+        let _ = options.socket.apply(&SockRef::from(&socket), Domain::from(&addresses.local));
         if let Some(trace) = &options.trace {
             trace.note(format_args!("given: at {}", addresses.local));
         }
-        let transport = traced(Box::new(Tcp::new(socket, is_unix)), options.trace.clone());
+        let mut tcp = Tcp::new(socket, is_unix);
+        if options.socket.reset_on_close == Some(true) {
+            tcp.set_reset_on_close(true)?;
+        }
+        let transport = traced(Box::new(tcp), options.trace.clone());
         let stream = Box::new(Stream::new(transport, limits));
         let (timings, starttls) = (Timings::default(), None);
         Ok(Self { stream, addresses, timings, starttls, side: Side::Client })
@@ -72,6 +78,8 @@ pub struct ConnectOp {
     /// Known as soon as the socket is connected.
     addresses: Option<Addresses>,
     proxy_protocol: Option<ProxyProtocol>,
+    /// The addresses that failed before, and when the connect to this one began.
+    tried: (Vec<Attempt>, f64),
     /// What waits for its stage, if TLS is wanted, and what comes before it.
     setup: Option<tls::Setup>,
     starttls: Option<Box<starttls::Settings>>,
@@ -100,16 +108,17 @@ impl ConnectOp {
     ) -> Result<Self> {
         let setup = tls.map(|settings| tls::Setup::new(Side::Client, *settings)).transpose()?;
         let (trace, proxy_protocol) = (options.trace.clone(), options.proxy_protocol);
-        let dial = Dial::start(name, options)?;
+        let dial = Dial::start(name, options).map_err(|error| error.with_attempts(Vec::new()))?;
         let (begun, timings) = (dial.begun(), Timings::default());
         let stage = Stage::Dialing(Box::new(dial));
-        let (addresses, outcome) = (None, None);
+        let (addresses, outcome, tried) = (None, None, (Vec::new(), begun));
         Ok(Self {
             stage,
             begun,
             timings,
             addresses,
             proxy_protocol,
+            tried,
             setup,
             starttls,
             outcome,
@@ -121,10 +130,14 @@ impl ConnectOp {
     pub fn step(&mut self) -> Result<Step<Established>> {
         let tcp = match &mut self.stage {
             Stage::Dialing(dial) => {
-                let Dialed { socket, addresses } = ready!(dial.step()?);
+                let Dialed { socket, addresses, begun } = ready!(dial.step()?);
                 self.timings = dial.timings();
                 let is_unix = addresses.remote.is_unix();
-                let tcp = Tcp::new(socket, is_unix);
+                self.tried = (dial.attempts(Code::Timeout), begun);
+                let mut tcp = Tcp::new(socket, is_unix);
+                if dial.is_reset_on_close() {
+                    tcp.set_reset_on_close(true)?;
+                }
                 if let Some(what) = self.proxy_protocol {
                     let announcement = Announcement::new(what, &addresses, tcp);
                     self.addresses = Some(addresses);
@@ -180,6 +193,19 @@ impl ConnectOp {
             Stage::Handshaking(handshake) => handshake.report(),
             Stage::Dialing(_) | Stage::Announcing(_) | Stage::StartingTls(_) => None,
         }
+    }
+
+    /// What became of each address that was tried, in a connect that has failed with this code.
+    #[cold]
+    pub fn attempts(&self, code: Code) -> Vec<Attempt> {
+        if let Stage::Dialing(dial) = &self.stage {
+            return dial.attempts(code);
+        }
+        let (mut attempts, begun) = self.tried.clone();
+        if let Some(Addresses { remote: Address::Inet(address), .. }) = &self.addresses {
+            attempts.push(Attempt { address: *address, code, seconds: now() - begun });
+        }
+        attempts
     }
 
     fn finish(&mut self, transport: Box<dyn Transport>) -> Established {

@@ -1,7 +1,7 @@
 //! From addresses to a connected socket: every address is tried, families interleaved and
 //! staggered, and the first to connect wins (RFC 8305, sections 4 and 5). Racing connects sit
-//! behind one descriptor, so that a wait is always for one. Uses `endpoint`, `connect::resolve`,
-//! `connect::socket`, `io::step`, `io::deadline`, `trace`, `error`.
+//! behind one descriptor, so that a wait is always for one. Uses `endpoint`, `connect::failed`,
+//! `connect::resolve`, `connect::socket`, `io::step`, `io::deadline`, `trace`, `error`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,14 +11,16 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
-use socket2::{SockAddr, Socket};
+use socket2::{SockAddr, SockRef, Socket};
 
+use crate::connect::failed::{Failed, failure};
 use crate::connect::host::{Family, family_of};
-use crate::connect::socket::{ConnectOptions, bind, in_zone_of, new_socket, outcome, prepare};
+use crate::connect::socket::{ConnectOptions, bind, in_zone_of, new_socket, outcome};
 use crate::endpoint::Addresses;
-use crate::error::{Code, Error, Pending, Result, address_text, is_exhausted, system_text};
-use crate::io::deadline::Deadline;
+use crate::error::{Attempt, Code, Error, Pending, Result, address_text, is_exhausted};
+use crate::io::deadline::{Deadline, now};
 use crate::io::step::{Step, Wait, Want};
+use crate::socket_options::Domain;
 use crate::trace::{Phase, Trace};
 
 /// Head start of an address over the next one, in seconds (RFC 8305, section 5).
@@ -28,35 +30,16 @@ const STAGGER: f64 = 0.25;
 pub struct Dialed {
     pub socket: Socket,
     pub addresses: Addresses,
+    /// When its connect began, as [`now`] counts.
+    pub begun: f64,
 }
 
 /// A connect under way.
 struct Running {
     socket: Socket,
     peer: SocketAddr,
+    begun: f64,
     phase: Option<Phase>,
-}
-
-/// An address that failed, and how.
-struct Failed {
-    peer: SocketAddr,
-    code: Code,
-    reason: String,
-}
-
-impl Failed {
-    fn connect(peer: SocketAddr, error: &io::Error) -> Self {
-        let code = match error.kind() {
-            io::ErrorKind::ConnectionRefused => Code::Refused,
-            _ => Code::Unreachable,
-        };
-        Self { peer, code, reason: system_text(error) }
-    }
-
-    fn bind(peer: SocketAddr, bind: SocketAddr, error: &io::Error) -> Self {
-        let reason = format!("cannot bind {bind}: {}", system_text(error));
-        Self { peer, code: Code::Address, reason }
-    }
 }
 
 /// Connects under way.
@@ -109,7 +92,7 @@ impl Race {
                 let pending = Pending::Connecting(last.peer);
                 Ok(Step::Wait(self.wait(last).pending(pending)))
             }
-            None => Err(self.failure()),
+            None => Err(failure(&self.failed)),
         }
     }
 
@@ -130,12 +113,12 @@ impl Race {
                     let peer = running.peer;
                     let local = running.socket.local_addr()?.as_socket().unwrap_or(peer);
                     if local != peer {
-                        let Running { socket, phase, .. } = self.running.swap_remove(at);
+                        let Running { socket, begun, phase, .. } = self.running.swap_remove(at);
                         if let Some(phase) = phase {
                             phase.end(format_args!("connected from {local}"));
                         }
                         let addresses = Addresses::inet(local, peer);
-                        return Ok(Some(Dialed { socket, addresses }));
+                        return Ok(Some(Dialed { socket, addresses, begun }));
                     }
                     // To a port of this machine that the system happened to give it for its own
                     // end: it has met itself (RFC 9293, section 3.5), and nobody listens there.
@@ -147,8 +130,8 @@ impl Race {
                 }
                 Err(error) => error,
             };
-            let Running { peer, phase, .. } = self.running.remove(at);
-            self.fail(Failed::connect(peer, &failure), phase);
+            let Running { peer, begun, phase, .. } = self.running.remove(at);
+            self.fail(Failed::connect(peer, begun, &failure), phase);
             self.next = Deadline::at(0.0);
         }
         Ok(None)
@@ -170,6 +153,7 @@ impl Race {
         let Some(peer) = self.take_next() else { return Ok(()) };
         let begin = |trace: &Trace| trace.begin(format!("connect {}", address_text(&peer)));
         let phase = options.trace.as_ref().map(begin);
+        let begun = now();
         let socket = match new_socket(peer) {
             Ok(socket) => socket,
             Err(error) if is_exhausted(&error) => return self.put_off(peer, phase, error),
@@ -178,24 +162,24 @@ impl Race {
                 if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error())
                     || !self.running.is_empty() =>
             {
-                self.fail(Failed::connect(peer, &error), phase);
+                self.fail(Failed::connect(peer, begun, &error), phase);
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
-        prepare(&socket, options)?;
+        options.socket.prepare(&SockRef::from(&socket), Domain::of(peer))?;
         if let Some(local) = options.bind.map(|local| in_zone_of(peer, local))
             && let Err(error) = bind(&socket, local)
         {
-            self.fail(Failed::bind(peer, local, &error), phase);
+            self.fail(Failed::bind(peer, begun, local, &error), phase);
             return Ok(());
         }
         match socket.connect(&SockAddr::from(peer)) {
             Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
-                self.fail(Failed::connect(peer, &error), phase);
+                self.fail(Failed::connect(peer, begun, &error), phase);
             }
             _ => {
-                self.running.push(Running { socket, peer, phase });
+                self.running.push(Running { socket, peer, begun, phase });
                 if !self.waiting.is_empty() {
                     self.next = Deadline::after(STAGGER);
                 }
@@ -264,27 +248,15 @@ impl Race {
         }
     }
 
-    /// All addresses failed: what happened to each.
+    /// What became of each address so far; of those that are under way, `unfinished`.
     #[cold]
-    fn failure(&self) -> Error {
-        let code = self.failed.iter().map(|each| each.code).max_by_key(|code| match code {
-            Code::Refused => 2,
-            Code::Unreachable => 1,
-            _ => 0,
+    pub fn attempts(&self, unfinished: Code) -> Vec<Attempt> {
+        let failed = self.failed.iter().map(Failed::attempt);
+        let running = self.running.iter().map(|each| {
+            let seconds = now() - each.begun;
+            Attempt { address: each.peer, code: unfinished, seconds }
         });
-        let code = code.unwrap_or(Code::Unreachable);
-        let first = self.failed.first().map_or("", |each| &each.reason);
-        let each = |each: &Failed| format!("{}: {}", address_text(&each.peer), each.reason);
-        let detail = if self.failed.iter().any(|each| each.reason != first) {
-            self.failed.iter().map(each).collect::<Vec<_>>().join(", ")
-        } else if code == Code::Address {
-            // It is the local address that failed.
-            first.to_owned()
-        } else {
-            let tried: Vec<_> = self.failed.iter().map(|each| address_text(&each.peer)).collect();
-            format!("{first} (tried {})", tried.join(", "))
-        };
-        Error::new(code, detail)
+        failed.chain(running).collect()
     }
 }
 
@@ -301,15 +273,14 @@ fn is_of(address: &SocketAddr, family: Option<Family>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::deadline::now;
     use crate::io::wait::{Driven, WaitMode, drive};
+    use crate::socket_options::SocketOptions;
     use std::net::TcpListener;
 
     fn options() -> ConnectOptions {
-        let (nodelay, keepalive) = (true, None);
         let (family, bind, proxy_protocol, trace) = (None, None, None, None);
-        let is_eager = true;
-        ConnectOptions { family, bind, nodelay, keepalive, proxy_protocol, trace, is_eager }
+        let (socket, is_eager) = (SocketOptions::default(), true);
+        ConnectOptions { family, bind, socket, proxy_protocol, trace, is_eager }
     }
 
     fn dial(options: ConnectOptions, addresses: Vec<SocketAddr>) -> Result<Dialed> {

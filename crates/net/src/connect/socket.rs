@@ -1,16 +1,16 @@
 //! A socket that is going to be connected, and how it is set up. Uses `connect::host`,
-//! `connect::announce`, `error`, `trace`.
+//! `connect::announce`, `socket_options`, `trace`.
 
 use std::io;
 use std::net::SocketAddr;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::connect::announce::ProxyProtocol;
 use crate::connect::host::Family;
-use crate::error::Result;
+use crate::socket_options::SocketOptions;
 use crate::trace::Trace;
 
 /// How to connect to a host.
@@ -19,8 +19,7 @@ pub struct ConnectOptions {
     pub family: Option<Family>,
     /// Local address to connect from; port 0 leaves the port to the system.
     pub bind: Option<SocketAddr>,
-    pub nodelay: bool,
-    pub keepalive: Option<TcpKeepalive>,
+    pub socket: SocketOptions,
     /// The PROXY header that goes first, if one is wanted.
     pub proxy_protocol: Option<ProxyProtocol>,
     pub trace: Option<Trace>,
@@ -50,17 +49,6 @@ fn new_stream(domain: Domain, protocol: Option<Protocol>) -> io::Result<Socket> 
     Ok(socket)
 }
 
-/// Sets a new socket's options.
-pub fn prepare(socket: &Socket, options: &ConnectOptions) -> Result<()> {
-    if options.nodelay {
-        socket.set_tcp_nodelay(true)?;
-    }
-    if options.keepalive.is_some() {
-        set_keepalive(socket, options.keepalive.as_ref())?;
-    }
-    Ok(())
-}
-
 /// The same local address, in the peer's zone if it says none: an address of a link alone, such as
 /// fe80::1, is one there only.
 pub fn in_zone_of(peer: SocketAddr, mut local: SocketAddr) -> SocketAddr {
@@ -85,15 +73,6 @@ pub fn bind(socket: &Socket, local: SocketAddr) -> io::Result<()> {
         _ => drop(socket.set_reuse_address(true)),
     }
     socket.bind(&local.into())
-}
-
-/// Turns the kernel's probes of an idle connection on, or off.
-pub fn set_keepalive(socket: &Socket, keepalive: Option<&TcpKeepalive>) -> io::Result<()> {
-    socket.set_keepalive(keepalive.is_some())?;
-    if let Some(keepalive) = keepalive {
-        socket.set_tcp_keepalive(keepalive)?;
-    }
-    Ok(())
 }
 
 /// Whether a connect is through: not yet, connected, or failed.

@@ -14,7 +14,7 @@ use crate::connect::race::Dialed;
 use crate::connect::socket::new_unix_socket;
 use crate::endpoint::Addresses;
 use crate::error::{Code, Error, Pending, Result, system_text};
-use crate::io::deadline::Deadline;
+use crate::io::deadline::{Deadline, now};
 use crate::io::step::{Step, Wait, Want};
 use crate::trace::{Phase, Trace};
 use crate::unix::address::UnixAddress;
@@ -72,7 +72,7 @@ impl UnixConnect {
             phase.end("connected");
         }
         let socket = self.socket.take().expect("it was there just now");
-        Ok(Step::Done(Dialed { socket, addresses }))
+        Ok(Step::Done(Dialed { socket, addresses, begun: now() }))
     }
 
     fn wait<T>(&mut self) -> Result<Step<T>> {
@@ -101,7 +101,6 @@ impl UnixConnect {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::deadline::now;
     use crate::io::wait::{Driven, WaitMode, drive};
 
     #[test]

@@ -109,6 +109,18 @@ fn ready(wait: &Wait, until: Deadline) -> Result<bool> {
     }
 }
 
+/// Whether the peer has ended its side, or the connection has failed, also behind bytes that nobody
+/// has read yet. Some systems cannot tell the first; a read does. Does not wait.
+pub fn has_hung_up(fd: BorrowedFd<'_>) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let end = PollFlags::RDHUP;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let end = PollFlags::empty();
+    let mut fds = [PollFd::from_borrowed_fd(fd, end)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok()
+        && fds[0].revents().intersects(end | PollFlags::HUP | PollFlags::ERR)
+}
+
 /// One of many that are waited for at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {

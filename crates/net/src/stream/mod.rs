@@ -1,9 +1,11 @@
 //! One connection: the buffers on both sides of a transport, and the steps that every operation is
 //! made of. A read that fails consumes nothing; a write is queued once and then flushed, so either
-//! can be made again after a wait. Knows no Lua and no clock. Uses `stream::buffer`,
-//! `framing::text`, `framing`, `transport`, `io::step`, `error`.
+//! can be made again after a wait. Knows no Lua, and no deadline. Uses `stream::buffer`,
+//! `framing::text`, `framing`, `transport`, `io::step`, `io::deadline`, `error`.
 
+mod alive;
 pub mod buffer;
+pub mod copy;
 
 use std::mem;
 use std::os::fd::BorrowedFd;
@@ -13,6 +15,7 @@ use memchr::memrchr;
 use crate::error::{Code, Error, Pending, Result};
 use crate::framing::text::{Found, Item, Request, Search};
 use crate::framing::{self, Endian, HEADER};
+use crate::io::deadline::now;
 use crate::io::step::{Step, Wait, Want, ready};
 use crate::memory::{append, reserve};
 use crate::stream::buffer::Buffer;
@@ -57,6 +60,8 @@ impl Default for Limits {
 pub struct Traffic {
     pub read: u64,
     pub written: u64,
+    /// Seconds from the last write to the first byte behind it, once that has come.
+    pub first_byte: Option<f64>,
 }
 
 /// How reading ended. Nothing comes after it, so it is remembered.
@@ -91,6 +96,8 @@ pub struct Stream {
     /// The script has ended its side.
     is_shut: bool,
     traffic: Traffic,
+    /// When the last write was, until a byte has come behind it.
+    wrote_at: Option<f64>,
 }
 
 impl Stream {
@@ -111,11 +118,16 @@ impl Stream {
             lost: None,
             is_shut: false,
             traffic: Traffic::default(),
+            wrote_at: None,
         }
     }
 
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     pub fn traffic(&self) -> Traffic {
@@ -292,6 +304,7 @@ impl Stream {
             Ok(step) => {
                 let count = ready!(step.pending(pending));
                 self.traffic.read += count as u64;
+                self.note_first_byte(count);
                 if count == 0 {
                     self.end = Some(self.lost.take().map_or(ReadEnd::Clean, ReadEnd::Failed));
                 }
@@ -306,11 +319,24 @@ impl Stream {
         Ok(Step::Done(()))
     }
 
+    fn note_first_byte(&mut self, count: usize) {
+        if count > 0
+            && let Some(at) = self.wrote_at.take()
+        {
+            self.traffic.first_byte = Some(now() - at);
+        }
+    }
+
     fn step_yield<T>(&mut self, pending: Pending) -> Result<Step<T>> {
         Ok(Step::Wait(Wait::yield_now(&self.fd()).pending(pending)))
     }
 
     // Writing.
+
+    /// Bytes that wait to be sent.
+    pub fn queued(&self) -> usize {
+        self.output.len()
+    }
 
     /// Appends what `fill` makes to what waits to be sent. Where that fails, nothing is queued.
     pub fn queue<E: From<Error>>(
@@ -387,7 +413,8 @@ impl Stream {
                 self.sent = 0;
                 return Ok(Step::Done(()));
             }
-            let pending = self.pending_send();
+            // Before: the answer may be there when a busy system lets the write return.
+            let (pending, at) = (self.pending_send(), now());
             match self.transport.write(self.output.filled()) {
                 Ok(step) => {
                     let count = ready!(step.pending(pending));
@@ -395,6 +422,8 @@ impl Stream {
                     self.output.consume(count);
                     self.sent += count;
                     self.has_asked = true;
+                    self.wrote_at = Some(at);
+                    self.traffic.first_byte = None;
                 }
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => {

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
 use crate::error::Result;
-use crate::io::step::Step;
+use crate::io::step::{Step, Wait, Want};
 use crate::trace::Trace;
 
 /// The source of the peer's address.
@@ -38,6 +38,12 @@ pub trait Transport {
 
     /// Ends the sending side; reading still works.
     fn shutdown(&mut self) -> Result<Step<()>>;
+
+    /// What the next read would give, 0 at the end of the stream; it stays. A wait where nothing is
+    /// known to have come.
+    fn peek(&mut self) -> Result<Step<usize>> {
+        Ok(Step::Wait(Wait::new(&self.fd(), Want::Read)))
+    }
 
     fn fd(&self) -> BorrowedFd<'_>;
 
@@ -67,6 +73,11 @@ pub trait Transport {
     /// Returns the bare socket, for another transport; none if this transport is more than a
     /// socket.
     fn into_tcp(self: Box<Self>) -> Option<tcp::Tcp> {
+        None
+    }
+
+    /// The socket at the bottom.
+    fn as_tcp(&mut self) -> Option<&mut tcp::Tcp> {
         None
     }
 

@@ -107,6 +107,10 @@ impl Transport for Proxied {
         self.inner.shutdown()
     }
 
+    fn peek(&mut self) -> Result<Step<usize>> {
+        self.inner.peek()
+    }
+
     fn fd(&self) -> BorrowedFd<'_> {
         self.inner.fd()
     }
@@ -125,6 +129,10 @@ impl Transport for Proxied {
 
     fn into_tcp(self: Box<Self>) -> Option<tcp::Tcp> {
         self.inner.into_tcp()
+    }
+
+    fn as_tcp(&mut self) -> Option<&mut tcp::Tcp> {
+        self.inner.as_tcp()
     }
 
     fn as_tls(&mut self) -> Option<&mut tls::Tls> {

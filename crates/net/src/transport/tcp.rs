@@ -5,6 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, retry_on_intr};
@@ -53,6 +54,7 @@ pub struct Tcp {
     /// Calls that the operation of the TLS above has left.
     calls: usize,
     transient: Option<Transient>,
+    is_reset_on_close: bool,
 }
 
 impl Tcp {
@@ -66,7 +68,20 @@ impl Tcp {
             was_short: false,
             calls: CALLS,
             transient: None,
+            is_reset_on_close: false,
         }
+    }
+
+    /// Whether the connection ends with a reset, and what was not sent is lost. Never waits: the
+    /// time that is set is 0.
+    pub fn set_reset_on_close(&mut self, is_on: bool) -> Result<()> {
+        self.socket.set_linger(is_on.then_some(Duration::ZERO))?;
+        self.is_reset_on_close = is_on;
+        Ok(())
+    }
+
+    pub fn is_reset_on_close(&self) -> bool {
+        self.is_reset_on_close
     }
 
     /// Whether more than is asked for may be taken for the TLS above.
@@ -155,6 +170,11 @@ impl Transport for Tcp {
         Ok(Step::Done(()))
     }
 
+    fn peek(&mut self) -> Result<Step<usize>> {
+        let result = recv(self.fd(), &mut [0], RecvFlags::PEEK);
+        self.step(result.map(|(_, count)| count), Want::Read)
+    }
+
     fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -170,6 +190,10 @@ impl Transport for Tcp {
 
     fn into_tcp(self: Box<Self>) -> Option<Tcp> {
         Some(*self)
+    }
+
+    fn as_tcp(&mut self) -> Option<&mut Tcp> {
+        Some(self)
     }
 }
 

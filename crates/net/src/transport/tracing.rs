@@ -90,6 +90,11 @@ impl Transport for Traced {
         Ok(step)
     }
 
+    fn peek(&mut self) -> Result<Step<usize>> {
+        let result = self.inner.peek();
+        self.trace_failure("read", result)
+    }
+
     fn fd(&self) -> BorrowedFd<'_> {
         self.inner.fd()
     }
@@ -113,6 +118,10 @@ impl Transport for Traced {
     fn into_tcp(mut self: Box<Self>) -> Option<tcp::Tcp> {
         self.tally.goes_on = true;
         self.inner.into_tcp()
+    }
+
+    fn as_tcp(&mut self) -> Option<&mut tcp::Tcp> {
+        self.inner.as_tcp()
     }
 
     fn as_tls(&mut self) -> Option<&mut tls::Tls> {

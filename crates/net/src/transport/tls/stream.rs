@@ -61,6 +61,11 @@ impl Tls {
         Self { stream, config, outcome: None, refusal: None, tracing, forks }
     }
 
+    /// Whether the handshake has ended.
+    pub fn has_shaken_hands(&self) -> bool {
+        self.outcome.is_some()
+    }
+
     /// Finishes a handshake that is pending. Nothing is read or written before it has ended well.
     pub fn step_handshake(&mut self) -> Result<Step<()>> {
         self.forks = fork::forks();
@@ -198,11 +203,12 @@ impl Tls {
         Err(Error::new(Code::Certificate, detail))
     }
 
-    /// Says close_notify, as far as that goes without waiting. What the peer has said meanwhile,
-    /// session tickets for one, is thrown away: unread, it would cost the peer what was sent last.
-    /// After a fork another process may go on with this connection, unless it was used here since.
+    /// Says close_notify, as far as that goes without waiting, unless a reset is to overtake it.
+    /// What the peer has said meanwhile, session tickets for one, is thrown away: unread, it would
+    /// cost the peer what was sent last. After a fork another process may go on with this
+    /// connection, unless it was used here since.
     fn say_goodbye(&mut self) {
-        if self.forks != fork::forks() {
+        if self.forks != fork::forks() || self.stream.get_ref().is_reset_on_close() {
             return;
         }
         if matches!(self.outcome, Some(Ok(()))) {
@@ -355,6 +361,11 @@ impl Transport for Tls {
         step
     }
 
+    /// Looks at the socket alone: what has come need not be payload.
+    fn peek(&mut self) -> Result<Step<usize>> {
+        self.stream.get_mut().peek()
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>> {
         ready!(self.step_handshake()?);
         clear_errors();
@@ -379,6 +390,10 @@ impl Transport for Tls {
 
     fn has_unseen(&self) -> bool {
         self.stream.get_ref().has_ahead()
+    }
+
+    fn as_tcp(&mut self) -> Option<&mut Tcp> {
+        Some(self.stream.get_mut())
     }
 
     fn as_tls(&mut self) -> Option<&mut Tls> {
