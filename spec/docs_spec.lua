@@ -125,6 +125,109 @@ places["imap.example.com:143"] = function()
   ]]):format(site "site"))
 end
 
+-- The servers of docs/dialogues.md. Each says what a server of its protocol does, and checks what
+-- it is told.
+local function dialogue(steps)
+  return function()
+    local code = { "def say(line): c.send(line + b'\\r\\n')", "def hear(line):", "  got = c.recv_line()",
+      "  assert got == line + b'\\r\\n', got" }
+    for line in steps:gmatch "[^\n]+" do code[#code + 1] = line:gsub("^%s+|?", "") end
+    return helper.listen(table.concat(code, "\n"))
+  end
+end
+
+places["mail.example.com:2525"] = dialogue [[
+  say(b"220 mail.example.com ESMTP")
+  hear(b"EHLO client.example.com")
+  c.drip(b"250-mail.example.com\r\n250-SIZE 1000000\r\n250 HELP\r\n")
+  hear(b"MAIL FROM:<me@example.com>")
+  say(b"250 ok")
+  hear(b"RCPT TO:<you@example.com>")
+  say(b"250 ok")
+  hear(b"DATA")
+  say(b"354 go on")
+  for line in (b"Subject: hello", b"", b"hello", b"."): hear(line)
+  say(b"250 queued")
+  hear(b"RCPT TO:<nobody@example.com>")
+  say(b"550 no such user")
+  hear(b"QUIT")
+  say(b"221 bye")
+]]
+
+places["mail.example.com:110"] = dialogue [[
+  say(b"+OK ready")
+  hear(b"USER me")
+  say(b"+OK")
+  hear(b"PASS secret")
+  say(b"+OK welcome")
+  hear(b"STAT")
+  say(b"+OK 2 3120")
+  hear(b"LIST")
+  c.drip(b"+OK 2 messages\r\n1 120\r\n2 3000\r\n.\r\n")
+  hear(b"QUIT")
+  say(b"+OK")
+]]
+
+places["ftp.example.com:21"] = dialogue [[
+  say(b"220 ready")
+  hear(b"USER anonymous")
+  say(b"331 your address, please")
+  hear(b"PASS me@example.com")
+  say(b"230 welcome")
+  hear(b"PASV")
+  data = socket.create_server(("127.0.0.1", 0))
+  data.settimeout(10)
+  high, low = divmod(data.getsockname()[1], 256)
+  say(b"227 Entering Passive Mode (127,0,0,1,%d,%d)" % (high, low))
+  hear(b"RETR hello.txt")
+  say(b"150 here it comes")
+  other, _ = data.accept()
+  other.sendall(b"hello")
+  other.close()
+  data.close()
+  say(b"226 done")
+  hear(b"QUIT")
+  say(b"221 bye")
+]]
+
+places["router.example.com:23"] = dialogue [[
+  c.send(b"\xff\xfd\x18\xff\xfb\x01")
+  assert c.recv_exactly(6) == b"\xff\xfc\x18\xff\xfe\x01"
+  c.drip(b"\r\nLast login: yesterday\r\nlogin: ")
+  hear(b"admin")
+  c.send(b"Password: ")
+  hear(b"secret")
+  c.send(b"\r\nrouter> ")
+  hear(b"show uptime")
+  c.drip(b"show uptime\r\nup 12 days\r\nrouter> ")
+]]
+
+places["redis.example.com:6379"] = dialogue [[
+  def words():
+  |  count = int(c.recv_line()[1:])
+  |  return [c.recv_exactly(int(c.recv_line()[1:]) + 2)[:-2] for _ in range(count)]
+  assert words() == [b"SET", b"name", b"Lua"]
+  say(b"+OK")
+  assert words() == [b"GET", b"name"]
+  c.drip(b"$3\r\nLua\r\n")
+  assert words() == [b"MGET", b"name", b"nothing"]
+  c.drip(b"*2\r\n$3\r\nLua\r\n$-1\r\n")
+  assert words() == [b"INCR", b"name"]
+  say(b"-ERR value is not an integer or out of range")
+]]
+
+places["www.example.com:8080"] = dialogue [[
+  while c.recv_line() != b"\r\n": pass
+  c.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+  c.drip(b"6;name=value\r\nhello \r\nd\r\nin two chunks\r\n0\r\nChecksum: 1\r\n\r\n")
+]]
+
+places["log.example.com:601"] = dialogue [[
+  for text in (b"first", b"second"):
+  |  message = b"<13>1 - host app - - - " + text
+  |  c.drip(b"%d %s" % (len(message), message))
+]]
+
 local files = {
   ["client.pem"] = function() return helper.pem "client" end,
   ["client.key"] = function() return helper.pem("client", "key") end,

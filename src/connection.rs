@@ -249,6 +249,11 @@ impl Connection {
         self.open.as_ref().map_or(b"", |stream| stream.text(item))
     }
 
+    /// The stream of a connection that is open, to look at.
+    pub fn as_open(&self) -> Option<&Stream> {
+        self.open.as_deref()
+    }
+
     /// Consumes `size` bytes of input.
     pub fn consume(&mut self, size: usize) {
         if let Some(stream) = &mut self.open {

@@ -119,9 +119,10 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     table.raw_set("cuts", native.table(&ops::read::CUTS, false)?)?;
     let connection =
         ops::settings::METHODS.iter().chain(&ops::read::METHODS).chain(&ops::write::METHODS);
-    let connection = connection.chain(&ops::copy::METHODS);
+    let connection = connection.chain(&ops::copy::METHODS).chain(&ops::dialogue::METHODS);
     table.raw_set("connection", native.table(connection, false)?)?;
     table.raw_set("checks", native.table(&ops::read::CHECKS, false)?)?;
+    table.raw_set("kept_lines", native.function(&ops::read::KEPT, false)?)?;
     table.raw_set("listener", native.table(&listener::METHODS, false)?)?;
     table.raw_set("awaited", native.function(&ops::copy::AWAITED, false)?)?;
     table.raw_set("next", native.function(&listener::NEXT, false)?)?;

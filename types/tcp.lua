@@ -42,6 +42,7 @@
 ---@field max_buffer? integer most that one read gathers, or that waits to be sent; default 256 MiB
 ---@field endian? "big" | "little" byte order of a packet's length; default "big"
 ---@field proxy_protocol? 1 | 2 | "local" | tcp.ProxyHeader begin with a PROXY header; default none
+---@field framing? tcp.PacketFraming how packets are cut; default 4
 ---@field null? "null" | "nil" what JSON null becomes: `tcp.json.null`, or nothing in objects; default "null"
 ---@field bigint? "float" | "string" | "error" what an integer becomes that this Lua cannot hold; default "float"
 
@@ -59,6 +60,7 @@
 ---@field send_buffer? integer bytes of the system's own buffer; default the system's
 ---@field receive_buffer? integer bytes of the system's own buffer; default the system's
 ---@field endian? "big" | "little" byte order of a packet's length; default "big"
+---@field framing? tcp.PacketFraming how packets are cut; default 4
 ---@field null? "null" | "nil" what JSON null becomes: `tcp.json.null`, or nothing in objects; default "null"
 ---@field bigint? "float" | "string" | "error" what an integer becomes that this Lua cannot hold; default "float"
 
@@ -92,6 +94,25 @@
 ---@field endian? "big" | "little"
 ---@field null? "null" | "nil"
 ---@field bigint? "float" | "string" | "error"
+
+---Bytes of length, or another way to cut packets.
+---@alias tcp.PacketFraming 1 | 2 | 3 | 4 | 8 | "varint" | "netstring" | tcp.Delimited | tcp.Framing
+
+---Packets that constant bytes end.
+---@class tcp.Delimited
+---@field delimiter string 1 to 16 bytes
+
+---Packets with a length in their header.
+---@class tcp.Framing
+---@field length_size? 1 | 2 | 3 | 4 | 8 bytes of the length; default 4
+---@field length_offset? integer bytes in front of it; default the size of `prefix`
+---@field length_adjustment? integer what the body has more than the length says, in bytes; default 0
+---@field prefix? string constant bytes at the front, 16 at most; default none
+
+---The options of `read_match`.
+---@class tcp.MatchOptions
+---@field max? integer bytes that are looked at; default 65536
+---@field reject? string a pattern that fails the call where it matches first; default none
 
 ---@class tcp.Keepalive
 ---@field idle? integer seconds before the first probe; default the system's
@@ -252,10 +273,26 @@ function Connection:read_str(max) end
 ---@return string
 function Connection:read(n) end
 
----A line without its `\n` or `\r\n`; a last line without one counts.
----@param max? integer
+---What `read` would give, which stays; without `n` what is there, at least one byte, "" at the end of the stream.
+---@param n? integer
 ---@return string
-function Connection:read_line(max) end
+function Connection:peek(n) end
+
+---Throws `n` bytes away without gathering them.
+---@param n integer
+function Connection:skip(n) end
+
+---A line without its `\n` or `\r\n`, or with it; a last line without one counts.
+---@param max? integer
+---@param keep? "keep"
+---@return string
+function Connection:read_line(max, keep) end
+
+---Waits until the Lua pattern matches, gives its captures (the match, if it has none), and consumes all up to its end.
+---@param pattern string without `%b`, `%f` and `%1`
+---@param options? tcp.MatchOptions
+---@return string | integer ...
+function Connection:read_match(pattern, options) end
 
 ---The bytes before the delimiter, which is consumed.
 ---@param delimiter string not empty
@@ -272,14 +309,17 @@ function Connection:recv(max) end
 ---@return any
 function Connection:read_json() end
 
----The JSON value in a packet: four bytes of length, then that much JSON. With JSON Pointers it gives what
+---The JSON value in a packet: four bytes of length, then that much JSON, or as
+---`framing` says. With JSON Pointers it gives what
 ---`json.get` gives of it.
 ---@param pointer? string | string[]
 ---@return any
+---@return string? header where the framing has one
 function Connection:read_json_packet(pointer) end
 
 ---A packet's body.
 ---@return string
+---@return string? header where the framing has one
 function Connection:read_packet() end
 
 ---Throws the next packet away, whatever its size; gives its length.
@@ -288,15 +328,16 @@ function Connection:skip_packet() end
 
 ---An iterator over `read_line` that ends with the stream. It throws in `tcp.safe`, too.
 ---@param max? integer
+---@param keep? "keep"
 ---@return fun(): string?
-function Connection:lines(max) end
+function Connection:lines(max, keep) end
 
 ---An iterator over `read_packet`.
----@return fun(): string?
+---@return fun(): string?, string?
 function Connection:packets() end
 
 ---An iterator over `read_json_packet`.
----@return fun(): any
+---@return fun(): any, string?
 function Connection:json_packets() end
 
 ---An iterator over `read_json`.
@@ -322,11 +363,13 @@ function Connection:write_json(value) end
 
 ---Sends a packet of JSON; over `max_packet` it is `too_large` and nothing is sent.
 ---@param value any
-function Connection:write_json_packet(value) end
+---@param header? string where the framing has one
+function Connection:write_json_packet(value, header) end
 
 ---Sends a packet of bytes.
 ---@param bytes string
-function Connection:write_packet(bytes) end
+---@param header? string where the framing has one
+function Connection:write_packet(bytes, header) end
 
 ---Sends what an earlier timeout left.
 function Connection:flush() end

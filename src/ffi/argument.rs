@@ -183,6 +183,24 @@ impl<'a> Argument<'a> {
         }
     }
 
+    /// A whole number of at most this size, positive or negative.
+    pub fn signed_integer(&self, most: i64) -> Result<i64> {
+        let number = self.number()?;
+        if number.fract() != 0.0 {
+            return Err(self.wrong("number has no integer representation"));
+        }
+        if number.abs() <= most as f64 {
+            return Ok(number as i64);
+        }
+        Err(self.wrong(format_args!("{} to {most} expected, got {number}", -most)))
+    }
+
+    /// Whether it is a number, or a string that reads as one.
+    pub fn is_numeric(&self) -> bool {
+        // SAFETY: the index is one of the call's.
+        unsafe { to_number(self.state, self.index) }.is_some()
+    }
+
     /// The failure of a value that is no number, or not a whole one.
     #[cold]
     fn odd_integer(&self, low: usize, high: usize) -> Result<usize> {

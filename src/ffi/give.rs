@@ -74,10 +74,31 @@ pub unsafe fn give(call: &Call<'_>, result: Result<Reply>, this: Option<&mut Con
                 let ended = pushed(state, 1, |state| push_bytes(state, bytes));
                 committed(ended, this, item.size)
             }
+            Ok(Reply::Packet(item)) => {
+                let this = owner(this);
+                let (bytes, header) = (this.found(&item), found::header(this, &item));
+                let ended = found::packet(state, header, |state| push_bytes(state, bytes));
+                committed(ended, this, item.size)
+            }
             Ok(Reply::Json(document, item)) => {
                 let this = owner(this);
                 let bytes = this.found(&item);
                 let ended = pushed(state, 1, |state| document.push(state, bytes));
+                committed(ended, this, item.size)
+            }
+            Ok(Reply::JsonPacket(document, item)) => {
+                let this = owner(this);
+                let (bytes, header) = (this.found(&item), found::header(this, &item));
+                let ended = found::packet(state, header, |state| document.push(state, bytes));
+                committed(ended, this, item.size)
+            }
+            Ok(Reply::Peeked(item)) => {
+                let bytes = owner(this).found(&item);
+                pushed(state, 1, |state| push_bytes(state, bytes))
+            }
+            Ok(Reply::Captures(item)) => {
+                let this = owner(this);
+                let ended = found::captures(state, this, &item);
                 committed(ended, this, item.size)
             }
             Ok(Reply::Lines(item, most)) => give_lines(call, &item, most, owner(this)),

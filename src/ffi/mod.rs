@@ -10,6 +10,7 @@ pub mod argument;
 pub mod call;
 #[cfg(not(any(feature = "lua51", feature = "luajit")))]
 pub mod direct;
+mod found;
 mod give;
 pub mod lines;
 pub mod loader;

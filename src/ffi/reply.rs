@@ -24,8 +24,16 @@ pub enum Reply {
     Pair(Value, Value),
     /// The bytes of an item of the connection's input, which is consumed.
     Item(Item),
-    /// The same, as the value of its JSON text.
+    /// The same and its header, which is in the same packet.
+    Packet(Item),
+    /// The bytes of an item, which is not consumed.
+    Peeked(Item),
+    /// What a pattern captured in an item: one value, or a table of several.
+    Captures(Item),
+    /// The value of an item's JSON text.
     Json(Document, Item),
+    /// The same and the packet's header.
+    JsonPacket(Document, Item),
     /// A block of whole lines, beginning with this one, in so many bytes unless that one is longer.
     Lines(Item, usize),
     /// The argument at this index of the stack.

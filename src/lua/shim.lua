@@ -3,7 +3,7 @@
 --
 -- A native operation takes a token and its arguments; when it is called again, the first four of
 -- them. It answers
---   true, value                            it is done
+--   true, value                            it is done; a packet's header is a second value
 --   false, how, message, code, details     it failed; `how` is "throw", "return" or "pass"
 --   nil, token                             a moment for the interpreter, then again with this token
 --   nil, token, claim, seconds             the same after a wait of the poller's, with this ticket;
@@ -146,10 +146,10 @@ local function announce(operations, self)
   end
 end
 
--- Makes the function that scripts call, from a native operation. `has_two`: it returns two results.
--- `closing`: the operations of its object, if it closes that. `is_on_last`: it works on the last
--- connection, which is its self when it is called again. A tail call would lose the caller's line.
-local function public(operation, has_two, closing, is_on_last)
+-- Makes the function that scripts call, from a native operation of one or two results. `closing`:
+-- the operations of its object, if it closes that. `is_on_last`: it works on the last connection,
+-- which is its self when it is called again. A tail call would lose the caller's line.
+local function public(operation, closing, is_on_last)
   return function(...)
     if closing and in_use[1] then
       announce(closing, (...))
@@ -162,7 +162,7 @@ local function public(operation, has_two, closing, is_on_last)
       end
       ok, a, b, c, d = resume(operation, a, b, c, d, e, one, two, three, four)
     end
-    if ok and has_two then
+    if ok and b ~= nil then
       return a, b
     elseif ok then
       return a
@@ -180,7 +180,9 @@ local function finish_call(operation, ok, a, b, c, d, e, one, two, three, four)
   if ok == nil then
     ok, a, b, c, d = resume(operation, a, b, c, d, e, one, two, three, four)
   end
-  if ok then
+  if ok and b ~= nil then
+    return a, b
+  elseif ok then
     return a
   elseif a ~= "return" then
     raise(a, b, 3)
@@ -193,19 +195,19 @@ local function finish_on_last(operation, ok, a, b, c, d, e, one, two, three)
   return finish_call(operation, ok, a, b, c, d, e, native.last(), one, two, three)
 end
 
--- Makes the function that scripts call, from an operation that has one result and closes nothing.
+-- Makes the function that scripts call, from an operation that closes nothing.
 local function direct(operation, is_on_last)
   if native.direct then
     return native.direct(operation, is_on_last and finish_on_last or finish_call)
   end
-  return public(operation, false, nil, is_on_last)
+  return public(operation, nil, is_on_last)
 end
 
 local function publish(operations)
   local published = {}
   for name, operation in pairs(operations) do
     if name == "close" then
-      published[name] = public(operation, false, operations)
+      published[name] = public(operation, operations)
     else
       published[name] = direct(operation)
     end
@@ -231,14 +233,16 @@ end
 local function iterator(name, operation)
   return function(self, ...)
     check_self(name, self)
-    local max = ...
+    local max, keep = ...
     return function()
-      local ok, a, b, c, d, e = operation(nil, self, max)
+      local ok, a, b, c, d, e = operation(nil, self, max, keep)
       if ok == nil then
-        ok, a, b = resume(operation, a, b, c, d, e, self, max)
+        ok, a, b = resume(operation, a, b, c, d, e, self, max, keep)
       end
       if not ok then
         raise(a, b, 2)
+      elseif b ~= nil then
+        return a, b
       end
       return a
     end
@@ -320,8 +324,13 @@ end
 
 -- An iterator over lines that reads a block at a time, since a native call for each line costs more
 -- than the rest. The connection's next call, of any kind, consumes the bytes that were returned.
-function methods.lines(self, max)
+-- Lines that keep their ends come one at a time.
+local kept_lines = iterator("lines", native.kept_lines)
+function methods.lines(self, max, keep)
   check_self("lines", self)
+  if keep ~= nil then
+    return kept_lines(self, max, keep)
+  end
   local operation = operations.lines
   local function refill(lent)
     local ok, a, b = call(operation, self, max, lent)
@@ -379,20 +388,20 @@ local function cutting(operation, plain)
     return call(plain, self)
   end
 
-  return function(self, max)
+  return function(self, max, keep)
     local lent = lents[self]
-    local taken = max == nil and lent and lent[1]
+    local taken = max == nil and keep == nil and lent and lent[1]
     local line = taken and cut(lent, taken)
     if line then
       return line
     end
     local ok, a, b, c, d, e
-    if max == nil then
+    if max == nil and keep == nil then
       ok, a, b, c, d = read(self)
     else
-      ok, a, b, c, d, e = plain(nil, self, max)
+      ok, a, b, c, d, e = plain(nil, self, max, keep)
       if ok == nil then
-        ok, a, b, c, d = resume(plain, a, b, c, d, e, self, max)
+        ok, a, b, c, d = resume(plain, a, b, c, d, e, self, max, keep)
       end
     end
     if ok then
@@ -406,6 +415,20 @@ end
 
 if native.cuts then
   methods.read_line = cutting(native.cuts.read_line, operations.read_line)
+end
+
+-- What a pattern captured: several values come in a table.
+local unpack = table.unpack or unpack
+function methods.read_match(...)
+  local ok, a, b, c, d = call(operations.read_match, ...)
+  if ok and type(a) == "table" then
+    return unpack(a)
+  elseif ok then
+    return a
+  elseif a ~= "return" then
+    raise(a, b, 2)
+  end
+  return nil, b, c, d
 end
 
 for _, name in pairs { "json_packets", "json_values", "packets" } do
@@ -526,7 +549,7 @@ local function module(title, functions, success)
   native.sleep = functions.sleep
   functions.json = nil
   local tcp = publish(functions)
-  tcp.poll = public(functions.poll, true)
+  tcp.poll = public(functions.poll)
   tcp.send, tcp.recv = direct(functions.send, true), direct(functions.recv, true)
   tcp._NAME, tcp._VERSION = title, native.version
   tcp.json = {

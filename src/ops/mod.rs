@@ -5,6 +5,7 @@ pub mod codec;
 pub mod connect;
 pub mod copy;
 pub mod debug;
+pub mod dialogue;
 pub mod info;
 pub mod poll;
 pub mod poller;

@@ -15,7 +15,7 @@ use crate::owners::Sides;
 /// Bytes that `recv` gives at most unless told otherwise.
 const RECV: usize = 8192;
 
-const fn reads(name: &'static str, body: Method) -> Operation {
+pub(super) const fn reads(name: &'static str, body: Method) -> Operation {
     Operation { name, body: Body::Connection(Sides::READ, body) }
 }
 
@@ -60,10 +60,10 @@ fn check(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 }
 
 /// What stands for the end of the stream where an item would begin.
-type AtEnd = fn() -> Result<Reply>;
+pub(super) type AtEnd = fn() -> Result<Reply>;
 
 #[cold]
-fn closed() -> Result<Reply> {
+pub(super) fn closed() -> Result<Reply> {
     Err(Error::closed("end of stream").into())
 }
 
@@ -71,7 +71,7 @@ fn nil() -> Result<Reply> {
     Ok(Value::Nil.into())
 }
 
-fn empty() -> Result<Reply> {
+pub(super) fn empty() -> Result<Reply> {
     Ok("".into())
 }
 
@@ -92,8 +92,21 @@ fn recv(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 }
 
 fn read_line(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let max = most(call.argument(1), this)?;
-    bytes(call, this, Request::Line { max }, closed)
+    let (max, keep) = (most(call.argument(1), this)?, keep(call.argument(2))?);
+    bytes(call, this, Request::Line { max, keep }, closed)
+}
+
+/// Whether a line's end is to be kept.
+fn keep(word: Argument<'_>) -> Result<bool> {
+    if word.is_absent() { Ok(false) } else { word.one_of(&[("keep", true)]) }
+}
+
+/// The lines with their ends, one at a time.
+pub static KEPT: Operation = reads("lines", kept_line);
+
+fn kept_line(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let (max, keep) = (most(call.argument(1), this)?, keep(call.argument(2))?);
+    bytes(call, this, Request::Line { max, keep }, nil)
 }
 
 /// What LuaJIT reads lines with: a block as for `lines`, in so many bytes unless its first line is
@@ -106,7 +119,7 @@ fn line_block(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let size = call.argument(1).integer(0, usize::MAX)?;
     call.argument(2).check_table()?;
     let max = this.stream()?.limits().max_buffer;
-    match find(call, this, Request::Line { max })? {
+    match find(call, this, Request::Line { max, keep: false })? {
         Some(item) => Ok(Reply::Lines(item, size.min(max))),
         None => closed(),
     }
@@ -119,7 +132,7 @@ fn lines(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     if cfg!(any(feature = "lua51", feature = "luajit")) {
         call.argument(2).check_table()?;
     }
-    let first = find(call, this, Request::Line { max })?;
+    let first = find(call, this, Request::Line { max, keep: false })?;
     Ok(first.map_or(Value::Nil.into(), |item| Reply::Lines(item, max)))
 }
 
@@ -139,13 +152,24 @@ fn read_until(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 }
 
 fn read_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let request = this.stream()?.limits().packet();
-    bytes(call, this, request, closed)
+    packet(call, this, closed)
 }
 
 fn next_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let request = this.stream()?.limits().packet();
-    bytes(call, this, request, nil)
+    packet(call, this, nil)
+}
+
+/// Whether packets have a header besides their length.
+fn has_header(this: &Connection) -> bool {
+    this.as_open().is_some_and(|stream| stream.has_header())
+}
+
+fn packet(call: &Call<'_>, this: &mut Connection, at_end: AtEnd) -> Result<Reply> {
+    match find_packet(call, this)? {
+        Some(item) if has_header(this) => Ok(Reply::Packet(item)),
+        Some(item) => Ok(Reply::Item(item)),
+        None => at_end(),
+    }
 }
 
 fn read_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
@@ -163,9 +187,9 @@ fn json_packet(
     wanted: Option<&Wanted>,
     at_end: AtEnd,
 ) -> Result<Reply> {
-    let request = this.stream()?.limits().packet();
-    let Some(item) = find(call, this, request)? else { return at_end() };
+    let Some(item) = find_packet(call, this)? else { return at_end() };
     match Document::of(this.found(&item), this.config.json, wanted).map_err(Stop::from) {
+        Ok(document) if has_header(this) => Ok(Reply::JsonPacket(document, item)),
         Ok(document) => Ok(Reply::Json(document, item)),
         Err(stop) => {
             // The packet is whole, whatever is in it: the next one can be read. Only for want of
@@ -202,7 +226,7 @@ fn skip_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     }
 }
 
-fn bytes(
+pub(super) fn bytes(
     call: &Call<'_>,
     this: &mut Connection,
     request: Request<'_>,
@@ -216,8 +240,20 @@ fn bytes(
 
 /// Inlined: what is returned in memory, and moved there, makes the processor wait.
 #[inline(always)]
-fn find(call: &Call<'_>, this: &mut Connection, request: Request<'_>) -> Result<Option<Item>> {
+pub(super) fn find(
+    call: &Call<'_>,
+    this: &mut Connection,
+    request: Request<'_>,
+) -> Result<Option<Item>> {
     let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
     let stream = this.stream()?;
     call.drive(timeout, mode, || stream.step_find(request))
+}
+
+/// The same of a packet, however it is cut.
+#[inline(always)]
+fn find_packet(call: &Call<'_>, this: &mut Connection) -> Result<Option<Item>> {
+    let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
+    let stream = this.stream()?;
+    call.drive(timeout, mode, || stream.step_find_packet())
 }

@@ -61,14 +61,37 @@ fn write_json(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 }
 
 fn write_json_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    write(call, this, |call, this| this.stream()?.queue_packet(|out| call.append_json(out)))
+    write(call, this, |call, this| {
+        let header = header(call)?;
+        let queued = this.stream()?.queue_framed(header, |out| call.append_json(out));
+        queued.map_err(|stop| unfit(call, stop))
+    })
 }
 
 fn write_packet(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     write(call, this, |call, this| {
         let body = call.argument(1).bytes()?;
-        Ok(this.stream()?.queue_packet_bytes(body)?)
+        let header = header(call)?;
+        let queued = this.stream()?.queue_packet_bytes(header, body);
+        queued.map_err(|error| unfit(call, error.into()))
     })
+}
+
+/// The header of a packet, the second argument.
+fn header<'a>(call: &'a Call<'_>) -> Result<&'a [u8]> {
+    let header = call.argument(2);
+    if header.is_absent() { Ok(b"") } else { header.bytes() }
+}
+
+/// What no peer could be sent is the script's mistake.
+fn unfit(call: &Call<'_>, stop: Stop) -> Stop {
+    match &stop {
+        Stop::Failed(error) => match error.unfit_argument() {
+            Some(argument) => call.argument(argument).wrong(error.detail()),
+            None => stop,
+        },
+        _ => stop,
+    }
 }
 
 fn flush(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {

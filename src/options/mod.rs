@@ -2,6 +2,7 @@
 //! unknown one is a bad argument: a typo in a TLS option must not pass for a setting.
 
 mod codec;
+mod framing;
 mod live;
 mod proxy_protocol;
 mod socket;
@@ -214,6 +215,7 @@ impl ListenOptions {
     }
 }
 
+/// What is said of packets and buffers, which a live connection can change, too.
 fn set_limit(limits: &mut Limits, option: Argument<'_>) -> Result<bool> {
     match option.name() {
         "max_packet" => limits.max_packet = option.integer(0, u32::MAX as usize)?,
@@ -221,6 +223,7 @@ fn set_limit(limits: &mut Limits, option: Argument<'_>) -> Result<bool> {
         "endian" => {
             limits.endian = option.one_of(&[("big", Endian::Big), ("little", Endian::Little)])?;
         }
+        "framing" => limits.framing = framing::framing(option)?,
         _ => return Ok(false),
     }
     Ok(true)

@@ -103,14 +103,16 @@ pub enum Pending {
     StartTls { awaits: &'static str, have: usize },
     /// The end of the TLS handshake.
     Handshake,
-    /// `have` of the four bytes of a packet's header have come.
-    Header { have: usize },
+    /// `have` of the `need` bytes of a packet's header have come.
+    Header { have: usize, need: usize },
     /// `have` of `need` bytes have come.
     Bytes { have: usize, need: usize },
     /// `have` bytes have come; how many it takes is not known.
     More { have: usize },
     /// `have` of the `need` bytes of a skipped packet have come, and are gone.
     Skipping { have: usize, need: usize },
+    /// `have` bytes of a skipped packet have come, and are gone; how many it has is not known.
+    SkippingMore { have: usize },
     /// `have` of `need` bytes have been taken by the system.
     Sending { have: usize, need: usize },
     /// A client of a listener.
@@ -145,10 +147,11 @@ impl fmt::Display for Pending {
             Self::StartTls { awaits, have: 0 } => f.write_str(awaits),
             Self::StartTls { awaits, have } => write!(f, "{awaits}, after {have} bytes"),
             Self::Handshake => f.write_str("TLS handshake"),
-            Self::Header { have } => write!(f, "{have} of 4 header bytes"),
+            Self::Header { have, need } => write!(f, "{have} of {need} header bytes"),
             Self::Bytes { have, need } => write!(f, "{have} of {need} bytes"),
             Self::More { have } => write!(f, "after {have} bytes"),
             Self::Skipping { have, need } => write!(f, "{have} of {need} bytes skipped"),
+            Self::SkippingMore { have } => write!(f, "{have} bytes skipped"),
             Self::Sending { have, need } => write!(f, "{have} of {need} bytes sent"),
             Self::Client => f.write_str("no client"),
         }
@@ -173,6 +176,8 @@ struct Parts {
     lasting: Lasting,
     /// A write failed because the way out is closed: see [`Error::is_broken_pipe`].
     is_broken_pipe: bool,
+    /// See [`Error::unfit`].
+    unfit_argument: Option<usize>,
 }
 
 /// An address that a connect has tried, what became of it, and how long that took.
@@ -258,6 +263,7 @@ impl Error {
             copied: None,
             lasting: Lasting::Permanent,
             is_broken_pipe: false,
+            unfit_argument: None,
         }))
     }
 
@@ -269,6 +275,15 @@ impl Error {
     #[cold]
     pub fn closed(detail: impl Into<String>) -> Self {
         Self::new(Code::Closed, detail)
+    }
+
+    /// What a script gave cannot be sent, whatever the peer does: scripts see a bad argument, of
+    /// this number.
+    #[cold]
+    pub fn unfit(argument: usize, detail: impl Into<String>) -> Self {
+        let mut error = Self::new(Code::Io, detail);
+        error.0.unfit_argument = Some(argument);
+        error
     }
 
     /// An allocation that grows with data was refused. In Rust it would end the process otherwise.
@@ -363,6 +378,11 @@ impl Error {
     /// stream before it reset the connection.
     pub fn is_broken_pipe(&self) -> bool {
         self.0.is_broken_pipe
+    }
+
+    /// The number of the script's argument that is to blame.
+    pub fn unfit_argument(&self) -> Option<usize> {
+        self.0.unfit_argument
     }
 
     /// For a timeout while connecting, and a failure before or in the handshake: `dns`, `connect`,

@@ -104,8 +104,8 @@ fn what_cannot_be_queued_is_not_sent() {
     let body = numbered(1 << 20);
     let (mut conn, record) = conn(&[], &[], Limits { max_packet: body.len(), ..Limits::default() });
     assert!(is_refusal(&scarcely(4096, || conn.queue_bytes(&[&body, &body]))));
-    assert!(is_refusal(&scarcely(4096, || conn.queue_packet_bytes(&body))));
-    conn.queue_packet_bytes(&body).expect("memory");
+    assert!(is_refusal(&scarcely(4096, || conn.queue_packet_bytes(b"", &body))));
+    conn.queue_packet_bytes(b"", &body).expect("memory");
     finish(|| conn.step_flush()).expect("sent");
     assert!(record.borrow().written[4..] == body);
 }
@@ -114,7 +114,7 @@ fn what_cannot_be_queued_is_not_sent() {
 fn a_packet_over_the_limit_is_refused_before_it_is_copied() {
     let body = numbered(1 << 20);
     let (mut conn, _) = conn(&[], &[], Limits::default());
-    let refused = scarcely(4096, || conn.queue_packet_bytes(&body)).expect_err("too large");
+    let refused = scarcely(4096, || conn.queue_packet_bytes(b"", &body)).expect_err("too large");
     assert!(refused.detail().contains("(max_packet)"), "{refused}");
 }
 

@@ -12,7 +12,7 @@ use support::Event::{Bytes, End, Fail, Take, Transient, Wait};
 use support::{Event, conn, cut, finish};
 
 const PACKET: Request<'static> = Request::Packet { max: 1000, endian: Endian::Big };
-const LINE: Request<'static> = Request::Line { max: 1000 };
+const LINE: Request<'static> = Request::Line { max: 1000, keep: false };
 const JSON: Request<'static> = Request::Json { max: 1000 };
 const ALL: Request<'static> = Request::All { max: 1000 };
 
@@ -110,7 +110,7 @@ fn limits_hold_before_more_is_read() {
     }
     assert_eq!(record.borrow().reads, 1);
     for (request, fits) in [
-        (Request::Line { max: 3 }, &b"abc\r\n"[..]),
+        (Request::Line { max: 3, keep: false }, &b"abc\r\n"[..]),
         (Request::Until { delimiter: b"--", max: 3 }, &b"abc--"[..]),
         (Request::All { max: 3 }, &b"abc"[..]),
     ] {
@@ -262,7 +262,7 @@ fn each_byte_is_searched_once() {
     let mut steps = 0;
     loop {
         steps += 1;
-        match conn.step_find(Request::Line { max: 1 << 20 }).expect("reads") {
+        match conn.step_find(Request::Line { max: 1 << 20, keep: false }).expect("reads") {
             Step::Done(item) => break assert_eq!(item.map(|item| item.size), Some(200_001)),
             Step::Wait(_) => assert!(steps < 500_000),
         }

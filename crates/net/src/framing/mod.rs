@@ -1,42 +1,106 @@
-//! The length prefix of a packet: four bytes, unsigned, the body's length in bytes. Big-endian it
-//! is the wire format of Erlang's `{packet, 4}` and Java's `DataOutputStream.writeInt`. Knows no
-//! socket and no Lua.
+//! How a stream is cut into packets: bytes in, decision out. Knows no socket and no Lua. Uses
+//! `memory`, `error`.
 
+pub mod delimiter;
+pub mod head;
+pub mod length;
+pub mod matching;
+pub mod netstring;
+pub mod pattern;
 pub mod text;
+pub mod varint;
 
-use byteorder::{BigEndian, ByteOrder, LittleEndian};
+pub use head::{Decoded, Few, Head};
+pub use length::{Endian, HEADER, Length, length, put_length};
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Pending, Result};
+use crate::memory::{append, reserve};
 
-/// Bytes of the length prefix.
-pub const HEADER: usize = 4;
-
-/// Byte order of the length prefix.
+/// How a packet is cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Endian {
+pub enum Framing {
+    /// A length of four bytes and the body.
     #[default]
-    Big,
-    Little,
+    Plain,
+    Length(Length),
+    Varint,
+    Netstring,
+    /// The body, then these bytes, of which there is one at least.
+    Delimiter(Few),
 }
 
-/// The body's length, as soon as the header is there.
-pub fn length(filled: &[u8], endian: Endian) -> Option<usize> {
-    let header = filled.get(..HEADER)?;
-    let length = match endian {
-        Endian::Big => BigEndian::read_u32(header),
-        Endian::Little => LittleEndian::read_u32(header),
-    };
-    Some(length as usize)
-}
-
-/// Writes the length of a body into the header in front of it.
-pub fn put_length(header: &mut [u8], length: usize, endian: Endian) -> Result<()> {
-    let length = u32::try_from(length)
-        .map_err(|_| Error::new(Code::TooLarge, format!("a packet of {length} bytes")))?;
-    match endian {
-        Endian::Big => BigEndian::write_u32(header, length),
-        Endian::Little => LittleEndian::write_u32(header, length),
+impl Framing {
+    /// Where the body is. A delimiter says nothing in front of it.
+    pub fn decode(&self, filled: &[u8], endian: Endian) -> Result<Decoded> {
+        match self {
+            Self::Plain => Ok(match length(filled, endian) {
+                Some(length) => Decoded::Head(Head { before: HEADER, length, after: 0 }),
+                None => Decoded::NotYet(Pending::Header { have: filled.len(), need: HEADER }),
+            }),
+            Self::Length(length) => length.decode(filled, endian),
+            Self::Varint => varint::decode(filled),
+            Self::Netstring => netstring::decode(filled),
+            Self::Delimiter(_) => Ok(Decoded::Head(Head { before: 0, length: 0, after: 0 })),
+        }
     }
+
+    /// Refuses what stands behind a body and does not belong there.
+    pub fn check_end(&self, after: &[u8]) -> Result<()> {
+        match (self, after) {
+            (Self::Netstring, [byte]) => netstring::check_end(*byte),
+            _ => Ok(()),
+        }
+    }
+
+    /// The bytes of a whole packet that are the script's besides the body.
+    pub fn header<'a>(&self, packet: &'a [u8]) -> Option<&'a [u8]> {
+        match self {
+            Self::Length(length) if length.header_size() > 0 => {
+                packet.get(length.prefix.bytes().len()..length.offset)
+            }
+            _ => None,
+        }
+    }
+
+    /// Appends what stands in front of a body, as far as it is known before the body.
+    pub fn open(&self, out: &mut Vec<u8>, header: &[u8]) -> Result<()> {
+        match self {
+            Self::Length(length) => length.open(out, header),
+            _ if !header.is_empty() => Err(Error::unfit(2, "this framing has no header")),
+            Self::Plain => append(out, &[0; HEADER]),
+            _ => Ok(()),
+        }
+    }
+
+    /// Completes a packet that begins at `start` and whose body, the last of `out`, at `body`.
+    pub fn close(&self, out: &mut Vec<u8>, start: usize, body: usize, order: Endian) -> Result<()> {
+        let length = out.len() - body;
+        match self {
+            Self::Plain => put_length(&mut out[start..body], length, order),
+            Self::Length(field) => field.close(&mut out[start..body], length, order),
+            Self::Varint => {
+                let (bytes, size) = varint::encode(length);
+                insert(out, body, &bytes[..size])
+            }
+            Self::Netstring => {
+                insert(out, body, format!("{length}:").as_bytes())?;
+                append(out, &[netstring::END])
+            }
+            Self::Delimiter(delimiter) => {
+                append(out, delimiter.bytes())?;
+                delimiter::check(&out[body..], delimiter)
+            }
+        }
+    }
+}
+
+/// Puts a few bytes in front of the last ones.
+fn insert(out: &mut Vec<u8>, at: usize, bytes: &[u8]) -> Result<()> {
+    reserve(out, bytes.len())?;
+    let end = out.len();
+    out.extend_from_slice(bytes);
+    out.copy_within(at..end, at + bytes.len());
+    out[at..at + bytes.len()].copy_from_slice(bytes);
     Ok(())
 }
 
@@ -51,7 +115,8 @@ pub fn check(length: usize, limit: usize) -> Result<()> {
 /// Refuses a body over `limit` bytes that `filled` announces, and says what else its header may be.
 pub fn check_announced(length: usize, limit: usize, filled: &[u8], endian: Endian) -> Result<()> {
     if length > limit {
-        return Err(too_large(length, limit, &likely(&filled[..HEADER], endian, limit)));
+        let likely = length::likely(&filled[..HEADER], endian, limit);
+        return Err(too_large(length, limit, &likely));
     }
     Ok(())
 }
@@ -62,51 +127,9 @@ fn too_large(length: usize, limit: usize, likely: &str) -> Error {
     Error::new(Code::TooLarge, detail)
 }
 
-/// What a header may be that announces too much: text, or a length in the other byte order.
-#[cold]
-fn likely(header: &[u8], endian: Endian, limit: usize) -> String {
-    let other = match endian {
-        Endian::Big => Endian::Little,
-        Endian::Little => Endian::Big,
-    };
-    if header.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\r' | b'\n')) {
-        return format!(
-            ", the bytes read '{}', does the peer send packets?",
-            header.escape_ascii()
-        );
-    }
-    match length(header, other) {
-        Some(length) if length <= limit => {
-            format!(", in the other byte order it has {length}, see endian")
-        }
-        _ => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_length_is_read_as_soon_as_its_header_is_there() {
-        let bytes = [0, 0, 1, 2, b'x'];
-        for cut in 0..HEADER {
-            assert_eq!(length(&bytes[..cut], Endian::Big), None);
-        }
-        assert_eq!(length(&bytes, Endian::Big), Some(258));
-        assert_eq!(length(&bytes, Endian::Little), Some(0x0201_0000));
-        assert_eq!(length(&[0xff; 4], Endian::Big), Some(4_294_967_295));
-    }
-
-    #[test]
-    fn a_length_survives_the_way_through_a_header() {
-        for endian in [Endian::Big, Endian::Little] {
-            let mut header = [0; HEADER];
-            put_length(&mut header, 512_000, endian).expect("fits");
-            assert_eq!(length(&header, endian), Some(512_000));
-        }
-        assert!(put_length(&mut [0; HEADER], 1 << 32, Endian::Big).is_err());
-    }
 
     #[test]
     fn a_body_over_the_limit_is_refused_with_both_numbers() {

@@ -1,13 +1,16 @@
 //! Where the thing that a read asks for ends in the bytes that have come so far. Pure, and
 //! resumable: a byte is looked at once, however often the same read is made again. Uses `framing`,
-//! `json_scan`, `error`.
+//! `framing::matching`, `json_scan`, `error`.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use memchr::{memchr, memmem};
 
 use crate::error::{Code, Error, Pending, Result};
-use crate::framing::{self, Endian, HEADER};
+use crate::framing::matching::Matching;
+use crate::framing::pattern::{Capture, Pattern};
+use crate::framing::{self, Decoded, Endian, Framing, HEADER};
 use crate::json_scan::{self, Scan};
 use crate::memory::append;
 
@@ -22,10 +25,16 @@ pub enum Request<'a> {
     Exact { size: usize, max: usize },
     /// One JSON value.
     Json { max: usize },
-    /// A line; its `\n` or `\r\n` does not count for `max`.
-    Line { max: usize },
-    /// Length prefix and body.
+    /// A line; its `\n` or `\r\n` does not count for `max`, and is part of it if `keep`.
+    Line { max: usize, keep: bool },
+    /// What a pattern matches in the first `max` bytes, and all in front of it.
+    Match { pattern: &'a Rc<Pattern>, reject: Option<&'a Rc<Pattern>>, max: usize },
+    /// A length of four bytes, and the body.
     Packet { max: usize, endian: Endian },
+    /// A packet that is cut in another way.
+    Framed { framing: &'a Framing, max: usize, endian: Endian },
+    /// What stands in front of the body of such a packet.
+    Head { framing: &'a Framing, endian: Endian },
     /// What stands before the delimiter, which does not count for `max`.
     Until { delimiter: &'a [u8], max: usize },
 }
@@ -61,6 +70,7 @@ pub struct Search {
     delimiter: Vec<u8>,
     seen: usize,
     scan: Scan,
+    matching: Matching,
 }
 
 impl Search {
@@ -71,8 +81,18 @@ impl Search {
             Request::Available { max } => available(filled, max),
             Request::Exact { size, max } => exact(filled, size, max)?,
             Request::Json { max } => self.json(filled, max, end)?,
-            Request::Line { max } => self.line(filled, max, end)?,
+            Request::Line { max, keep } => self.line(filled, max, keep, end)?,
+            Request::Match { pattern, reject, max } => {
+                match self.matching.find(filled, pattern, reject, max)? {
+                    Some(text) => Found::Item(Item { size: text.end, text }),
+                    None => Found::NotYet(Pending::More { have: filled.len() }),
+                }
+            }
             Request::Packet { max, endian } => packet(filled, max, endian)?,
+            Request::Framed { framing, max, endian } => {
+                self.framed(filled, framing, max, endian)?
+            }
+            Request::Head { framing, endian } => head(filled, framing, endian)?,
             Request::Until { delimiter, max } => self.until(filled, delimiter, max)?,
         };
         let is_missing = end && filled.is_empty() && matches!(found, Found::NotYet(_));
@@ -83,9 +103,15 @@ impl Search {
     pub fn restart(&mut self) {
         self.seen = 0;
         self.scan = Scan::default();
+        self.matching.restart();
     }
 
-    fn line(&mut self, filled: &[u8], max: usize, end: bool) -> Result<Found> {
+    /// The captures of the match that was found last.
+    pub fn captures(&self) -> &[Capture] {
+        self.matching.captures()
+    }
+
+    fn line(&mut self, filled: &[u8], max: usize, keep: bool, end: bool) -> Result<Found> {
         let (length, size) = match self.search(filled, b"\n")? {
             Some(at) => (at - usize::from(filled[..at].ends_with(b"\r")), at + 1),
             None if end && !filled.is_empty() => (filled.len(), filled.len()),
@@ -96,7 +122,43 @@ impl Search {
             }
         };
         within(length, max, "a line")?;
-        Ok(Found::Item(Item { text: 0..length, size }))
+        Ok(Found::Item(Item { text: 0..if keep { size } else { length }, size }))
+    }
+
+    fn framed(
+        &mut self,
+        filled: &[u8],
+        framing: &Framing,
+        max: usize,
+        endian: Endian,
+    ) -> Result<Found> {
+        if let Framing::Delimiter(delimiter) = framing {
+            return self.delimited(filled, delimiter.bytes(), max);
+        }
+        let head = match framing.decode(filled, endian)? {
+            Decoded::Head(head) => head,
+            Decoded::NotYet(pending) => return Ok(Found::NotYet(pending)),
+        };
+        framing::check(head.length, max)?;
+        let (text, size) = (head.body(), head.size());
+        let Some(after) = filled.get(text.end..size) else {
+            let (have, need) = (filled.len() - head.before, head.length + head.after);
+            return Ok(Found::NotYet(Pending::Bytes { have, need }));
+        };
+        framing.check_end(after)?;
+        Ok(Found::Item(Item { text, size }))
+    }
+
+    fn delimited(&mut self, filled: &[u8], delimiter: &[u8], max: usize) -> Result<Found> {
+        let found = self.search(filled, delimiter)?;
+        if self.seen > max {
+            let detail = format!("a packet of over {max} bytes, the limit (max_packet)");
+            return Err(Error::new(Code::TooLarge, detail));
+        }
+        Ok(match found {
+            Some(at) => Found::Item(Item { text: 0..at, size: at + delimiter.len() }),
+            None => Found::NotYet(Pending::More { have: filled.len() }),
+        })
     }
 
     fn until(&mut self, filled: &[u8], delimiter: &[u8], max: usize) -> Result<Found> {
@@ -177,7 +239,7 @@ fn exact(filled: &[u8], size: usize, max: usize) -> Result<Found> {
 
 fn packet(filled: &[u8], max: usize, endian: Endian) -> Result<Found> {
     let Some(length) = framing::length(filled, endian) else {
-        return Ok(Found::NotYet(Pending::Header { have: filled.len() }));
+        return Ok(Found::NotYet(Pending::Header { have: filled.len(), need: HEADER }));
     };
     framing::check_announced(length, max, filled, endian)?;
     let size = HEADER + length;
@@ -185,6 +247,14 @@ fn packet(filled: &[u8], max: usize, endian: Endian) -> Result<Found> {
         Found::Item(Item { text: HEADER..size, size })
     } else {
         Found::NotYet(Pending::Bytes { have: filled.len() - HEADER, need: length })
+    })
+}
+
+/// What is in front of a body, where it says how long that is.
+fn head(filled: &[u8], framing: &Framing, endian: Endian) -> Result<Found> {
+    Ok(match framing.decode(filled, endian)? {
+        Decoded::Head(head) => Found::Item(Item::whole(head.before)),
+        Decoded::NotYet(pending) => Found::NotYet(pending),
     })
 }
 

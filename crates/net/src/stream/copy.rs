@@ -54,8 +54,7 @@ fn so_far(bytes: u64) -> Pending {
 impl Stream {
     /// Waits until something has come, as `step_find` does: false at the end of the stream.
     fn step_available(&mut self, before: u64) -> Result<Step<bool>> {
-        ready!(self.step_skipped()?);
-        self.is_skipping = false;
+        ready!(self.step_finish_skip()?);
         self.input.append_late()?;
         while self.input.is_empty() {
             if let Some(ReadEnd::Clean) = self.end {

@@ -6,6 +6,7 @@
 mod alive;
 pub mod buffer;
 pub mod copy;
+mod skip;
 
 use std::mem;
 use std::os::fd::BorrowedFd;
@@ -13,12 +14,14 @@ use std::os::fd::BorrowedFd;
 use memchr::memrchr;
 
 use crate::error::{Code, Error, Pending, Result};
+use crate::framing::pattern::Capture;
 use crate::framing::text::{Found, Item, Request, Search};
-use crate::framing::{self, Endian, HEADER};
+use crate::framing::{self, Decoded, Endian, Framing, HEADER, Head};
 use crate::io::deadline::now;
 use crate::io::step::{Step, Wait, Want, ready};
 use crate::memory::{append, reserve};
 use crate::stream::buffer::Buffer;
+use crate::stream::skip::{Skip, What};
 use crate::trace::Trace;
 use crate::transport::tcp::Tcp;
 use crate::transport::tls::Tls;
@@ -40,18 +43,29 @@ pub struct Limits {
     pub max_buffer: usize,
     /// Byte order of a packet's length.
     pub endian: Endian,
+    /// How a packet is cut.
+    pub framing: Framing,
 }
 
 impl Limits {
     /// What asks for a packet.
-    pub fn packet(self) -> Request<'static> {
-        Request::Packet { max: self.max_packet.min(self.max_buffer), endian: self.endian }
+    pub fn packet(&self) -> Request<'_> {
+        let (max, endian) = (self.max_packet.min(self.max_buffer), self.endian);
+        match &self.framing {
+            Framing::Plain => Request::Packet { max, endian },
+            framing => Request::Framed { framing, max, endian },
+        }
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_packet: 512_000, max_buffer: 256 << 20, endian: Endian::Big }
+        Self {
+            max_packet: 512_000,
+            max_buffer: 256 << 20,
+            endian: Endian::Big,
+            framing: Framing::Plain,
+        }
     }
 }
 
@@ -78,11 +92,7 @@ pub struct Stream {
     input: Buffer,
     output: Buffer,
     search: Search,
-    /// Bytes of a skipped packet that are still to come, of so many.
-    skip: usize,
-    skip_length: usize,
-    /// `skip_packet` has begun, and no read has ended it yet: it goes on with the same packet.
-    is_skipping: bool,
+    skip: Skip,
     /// Bytes of what is being flushed that are sent.
     sent: usize,
     end: Option<ReadEnd>,
@@ -108,9 +118,7 @@ impl Stream {
             input: Buffer::default(),
             output: Buffer::default(),
             search: Search::default(),
-            skip: 0,
-            skip_length: 0,
-            is_skipping: false,
+            skip: Skip::default(),
             sent: 0,
             end: None,
             has_asked: false,
@@ -173,15 +181,14 @@ impl Stream {
             }
             let Ok(Step::Done(())) = self.step_fill(Pending::More { have: 0 }) else { break };
         }
-        (self.input.len() + self.transport.pending()).saturating_sub(self.skip)
+        self.skip.unskipped(&mut self.input, self.transport.pending())
     }
 
     /// Whether a read has something to give at once, its end or an error included, that a wait for
     /// the descriptor need not see.
     pub fn has_input(&mut self) -> bool {
         // A skip that a look has finished is still to be told.
-        let is_skipped = self.is_skipping && self.skip == 0;
-        is_skipped || self.pending() > 0 || self.end.is_some()
+        self.skip.is_untold() || self.pending() > 0 || self.end.is_some()
     }
 
     /// Whether the transport has taken in more than it could look into so far.
@@ -201,20 +208,22 @@ impl Stream {
     /// what came need not be payload.
     pub fn is_readable(&mut self) -> bool {
         self.has_asked = false;
+        if self.has_input() {
+            return true;
+        }
         // What fails is news for a reader, also where it is not remembered.
-        let has_failed = !self.has_input()
-            && self.step_skipped().is_ok()
-            && self.skip == 0
-            && !self.has_input()
-            && self.step_fill(Pending::More { have: 0 }).is_err();
+        let has_failed = match self.step_skipped() {
+            Ok(_) if !self.skip.is_over() || self.has_input() => false,
+            Ok(_) => self.step_fill(Pending::More { have: 0 }).is_err(),
+            Err(error) => error.code() == Code::Unexpected,
+        };
         has_failed || self.has_input()
     }
 
     /// The item at the front of what has come, whole; `None` where the stream ended before it
     /// began. It stays until [`Stream::consume`].
     pub fn step_find(&mut self, request: Request<'_>) -> Result<Step<Option<Item>>> {
-        ready!(self.step_skipped()?);
-        self.is_skipping = false;
+        ready!(self.step_finish_skip()?);
         let mut waiting_for = Pending::More { have: 0 };
         for _ in 0..TURNS {
             let end = matches!(self.end, Some(ReadEnd::Clean));
@@ -228,6 +237,43 @@ impl Stream {
             }
         }
         self.step_yield(waiting_for)
+    }
+
+    /// The next packet, as [`Stream::step_find`] finds what it is asked for.
+    #[inline]
+    pub fn step_find_packet(&mut self) -> Result<Step<Option<Item>>> {
+        let limits = &self.limits;
+        match limits.framing {
+            Framing::Plain => {
+                let max = limits.max_packet.min(limits.max_buffer);
+                self.step_find(Request::Packet { max, endian: limits.endian })
+            }
+            _ => self.step_find_framed(),
+        }
+    }
+
+    fn step_find_framed(&mut self) -> Result<Step<Option<Item>>> {
+        let limits = self.limits;
+        self.step_find(limits.packet())
+    }
+
+    /// Whether packets have bytes that are the script's besides their body.
+    #[inline]
+    pub fn has_header(&self) -> bool {
+        match &self.limits.framing {
+            Framing::Length(length) => length.header_size() > 0,
+            _ => false,
+        }
+    }
+
+    /// The bytes of a packet that was found which are the script's besides its body.
+    pub fn header(&self, item: &Item) -> Option<&[u8]> {
+        self.limits.framing.header(&self.input.filled()[..item.size])
+    }
+
+    /// The captures of the match that was found last.
+    pub fn captures(&self) -> &[Capture] {
+        self.search.captures()
     }
 
     /// The bytes of an item that was found.
@@ -252,36 +298,70 @@ impl Stream {
     /// Throws the next packet away without gathering it: its body's length. One that an earlier
     /// call has begun goes on.
     pub fn step_skip_packet(&mut self) -> Result<Step<Option<usize>>> {
-        if !self.is_skipping {
-            let header = Request::Exact { size: HEADER, max: HEADER };
-            let Some(item) = ready!(self.step_find(header)?) else { return Ok(Step::Done(None)) };
-            let length = framing::length(self.text(&item), self.limits.endian);
-            self.consume(item.size);
-            self.skip_length = length.unwrap_or_default();
-            self.skip = self.skip_length;
-            self.is_skipping = true;
+        if !self.skip.goes_on(What::Packet) && !ready!(self.step_begin_packet()?) {
+            return Ok(Step::Done(None));
         }
-        ready!(self.step_skipped()?);
-        self.is_skipping = false;
-        Ok(Step::Done(Some(self.skip_length)))
+        ready!(self.step_finish_skip()?);
+        Ok(Step::Done(Some(self.skip.length())))
     }
 
-    /// Finishes a skip: what is left of a skipped packet goes before anything else.
+    /// Takes the head of a packet that is to be skipped; false at the end of the stream.
+    fn step_begin_packet(&mut self) -> Result<Step<bool>> {
+        let (framing, endian) = (self.limits.framing, self.limits.endian);
+        let request = match framing {
+            Framing::Delimiter(_) => Request::Available { max: 1 },
+            _ => Request::Head { framing: &framing, endian },
+        };
+        let Some(item) = ready!(self.step_find(request)?) else { return Ok(Step::Done(false)) };
+        let head = match framing.decode(self.text(&item), endian)? {
+            Decoded::Head(head) => head,
+            Decoded::NotYet(_) => Head::default(),
+        };
+        self.consume(head.before);
+        self.skip = Skip::packet(&framing, &head);
+        Ok(Step::Done(true))
+    }
+
+    /// Throws so many bytes away. A call for as many goes on where the last one ended early.
+    pub fn step_skip(&mut self, size: usize) -> Result<Step<()>> {
+        if !self.skip.goes_on(What::Bytes(size)) {
+            ready!(self.step_finish_skip()?);
+            self.search.restart();
+            self.skip = Skip::bytes(size);
+        }
+        self.step_finish_skip()
+    }
+
+    /// Finishes a skip, and forgets that there was one.
+    fn step_finish_skip(&mut self) -> Result<Step<()>> {
+        let step = self.step_skipped();
+        match &step {
+            Ok(Step::Done(())) => self.skip.forget(),
+            Ok(Step::Wait(_)) => {}
+            Err(error) => {
+                // What is not as it should be stays, and is the next read's. Behind bytes that were
+                // to come, there is only the end.
+                let is_at_end = self.end.is_some() && self.skip.is_of_bytes();
+                if error.code() == Code::Unexpected || is_at_end {
+                    self.skip = Skip::default();
+                }
+            }
+        }
+        step
+    }
+
+    /// What is left of a skip goes before anything else.
     fn step_skipped(&mut self) -> Result<Step<()>> {
+        if self.skip.is_over() {
+            return Ok(Step::Done(()));
+        }
         for _ in 0..TURNS {
-            let here = self.skip.min(self.input.len());
-            self.input.consume(here);
-            self.skip -= here;
-            if self.skip == 0 {
+            if self.skip.advance(&mut self.input)? {
                 return Ok(Step::Done(()));
             }
-            ready!(self.step_fill(self.pending_skip())?);
+            ready!(self.step_fill(self.skip.pending())?);
         }
-        self.step_yield(self.pending_skip())
-    }
-
-    fn pending_skip(&self) -> Pending {
-        Pending::Skipping { have: self.skip_length - self.skip, need: self.skip_length }
+        self.step_yield(self.skip.pending())
     }
 
     /// Takes in what has come; done when there is more than before, or the end was seen.
@@ -358,29 +438,37 @@ impl Stream {
         queued
     }
 
-    /// Queues a packet whose body `fill` makes behind the room left for its length.
+    /// Queues a packet whose body `fill` makes.
     pub fn queue_packet<E: From<Error>>(
         &mut self,
         fill: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        let Limits { max_packet, endian, .. } = self.limits;
+        self.queue_framed(b"", fill)
+    }
+
+    /// The same with a header, where the framing has one.
+    pub fn queue_framed<E: From<Error>>(
+        &mut self,
+        header: &[u8],
+        fill: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let Limits { max_packet, endian, framing, .. } = self.limits;
         self.queue(|out| {
             let head = out.len();
-            let body = head + HEADER;
-            append(out, &[0; HEADER])?;
+            framing.open(out, header)?;
+            let body = out.len();
             fill(out)?;
-            let length = out.len() - body;
-            framing::check(length, max_packet)?;
-            Ok(framing::put_length(&mut out[head..body], length, endian)?)
+            framing::check(out.len() - body, max_packet)?;
+            Ok(framing.close(out, head, body, endian)?)
         })
     }
 
     /// Queues a packet with this body.
-    pub fn queue_packet_bytes(&mut self, body: &[u8]) -> Result<()> {
+    pub fn queue_packet_bytes(&mut self, header: &[u8], body: &[u8]) -> Result<()> {
         // Checked before the copy, which may be of gigabytes.
         framing::check(body.len(), self.limits.max_packet)?;
         self.check_room(HEADER + body.len())?;
-        self.queue_packet(|out| append(out, body))
+        self.queue_framed(header, |out| append(out, body))
     }
 
     /// Queues strings in order.
@@ -466,7 +554,7 @@ impl Stream {
         if self.transport().as_tls().is_some() {
             return Err(Error::new(Code::Tls, "TLS is in use already"));
         }
-        if self.skip > 0 || self.pending() > 0 {
+        if !self.skip.is_over() || self.pending() > 0 {
             let detail = "plaintext came before the handshake (injected commands?)";
             return Err(Error::new(Code::Tls, detail));
         }
