@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
         let endian = if manner & 1 == 0 { Endian::Big } else { Endian::Little };
         let fails = manner & 2 != 0;
         let max_packet = [0, 7, 300, 512_000][usize::from(manner >> 2 & 3)];
-        let limits = Limits { max_packet, max_buffer: 1 << 20, endian };
+        let limits = Limits { max_packet, max_buffer: 1 << 20, endian, ..Limits::default() };
         let written = Rc::new(RefCell::default());
         let transport = Script {
             events: script.iter().copied().collect(),
@@ -157,7 +157,7 @@ impl<'a> Run<'a> {
                     Request::Packet { max: self.limits.max_packet, endian: self.limits.endian },
                     patience,
                 ),
-                1 => self.read(Request::Line { max }, patience),
+                1 => self.read(Request::Line { max, keep: read & 0x20 != 0 }, patience),
                 2 => self.read(Request::Json { max }, patience),
                 3 => {
                     let delimiter: &[u8] = [b"\r\n".as_slice(), b"aab", b",", b"\0\0"][size >> 1];
@@ -241,7 +241,7 @@ impl<'a> Run<'a> {
         if let Outcome::Item(item) = outcome {
             assert_eq!(self.conn.text(&item), &self.rest()[item.text.clone()]);
             let size = match request {
-                Request::Line { max: 16 } => self.lines(&item, 16),
+                Request::Line { max: 16, keep: false } => self.lines(&item, 16),
                 _ => item.size,
             };
             self.conn.consume(size);
@@ -286,13 +286,14 @@ impl<'a> Run<'a> {
             Request::Exact { size, max } if size > max => large,
             Request::Exact { size, .. } if size <= rest.len() => item(0..size, size),
             Request::Exact { .. } => cut(),
-            Request::Line { max } => {
+            Request::Line { max, keep } => {
                 let (length, size) = match split(b"\n") {
                     Some(at) => (at - usize::from(rest[..at].ends_with(b"\r")), at + 1),
                     None if rest.is_empty() || self.fails && rest.len() <= max + 1 => return cut(),
                     None => (rest.len(), rest.len()),
                 };
-                if length > max { large } else { item(0..length, size) }
+                let text = 0..if keep { size } else { length };
+                if length > max { large } else { item(text, size) }
             }
             Request::Until { delimiter, max } => match split(delimiter) {
                 Some(at) if at > max => large,
@@ -316,6 +317,7 @@ impl<'a> Run<'a> {
                 Ok(json_scan::Scanned::Nothing) if !self.fails => Outcome::End,
                 Ok(_) => Outcome::Failed(Code::Closed),
             },
+            _ => unreachable!("the target framing has the others"),
         }
     }
 
