@@ -200,6 +200,22 @@ describe("a framing", function()
     assert.equal(("x"):rep(300), other:read_packet())
   end)
 
+  it("may change on a live connection, from the next packet on in each direction", function()
+    local conn, peer = helper.connect [[
+      c.send(b"\0\0\0\3one" + b"\0\3two" + b"5:three,")
+      return c.recv_exactly(7 + 5 + 8)
+    ]]
+    conn:write_packet "one"
+    assert.equal("one", conn:read_packet())
+    conn:set_options { framing = 2 }
+    conn:write_packet "two"
+    assert.equal("two", conn:read_packet())
+    conn:set_options { framing = "netstring" }
+    conn:write_packet "three"
+    assert.equal("three", conn:read_packet())
+    assert.equal("\0\0\0\3one\0\3two5:three,", peer:result())
+  end)
+
   it("that a length cannot say is too large, and sends nothing", function()
     local conn, peer = helper.connect([[ return c.recv_all() ]], { framing = 1 })
     helper.fails("too_large", "^write_packet .*a length of 256, one of length_size 1 is 255 at most",

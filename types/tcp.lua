@@ -92,6 +92,7 @@
 ---@field max_packet? integer
 ---@field max_buffer? integer
 ---@field endian? "big" | "little"
+---@field framing? tcp.PacketFraming
 ---@field null? "null" | "nil"
 ---@field bigint? "float" | "string" | "error"
 
