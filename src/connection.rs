@@ -14,9 +14,8 @@ use net::io::poller::Registration;
 use net::io::step::Wait;
 use net::io::wait::WaitMode;
 use net::stream::{Stream, Traffic};
-use net::transport::Origin;
-use net::transport::tcp::Tcp;
 use net::transport::tls::{Report, Side};
+use net::transport::{Carrier, Origin};
 
 use crate::event_loop::{Host, Suspended};
 use crate::ffi::call::{Call, Method, Result, Stop, Token};
@@ -173,12 +172,12 @@ impl Connection {
         }
     }
 
-    /// Takes the bare socket, to begin TLS on it; this connection is closed.
-    pub fn take_tcp(&mut self) -> error::Result<Tcp> {
+    /// Takes the carrier, to begin TLS on it; this connection is closed.
+    pub fn take_carrier(&mut self) -> error::Result<Carrier> {
         self.stream()?.check_bare()?;
         self.closed = self.facts();
-        let tcp = self.open.take().and_then(|stream| stream.into_tcp());
-        tcp.ok_or_else(|| Error::new(Code::Tls, "there is no socket to begin TLS on"))
+        let carrier = self.open.take().and_then(|stream| stream.into_carrier());
+        carrier.ok_or_else(|| Error::new(Code::Tls, "there is no socket to begin TLS on"))
     }
 
     /// Whether there is something to read. If a coroutine waits to read, the answer is left to it.

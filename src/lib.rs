@@ -16,7 +16,7 @@
 //!        connect/ -> stream/   step_* operations: Done | Wait
 //!              |   \
 //!              |    stream/buffer.rs, framing/, json_scan/     pure: bytes in, decision out
-//!        transport/  Tcp | Tls, a Traced one around either (trait Transport)
+//!        transport/  Tcp | Tls | Tunnel, a Traced one around any (trait Transport)
 //!              |
 //!        connect/race.rs, connect/resolve.rs, listen.rs, endpoint.rs
 //!        io/wait.rs: the only poll(2)                 io/deadline.rs: the only clock

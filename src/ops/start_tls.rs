@@ -52,7 +52,7 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let (limits, trace) = (stream.limits(), stream.trace().cloned());
     let trace = trace.or_else(|| call.host.tracer.of(&this.config.name));
     this.settle_peer();
-    let handshake = Handshake::new(setup, this.take_tcp()?, trace.as_ref());
+    let handshake = Handshake::new(setup, this.take_carrier()?, trace.as_ref());
     let work = Upgrade {
         handshake,
         limits,

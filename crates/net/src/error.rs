@@ -316,6 +316,13 @@ impl Error {
         self
     }
 
+    /// The same failure, with words before its own.
+    #[cold]
+    pub fn prefixed(mut self, words: impl fmt::Display) -> Self {
+        self.0.detail = format!("{words}: {}", self.0.detail);
+        self
+    }
+
     /// The same failure, which belongs to this phase of connecting.
     #[cold]
     pub fn in_phase(mut self, phase: &'static str) -> Self {
@@ -405,6 +412,11 @@ impl Error {
 impl From<io::Error> for Error {
     #[cold]
     fn from(error: io::Error) -> Self {
+        // One of our own, which has come through OpenSSL.
+        let error = match error.downcast::<Self>() {
+            Ok(own) => return own,
+            Err(error) => error,
+        };
         // The standard library's refused allocation, which no system call has reported.
         if error.kind() == io::ErrorKind::OutOfMemory && error.raw_os_error().is_none() {
             return Self::out_of_memory();
@@ -426,6 +438,8 @@ impl From<Errno> for Error {
         error
     }
 }
+
+impl std::error::Error for Error {}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -259,7 +259,7 @@ impl Listener {
             tcp.set_reset_on_close(true)?;
         }
         let transport: Box<dyn Transport> = match &self.tls {
-            Some(tls) => Box::new(tls.begin(tcp, trace.as_ref())?),
+            Some(tls) => Box::new(tls.begin(tcp.into(), trace.as_ref())?),
             None => Box::new(tcp),
         };
         let transport = match self.config.proxy_protocol {

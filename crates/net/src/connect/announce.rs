@@ -5,9 +5,8 @@ use crate::endpoint::{Address, Addresses};
 use crate::error::{Pending, Result};
 use crate::io::step::{Step, ready};
 use crate::trace::Trace;
-use crate::transport::Transport;
+use crate::transport::Carrier;
 use crate::transport::proxy_header::{Ends, Version, local, write};
-use crate::transport::tcp::Tcp;
 
 /// Which header it is.
 #[derive(Clone, Copy, Debug)]
@@ -38,26 +37,26 @@ impl ProxyProtocol {
 /// A header on its way out.
 pub struct Announcement {
     /// Taken when all of the header is sent.
-    tcp: Option<Tcp>,
+    carrier: Option<Carrier>,
     header: Vec<u8>,
     sent: usize,
 }
 
 impl Announcement {
-    pub fn new(what: ProxyProtocol, addresses: &Addresses, tcp: Tcp) -> Self {
-        Self { tcp: Some(tcp), header: what.header(addresses), sent: 0 }
+    pub fn new(what: ProxyProtocol, addresses: &Addresses, carrier: Carrier) -> Self {
+        Self { carrier: Some(carrier), header: what.header(addresses), sent: 0 }
     }
 
-    /// The socket, once all of the header is sent.
-    pub fn step(&mut self, trace: Option<&Trace>) -> Result<Step<Tcp>> {
-        let Some(tcp) = &mut self.tcp else { unreachable!("a step after the last") };
+    /// The carrier, once all of the header is sent.
+    pub fn step(&mut self, trace: Option<&Trace>) -> Result<Step<Carrier>> {
+        let Some(carrier) = &mut self.carrier else { unreachable!("a step after the last") };
         while self.sent < self.header.len() {
-            let step = Transport::write(tcp, &self.header[self.sent..])?;
+            let step = carrier.as_transport().write(&self.header[self.sent..])?;
             self.sent += ready!(step.pending(Pending::ProxyHeader));
         }
         if let Some(trace) = trace {
             trace.note(format_args!("PROXY header: {} bytes sent", self.sent));
         }
-        Ok(Step::Done(self.tcp.take().expect("it was there above")))
+        Ok(Step::Done(self.carrier.take().expect("it was there above")))
     }
 }

@@ -29,10 +29,10 @@ use crate::io::step::{Step, ready};
 use crate::socket_options::Domain;
 use crate::stream::{Limits, Stream};
 use crate::trace::Trace;
-use crate::transport::Transport;
 use crate::transport::tcp::Tcp;
 use crate::transport::tls::{self, Handshake, Side};
 use crate::transport::tracing::traced;
+use crate::transport::{Carrier, Transport};
 use crate::unix::given::GivenSocket;
 
 /// A connection and how it came to be.
@@ -128,55 +128,56 @@ impl ConnectOp {
     }
 
     pub fn step(&mut self) -> Result<Step<Established>> {
-        let tcp = match &mut self.stage {
+        let carrier = match &mut self.stage {
             Stage::Dialing(dial) => {
                 let Dialed { socket, addresses, begun } = ready!(dial.step()?);
                 self.timings = dial.timings();
-                let is_unix = addresses.remote.is_unix();
                 self.tried = (dial.attempts(Code::Timeout), begun);
-                let mut tcp = Tcp::new(socket, is_unix);
+                let mut tcp = Tcp::new(socket, addresses.remote.is_unix());
                 if dial.is_reset_on_close() {
                     tcp.set_reset_on_close(true)?;
                 }
+                let carrier = Carrier::from(tcp);
                 if let Some(what) = self.proxy_protocol {
-                    let announcement = Announcement::new(what, &addresses, tcp);
+                    let announcement = Announcement::new(what, &addresses, carrier);
                     self.addresses = Some(addresses);
                     self.stage = Stage::Announcing(announcement);
                     return self.step();
                 }
                 self.addresses = Some(addresses);
-                tcp
+                carrier
             }
             Stage::Announcing(announcement) => ready!(announcement.step(self.trace.as_ref())?),
             Stage::StartingTls(talk) => {
                 let (transport, outcome) = ready!(talk.step()?);
                 self.timings.starttls = Some(now() - self.begun - self.timings.total());
                 self.outcome = Some(Box::new(outcome));
-                transport.into_tcp().expect("that is what it was")
+                transport.into_carrier().expect("that is what it was")
             }
             Stage::Handshaking(_) => return self.step_handshake(),
         };
-        self.go_on(tcp)
+        self.go_on(carrier)
     }
 
     /// The next stage that is wanted, on what the one before has left.
-    fn go_on(&mut self, tcp: Tcp) -> Result<Step<Established>> {
+    fn go_on(&mut self, carrier: Carrier) -> Result<Step<Established>> {
         if let Some(settings) = self.starttls.take() {
             let local = match self.addresses.as_ref().map(|addresses| &addresses.local) {
                 Some(Address::Inet(local)) => Some(local.ip()),
                 _ => None,
             };
-            let talk = StartTls::new(&settings, local, Box::new(tcp), self.trace.as_ref());
+            let transport = carrier.into_transport();
+            let talk = StartTls::new(&settings, local, transport, self.trace.as_ref());
             self.stage = Stage::StartingTls(Box::new(talk));
             return self.step();
         }
         match self.setup.take() {
             Some(setup) => {
-                let handshake = Handshake::new(setup, tcp, self.trace.as_ref());
+                let handshake = Handshake::new(setup, carrier, self.trace.as_ref());
                 self.stage = Stage::Handshaking(Box::new(handshake));
                 self.step_handshake()
             }
-            None => Ok(Step::Done(self.finish(Box::new(tcp)))),
+            None => Ok(Step::Done(self.finish(carrier.into_transport()))),
         }
     }
 

@@ -17,7 +17,7 @@ impl Stream {
         if has_reader || self.input.append_late().is_err() {
             return true;
         }
-        if self.transport.as_tls().is_some_and(|tls| tls.has_shaken_hands()) {
+        if self.transport.has_records() {
             self.look_behind_records();
         } else {
             self.look();

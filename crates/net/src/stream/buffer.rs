@@ -51,6 +51,14 @@ impl Buffer {
         self.len() == 0
     }
 
+    /// Moves bytes from the front behind those in `into`, at most its spare capacity: how many.
+    pub fn take_into(&mut self, into: &mut Vec<u8>) -> usize {
+        let count = self.len().min(into.capacity() - into.len());
+        into.extend_from_slice(&self.filled()[..count]);
+        self.consume(count);
+        count
+    }
+
     /// Drops `count` bytes from the front.
     pub fn consume(&mut self, count: usize) {
         self.start += count;

@@ -23,9 +23,8 @@ use crate::memory::{append, reserve};
 use crate::stream::buffer::Buffer;
 use crate::stream::skip::{Skip, What};
 use crate::trace::Trace;
-use crate::transport::tcp::Tcp;
 use crate::transport::tls::Tls;
-use crate::transport::{Origin, Transport};
+use crate::transport::{Carrier, Origin, Transport};
 
 /// Room made for one read, in bytes: large enough to be rarely asked for, small enough to be cheap
 /// for a connection that only ever sees packets.
@@ -561,9 +560,9 @@ impl Stream {
         Ok(())
     }
 
-    /// The bare socket; none where something is on top of it.
-    pub fn into_tcp(self) -> Option<Tcp> {
-        self.transport.into_tcp()
+    /// What carried it; none where something is on top of that.
+    pub fn into_carrier(self) -> Option<Carrier> {
+        self.transport.into_carrier()
     }
 }
 

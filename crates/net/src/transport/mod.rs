@@ -2,11 +2,13 @@
 //! timeouts. The layers above do not depend on the kind of transport. Uses `io::step`, `trace`,
 //! `error`.
 
+mod carrier;
 pub mod proxied;
 pub mod proxy_header;
 pub mod tcp;
 pub mod tls;
 pub mod tracing;
+pub mod tunnel;
 
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -14,6 +16,13 @@ use std::os::fd::BorrowedFd;
 use crate::error::Result;
 use crate::io::step::{Step, Wait, Want};
 use crate::trace::Trace;
+
+/// What TLS runs over. A choice of two, and no trait object: each record is read by several calls.
+pub enum Carrier {
+    Tcp(tcp::Tcp),
+    /// A tunnel through another transport, as through TLS to a proxy.
+    Tunnel(Box<tunnel::Tunnel>),
+}
 
 /// The source of the peer's address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,10 +79,14 @@ pub trait Transport {
         Origin::Socket
     }
 
-    /// Returns the bare socket, for another transport; none if this transport is more than a
-    /// socket.
-    fn into_tcp(self: Box<Self>) -> Option<tcp::Tcp> {
+    /// Returns the carrier, for another transport; none if this transport is more than a carrier.
+    fn into_carrier(self: Box<Self>) -> Option<Carrier> {
         None
+    }
+
+    /// Whether payload comes in records: `peek` does not tell an end that is in one of them.
+    fn has_records(&self) -> bool {
+        false
     }
 
     /// The socket at the bottom.

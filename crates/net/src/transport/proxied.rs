@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::proxy_header::{Ends, Parsed, parse};
-use super::{Origin, Transport, tcp, tls};
+use super::tcp::Tcp;
+use super::{Carrier, Origin, Transport, tls};
 use crate::error::{Code, Error, Pending, Result};
 use crate::io::step::{Step, Wait, Want, ready};
 use crate::memory::append;
@@ -127,11 +128,15 @@ impl Transport for Proxied {
         self.inner.was_short()
     }
 
-    fn into_tcp(self: Box<Self>) -> Option<tcp::Tcp> {
-        self.inner.into_tcp()
+    fn into_carrier(self: Box<Self>) -> Option<Carrier> {
+        self.inner.into_carrier()
     }
 
-    fn as_tcp(&mut self) -> Option<&mut tcp::Tcp> {
+    fn has_records(&self) -> bool {
+        self.inner.has_records()
+    }
+
+    fn as_tcp(&mut self) -> Option<&mut Tcp> {
         self.inner.as_tcp()
     }
 
@@ -178,7 +183,7 @@ mod tests {
     fn pair() -> (Socket, Proxied) {
         let (theirs, ours) = Socket::pair(Domain::UNIX, Type::STREAM, None).expect("a pair");
         ours.set_nonblocking(true).expect("an option");
-        (theirs, Proxied::new(Box::new(tcp::Tcp::new(ours, true)), None))
+        (theirs, Proxied::new(Box::new(Tcp::new(ours, true)), None))
     }
 
     fn read(proxied: &mut Proxied) -> Result<Option<Vec<u8>>> {

@@ -12,7 +12,7 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 
-use super::Transport;
+use super::{Carrier, Transport};
 use crate::error::{Error, Result, is_transient};
 use crate::io::step::{Step, Wait, Want};
 use crate::stream::buffer::Buffer;
@@ -28,7 +28,7 @@ const AHEAD: usize = 64 * 1024;
 
 /// Reads and writes that one operation of the TLS above may make. OpenSSL goes on by itself behind
 /// each record that carries no payload, so that a peer could keep it busy without end.
-const CALLS: usize = 32;
+pub const CALLS: usize = 32;
 
 /// Bytes that one read throws away before the socket is closed, and the number of these reads.
 const DISCARD: usize = 16 * 1024;
@@ -40,11 +40,13 @@ pub enum Transient {
     Failed(Error),
     /// The operation has made its calls: the clock and the interpreter come first.
     Yield,
+    /// The transport under it must wait.
+    Wait(Wait),
 }
 
 pub struct Tcp {
     socket: Socket,
-    /// What came for the TLS above and was not asked for yet.
+    /// What came already and was not asked for yet: for the TLS above, or behind a proxy's answer.
     ahead: Buffer,
     reads_ahead: bool,
     was_short: bool,
@@ -87,6 +89,12 @@ impl Tcp {
     /// Whether more than is asked for may be taken for the TLS above.
     pub fn set_reads_ahead(&mut self, reads_ahead: bool) {
         self.reads_ahead = reads_ahead;
+    }
+
+    /// Puts bytes in front of those that come.
+    pub fn unread(&mut self, bytes: &[u8]) -> Result<()> {
+        self.ahead.spare(bytes.len())?.extend_from_slice(bytes);
+        Ok(())
     }
 
     pub fn has_ahead(&self) -> bool {
@@ -152,6 +160,10 @@ impl Tcp {
 
 impl Transport for Tcp {
     fn read(&mut self, into: &mut Vec<u8>) -> Result<Step<usize>> {
+        if !self.ahead.is_empty() {
+            self.was_short = false;
+            return Ok(Step::Done(self.ahead.take_into(into)));
+        }
         let room = into.capacity() - into.len();
         let result = recv(self.fd(), spare_capacity(into), RecvFlags::empty());
         self.was_short = match &result {
@@ -171,6 +183,9 @@ impl Transport for Tcp {
     }
 
     fn peek(&mut self) -> Result<Step<usize>> {
+        if !self.ahead.is_empty() {
+            return Ok(Step::Done(self.ahead.len()));
+        }
         let result = recv(self.fd(), &mut [0], RecvFlags::PEEK);
         self.step(result.map(|(_, count)| count), Want::Read)
     }
@@ -180,7 +195,7 @@ impl Transport for Tcp {
     }
 
     fn pending(&self) -> usize {
-        0
+        self.ahead.len()
     }
 
     /// But for an end, which the poller remembers.
@@ -188,8 +203,8 @@ impl Transport for Tcp {
         self.was_short
     }
 
-    fn into_tcp(self: Box<Self>) -> Option<Tcp> {
-        Some(*self)
+    fn into_carrier(self: Box<Self>) -> Option<Carrier> {
+        Some(Carrier::Tcp(*self))
     }
 
     fn as_tcp(&mut self) -> Option<&mut Tcp> {
@@ -202,7 +217,7 @@ impl Transport for Tcp {
 impl io::Read for Tcp {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.count_call()?;
-        if !self.reads_ahead {
+        if !self.reads_ahead && self.ahead.is_empty() {
             let result = retry_on_intr(|| recv(&self.socket, &mut *into, RecvFlags::empty()));
             return result.map(|(_, count)| count).map_err(|errno| self.carried(errno));
         }

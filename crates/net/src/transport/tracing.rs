@@ -3,7 +3,8 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::{Origin, Transport, tcp, tls};
+use super::tcp::Tcp;
+use super::{Carrier, Origin, Transport, tls};
 use crate::error::Result;
 use crate::io::step::Step;
 use crate::trace::Trace;
@@ -115,12 +116,16 @@ impl Transport for Traced {
         self.inner.origin()
     }
 
-    fn into_tcp(mut self: Box<Self>) -> Option<tcp::Tcp> {
+    fn into_carrier(mut self: Box<Self>) -> Option<Carrier> {
         self.tally.goes_on = true;
-        self.inner.into_tcp()
+        self.inner.into_carrier()
     }
 
-    fn as_tcp(&mut self) -> Option<&mut tcp::Tcp> {
+    fn has_records(&self) -> bool {
+        self.inner.has_records()
+    }
+
+    fn as_tcp(&mut self) -> Option<&mut Tcp> {
         self.inner.as_tcp()
     }
 

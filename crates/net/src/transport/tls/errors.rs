@@ -21,6 +21,14 @@ pub fn clear_errors() {
     drop(ErrorStack::get());
 }
 
+/// Acts on another connection while OpenSSL is at work for one. The error queue of that one stays.
+pub fn keeping_errors<T>(act: impl FnOnce() -> T) -> T {
+    let before = ErrorStack::get();
+    let value = act();
+    before.put();
+    value
+}
+
 /// Whether the stream ended without close_notify.
 pub fn is_end(error: &ssl::Error) -> bool {
     match error.code() {

@@ -1,6 +1,6 @@
 //! From the settings of one side to its part in a handshake: the files are read, the context is
-//! made or found, and the connection begins. Uses `context`, `pem`, `transport::tcp`, `io::step`,
-//! `trace`, `error`.
+//! made or found, and the connection begins. Uses `context`, `pem`, `transport::carrier`,
+//! `io::step`, `trace`, `error`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::stream::{HandshakeConfig, Tls};
 use crate::error::Result;
 use crate::io::step::{Step, ready};
 use crate::trace::Trace;
-use crate::transport::tcp::Tcp;
+use crate::transport::Carrier;
 
 /// Who begins, and who shows a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,14 +85,14 @@ pub struct Config {
 
 impl Config {
     /// A connection whose handshake is to be made.
-    pub fn begin(&self, tcp: Tcp, trace: Option<&Trace>) -> Result<Tls> {
+    pub fn begin(&self, carrier: Carrier, trace: Option<&Trace>) -> Result<Tls> {
         match self.side {
-            Side::Client => self.connect(tcp, trace),
-            Side::Server => self.accept(tcp, trace),
+            Side::Client => self.connect(carrier, trace),
+            Side::Server => self.accept(carrier, trace),
         }
     }
 
-    fn connect(&self, tcp: Tcp, trace: Option<&Trace>) -> Result<Tls> {
+    fn connect(&self, carrier: Carrier, trace: Option<&Trace>) -> Result<Tls> {
         let settings = &self.settings;
         let mut ssl = Ssl::new(&self.context).map_err(openssl_error)?;
         expect(&mut ssl, &settings.server_name).map_err(openssl_error)?;
@@ -103,7 +103,7 @@ impl Config {
             resume(&mut ssl, session).map_err(openssl_error)?;
         }
         ssl.set_connect_state();
-        let stream = SslStream::new(ssl, tcp).map_err(openssl_error)?;
+        let stream = SslStream::new(ssl, carrier).map_err(openssl_error)?;
         Ok(Tls::new(
             stream,
             HandshakeConfig { settings: Arc::clone(settings), verification, offered },
@@ -112,14 +112,14 @@ impl Config {
     }
 
     /// The handshake may run with the first read or write, so that a silent client holds up nobody.
-    fn accept(&self, mut tcp: Tcp, trace: Option<&Trace>) -> Result<Tls> {
+    fn accept(&self, mut carrier: Carrier, trace: Option<&Trace>) -> Result<Tls> {
         let mut ssl = Ssl::new(&self.context).map_err(openssl_error)?;
         let verification = self.observe(&mut ssl, self.context.verify_mode(), "the client")?;
         ssl.set_accept_state();
         // Whoever reads or writes first makes the handshake, and must not take what another waits
         // for.
-        tcp.set_reads_ahead(false);
-        let stream = SslStream::new(ssl, tcp).map_err(openssl_error)?;
+        carrier.set_reads_ahead(false);
+        let stream = SslStream::new(ssl, carrier).map_err(openssl_error)?;
         let config =
             HandshakeConfig { settings: Arc::clone(&self.settings), verification, offered: None };
         Ok(Tls::new(stream, config, trace))
@@ -168,21 +168,22 @@ fn resume(ssl: &mut SslRef, session: &Session) -> std::result::Result<(), ErrorS
 /// A handshake under way, for a caller that waits for nothing else.
 pub struct Handshake {
     /// The connection, until it is known how to begin.
-    waiting: Option<(Setup, Tcp, Option<Trace>)>,
+    waiting: Option<(Setup, Carrier, Option<Trace>)>,
     /// From then on, until both sides are through.
     tls: Option<Tls>,
 }
 
 impl Handshake {
-    pub fn new(setup: Setup, tcp: Tcp, trace: Option<&Trace>) -> Self {
-        Self { waiting: Some((setup, tcp, trace.cloned())), tls: None }
+    pub fn new(setup: Setup, carrier: Carrier, trace: Option<&Trace>) -> Self {
+        Self { waiting: Some((setup, carrier, trace.cloned())), tls: None }
     }
 
     /// The transport, once both sides are through.
     pub fn step(&mut self) -> Result<Step<Tls>> {
         if let Some((setup, ..)) = &mut self.waiting {
             let config = ready!(setup.step()?);
-            let begin = |(_, tcp, trace): (_, _, Option<Trace>)| config.begin(tcp, trace.as_ref());
+            let begin =
+                |(_, carrier, trace): (_, _, Option<Trace>)| config.begin(carrier, trace.as_ref());
             self.tls = self.waiting.take().map(begin).transpose()?;
         }
         let Some(tls) = &mut self.tls else { unreachable!("a step after the last") };

@@ -1,5 +1,5 @@
 //! A connection with TLS: its handshake, its records and its end as steps. Uses
-//! `transport::tcp`, `io::step`, `io::fork`, `trace`, `error`.
+//! `transport::carrier`, `io::step`, `io::fork`, `trace`, `error`.
 
 use std::mem;
 use std::os::fd::BorrowedFd;
@@ -20,8 +20,8 @@ use crate::error::{Code, Error, Pending, Result};
 use crate::io::fork;
 use crate::io::step::{Step, Wait, Want, ready};
 use crate::trace::{Phase, Trace};
-use crate::transport::Transport;
 use crate::transport::tcp::{Tcp, Transient};
+use crate::transport::{Carrier, Transport};
 
 /// Largest plaintext of one record (RFC 8446, section 5.1), and so of one read.
 const RECORD: usize = 16 * 1024;
@@ -35,7 +35,7 @@ pub struct HandshakeConfig {
 }
 
 pub struct Tls {
-    stream: SslStream<Tcp>,
+    stream: SslStream<Carrier>,
     config: HandshakeConfig,
     /// How the handshake ended; none before.
     outcome: Option<Result<()>>,
@@ -55,15 +55,10 @@ enum Tracing {
 }
 
 impl Tls {
-    pub fn new(stream: SslStream<Tcp>, config: HandshakeConfig, trace: Option<&Trace>) -> Self {
+    pub fn new(stream: SslStream<Carrier>, config: HandshakeConfig, trace: Option<&Trace>) -> Self {
         let tracing = trace.map_or(Tracing::Off, |trace| Tracing::NotBegun(trace.clone()));
         let forks = fork::forks();
         Self { stream, config, outcome: None, refusal: None, tracing, forks }
-    }
-
-    /// Whether the handshake has ended.
-    pub fn has_shaken_hands(&self) -> bool {
-        self.outcome.is_some()
     }
 
     /// Finishes a handshake that is pending. Nothing is read or written before it has ended well.
@@ -208,7 +203,7 @@ impl Tls {
     /// cost the peer what was sent last. After a fork another process may go on with this
     /// connection, unless it was used here since.
     fn say_goodbye(&mut self) {
-        if self.forks != fork::forks() || self.stream.get_ref().is_reset_on_close() {
+        if self.forks != fork::forks() || self.stream.get_mut().is_reset_on_close() {
             return;
         }
         if matches!(self.outcome, Some(Ok(()))) {
@@ -233,6 +228,7 @@ impl Tls {
         let wait = |want| match transient {
             Some(Transient::Failed(error)) => Err(error),
             Some(Transient::Yield) => Ok(Step::Wait(Wait::yield_now(&self.fd()))),
+            Some(Transient::Wait(wait)) => Ok(Step::Wait(wait)),
             None => Ok(Step::Wait(Wait::new(&self.fd(), want))),
         };
         match error.code() {
@@ -363,7 +359,7 @@ impl Transport for Tls {
 
     /// Looks at the socket alone: what has come need not be payload.
     fn peek(&mut self) -> Result<Step<usize>> {
-        self.stream.get_mut().peek()
+        self.stream.get_mut().as_transport().peek()
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<Step<usize>> {
@@ -392,8 +388,12 @@ impl Transport for Tls {
         self.stream.get_ref().has_ahead()
     }
 
+    fn has_records(&self) -> bool {
+        self.outcome.is_some()
+    }
+
     fn as_tcp(&mut self) -> Option<&mut Tcp> {
-        Some(self.stream.get_mut())
+        self.stream.get_mut().as_transport().as_tcp()
     }
 
     fn as_tls(&mut self) -> Option<&mut Tls> {
