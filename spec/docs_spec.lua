@@ -38,6 +38,14 @@ end
 local echo = [[
   while data := c.recv(): c.send(data)
 ]]
+-- A SOCKS proxy that has a way to port 7 alone, and ends as `ssh -D` does otherwise.
+local bastion = [[
+  c.recv_exactly(3)
+  c.send(b"\5\0")
+  c.recv_exactly(c.recv_exactly(5)[4])
+  if c.recv_exactly(2) != b"\0\7": return
+  c.send(b"\5\0\0\1" + bytes(6))
+]] .. echo
 local site = function(name) return "../" .. folder:match "[^/]+$" .. "/" .. name end
 
 local places = {
@@ -55,6 +63,8 @@ local places = {
   ["feed.example.com:4000"] = function()
     return helper.listen [[ c.send(b'{"id": 1, "text": "first"}\n{"id": 2, "text": "second"}\n') ]]
   end,
+  ["proxy.example.com:1080"] = function() return helper.listen(bastion) end,
+  ["127.0.0.1:1080"] = function() return helper.listen(bastion) end,
   ["www.example.com:80"] = function()
     return helper.listen [[
       request = b""
@@ -242,22 +252,29 @@ local files = {
 local function new_world(block)
   local world = { printed = {}, here = {}, is_in_loop = block.code:find("tcp.use", 1, true) }
 
+  local function find(host, port)
+    local place = tostring(host) .. ":" .. tostring(port)
+    if not places[place] then return end
+    world.here[place] = world.here[place] or places[place]()
+    return world.here[place].port
+  end
+
+  -- The URL of a proxy, with a peer of ours in its place.
+  local function near(url)
+    local scheme, host, port = url:match "^(%w+://)(.-):(%d+)$"
+    return scheme .. "127.0.0.1:" .. find(host, port)
+  end
+
   -- With the files of the examples replaced by ours.
   local function real(options)
     if type(options) ~= "table" then return options end
     local copy = {}
     for k, v in pairs(options) do
       if k == "tls" then v = real(v) end
+      if k == "proxy" then v = near(v) end
       copy[k] = files[v] and files[v]() or v
     end
     return copy
-  end
-
-  local function find(host, port)
-    local place = tostring(host) .. ":" .. tostring(port)
-    if not places[place] then return end
-    world.here[place] = world.here[place] or places[place]()
-    return world.here[place].port
   end
 
   -- The options of TLS with a peer that stands for `host`: our CA is the system's.
@@ -648,7 +665,7 @@ end
 local silent = {
   ["tcp session 1\\n"] = true, ["\\nstack traceback:\\n"] = true, ["no value"] = true,
   ["tcp object (closed)"] = true, ["without a name"] = true, [" (os error "] = true,
-  ["there is no poller"] = true,
+  ["there is no poller"] = true, ["CONNECT {destination} HTTP/1.1\\r\\n"] = true,
 }
 for i = 1, 5 do silent["Lua 5." .. i] = true end
 -- What is said before TLS is no message.

@@ -184,6 +184,13 @@ describe("the code", function()
     { "dns", "there is no such name", function(module)
       return module.connect, ("a"):rep(64) .. ".invalid", 9, helper.timeout
     end },
+    { "proxy", "a proxy does not serve us", function(module)
+      local proxy = helper.listen [[
+        c.recv()
+        c.send(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+      ]]
+      return module.connect, "192.0.2.7", 9, { timeout = helper.timeout, proxy = "http://127.0.0.1:" .. proxy.port }
+    end },
     { "tls", "the peer does not speak TLS", function(module)
       return module.connect_tls, "127.0.0.1", helper.listen([[
         c.recv()

@@ -141,6 +141,7 @@ describe("from_fd", function()
       refuses("from_fd", {
         timout = "unknown option 'timout'", family = "option 'family': this socket is open already",
         bind = "option 'bind': this socket is open already",
+        proxy = "option 'proxy': this socket is open already",
         connect_timeout = "option 'connect_timeout': this socket is open already",
         proxy_protocol = "option 'proxy_protocol': this socket is open already",
         verify = "option 'verify': one of connect_tls and start_tls",

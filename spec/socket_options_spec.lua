@@ -267,7 +267,8 @@ describe("a socket", function()
 
   it("is told what only connecting can choose", function()
     local conn = helper.connect ""
-    for name, value in pairs { device = "lo", bind = "127.0.0.1", family = "inet", connect_timeout = 1 } do
+    local options = { device = "lo", bind = "127.0.0.1", family = "inet", connect_timeout = 1, proxy = "http://a:1" }
+    for name, value in pairs(options) do
       helper.misuse(("bad argument #1 to 'set_options' (option '%s': it is chosen when connecting)"):format(name),
         function() conn:set_options { [name] = value } end)
     end

@@ -195,6 +195,7 @@ describe("connect_unix", function()
       backlog = "unknown option 'backlog'",
       verify = "option 'verify': one of connect_tls and start_tls",
       bind = "option 'bind': a Unix socket has none",
+      proxy = "option 'proxy': a Unix socket has none",
     } do
       helper.misuse(("bad argument #2 to 'connect_unix' (%s)"):format(expected), function()
         tcp.connect_unix("/tmp/x", { [option] = true })

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use net::connect::Established;
 use net::connect::dial::Timings;
+use net::connect::proxy::ProxyFacts;
 use net::connect::starttls;
 use net::endpoint::{Address, Addresses, Name};
 use net::error::{self, Code, Copied, Error};
@@ -35,6 +36,7 @@ pub struct Connection {
     /// Who has connected, where a PROXY header tells who the peer is.
     pub via: Option<Address>,
     pub timings: Timings,
+    pub proxy: Option<Box<ProxyFacts>>,
     /// What the server has said before TLS, where `connect_tls` asked it to begin.
     pub starttls: Option<Box<starttls::Outcome>>,
     /// The default side for `start_tls`.
@@ -78,13 +80,14 @@ impl Connection {
         is_tls: bool,
         host: &Rc<Host>,
     ) -> Self {
-        let Established { stream, addresses, timings, starttls, side } = connected;
+        let Established { stream, addresses, timings, proxy, starttls, side } = connected;
         Self {
             open: Some(stream),
             closed: Facts::default(),
             addresses,
             via: None,
             timings,
+            proxy,
             starttls,
             side,
             config,

@@ -13,7 +13,7 @@
 ---| "address" # a local address or port cannot be bound
 ---| "tls" # the handshake or a record failed, or a certificate or key cannot be used
 ---| "certificate" # verification failed
----| "proxy" # a PROXY header that is none
+---| "proxy" # a proxy refused, or does not speak as one; or a PROXY header is none
 ---| "json" # not valid JSON, or a value that has no JSON form
 ---| "too_large" # over a limit
 ---| "unexpected" # the peer said something else than what was asked for
@@ -29,12 +29,13 @@
 ---@field connect_timeout? number seconds for connecting; default `timeout`
 ---@field family? "inet" | "inet6" addresses of this family only; default both
 ---@field bind? string | { [1]: string, [2]: integer } local address, or address and port; default none
+---@field proxy? string | tcp.ProxyOptions a URL, or "environment"; of connect and connect_tls; default none
 ---@field nodelay? boolean TCP_NODELAY; default true
 ---@field keepalive? boolean | tcp.Keepalive default false
 ---@field ttl? integer hops that a packet may take, 1 to 255; over IPv6 the hop limit; default the system's
 ---@field tos? integer type of service, 0 to 255; over IPv6 the traffic class; default 0
 ---@field device? string the network interface that all packets take; Linux only; default any
----@field user_timeout? number seconds without an acknowledgement before it is given up; Linux only; default the system's
+---@field user_timeout? number seconds without an acknowledgement until it is given up; Linux only; default the system's
 ---@field send_buffer? integer bytes of the system's own buffer; default the system's
 ---@field receive_buffer? integer bytes of the system's own buffer; default the system's
 ---@field reset_on_close? boolean `close` and the collector reset the connection; default false
@@ -52,6 +53,11 @@
 ---@field source tcp.Address | { [1]: string, [2]: integer } the client
 ---@field destination tcp.Address | { [1]: string, [2]: integer } where it has connected to
 
+---The option `proxy` as a table.
+---@class tcp.ProxyOptions
+---@field url string of http, https, socks5 or socks5h; or "environment"
+---@field tls? tcp.TlsOnlyOptions for the way to an https proxy
+---@field headers? table<string, string> further header fields of CONNECT
 ---The options of any connection.
 ---@class tcp.StreamOptions
 ---@field timeout? number seconds for each call as a whole; `math.huge` is never; default 5
@@ -163,8 +169,8 @@
 ---@field starttls? tcp.StartTlsProtocol what is said before the handshake; default nothing
 ---@field server_hello? string the name that EHLO and LHLO give; default the local address
 
----The options of `listen`. Those of `connect` (`bind` aside) are for what it accepts. `tls` takes no `server_name`
----and no `session`; without it there is no TLS.
+---The options of `listen`. Those of `connect` (`bind` and `proxy` aside) are for what it accepts. `tls` takes no
+---`server_name` and no `session`; without it there is no TLS.
 ---@class tcp.ListenOptions: tcp.Options
 ---@field backlog? integer connections that the system keeps until they are accepted; default 128
 ---@field reuse_addr? boolean default true
@@ -197,10 +203,17 @@
 ---@field uid? integer its user
 ---@field gid? integer its group
 
+---The proxy that a connection goes through.
+---@class tcp.Proxy
+---@field host string
+---@field port integer
+---@field kind "http" | "https" | "socks5" | "socks5h"
+
 ---Seconds that each phase of connecting took.
 ---@class tcp.Timings in seconds
 ---@field dns number 0 where the host is an address
 ---@field connect number
+---@field proxy? number the dialogue with a proxy, TLS to it included
 ---@field starttls? number what was said before the handshake
 ---@field tls? number
 ---@field total number the sum of them
@@ -253,6 +266,7 @@
 ---@field peer tcp.Address nil before a PROXY header has told it
 ---@field via? tcp.Address who has connected, where a PROXY header tells the peer
 ---@field sock tcp.Address this side
+---@field proxy? tcp.Proxy
 ---@field timings tcp.Timings
 ---@field bytes_read integer payload; over TLS what is inside it
 ---@field bytes_written integer

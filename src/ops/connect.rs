@@ -56,12 +56,19 @@ pub fn connect_unix(call: &mut Call<'_>) -> Result<Reply> {
 
 fn begin(call: &Call<'_>, options: Options, is_last: bool) -> Result<PendingOp> {
     let starttls = options.starttls(call.argument(3))?;
-    let Options { name, timeout, connect_timeout, limits, json, mut connect, tls, .. } = options;
+    let Options { name, timeout, connect_timeout, limits, json, mut connect, proxy, tls, .. } =
+        options;
     let is_tls = tls.is_some();
     let deadline = Deadline::after(connect_timeout.unwrap_or(timeout));
     connect.trace = call.host.tracer.of(&name);
     connect.is_eager = is_eager(call.wait_mode());
-    let connect = ConnectOp::start(&name, connect, tls, starttls, limits)
+    let proxy = match (proxy, name.host()) {
+        (Some(proxy), Some(host)) => proxy.for_host(host),
+        _ => Ok(None),
+    };
+    let connect = proxy
+        .map_err(|error| error.with_attempts(Vec::new()))
+        .and_then(|proxy| ConnectOp::start(&name, connect, proxy, tls, starttls, limits))
         .map_err(|error| error.with_context(call.name(), &name))?;
     let config = ConnectionConfig { safe: call.safe, name, timeout, json };
     let host = Rc::clone(call.host);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use net::connect::proxy::ProxyFacts;
 use net::connect::starttls::{Outcome, Transcript};
 use net::endpoint::{Address, Name};
 use net::error::{Attempt, Copied, CopySide, Error, address_text};
@@ -25,11 +26,13 @@ pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
         ("peer", this.peer().as_ref().map(other).into()),
         ("via", this.via.as_ref().map(other).into()),
         ("sock", address(&this.addresses.local, None)),
+        ("proxy", this.proxy.as_deref().map(proxy).into()),
         (
             "timings",
             Value::record([
                 ("dns", phases.dns.into()),
                 ("connect", phases.connect.into()),
+                ("proxy", phases.proxy.into()),
                 ("starttls", phases.starttls.into()),
                 ("tls", phases.tls.into()),
                 ("total", phases.total().into()),
@@ -43,6 +46,14 @@ pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
         ("tcp", kernel.as_ref().map(tcp).into()),
     ])
     .into())
+}
+
+fn proxy(facts: &ProxyFacts) -> Value {
+    Value::record([
+        ("host", facts.endpoint.host.clone().into()),
+        ("port", i64::from(facts.endpoint.port).into()),
+        ("kind", facts.kind.name().into()),
+    ])
 }
 
 /// What a server has said before its handshake.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use net::connect::Established;
 use net::connect::dial::Timings;
+use net::connect::proxy::ProxyFacts;
 use net::endpoint::{Address, Addresses};
 use net::error;
 use net::io::deadline::now;
@@ -30,6 +31,7 @@ struct Upgrade {
     via: Option<Address>,
     side: Side,
     timings: Timings,
+    proxy: Option<Box<ProxyFacts>>,
     config: ConnectionConfig,
     host: Rc<Host>,
 }
@@ -62,6 +64,7 @@ pub fn start_tls(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
         via: this.via.clone(),
         side: this.side,
         timings: this.timings,
+        proxy: this.proxy.clone(),
         config: this.config.clone(),
         host: Rc::clone(call.host),
     };
@@ -74,8 +77,8 @@ impl LongOperation for Upgrade {
             let stream =
                 Box::new(Stream::new(traced(Box::new(tls), self.trace.take()), self.limits));
             let timings = Timings { tls: Some(now() - self.begun), ..self.timings };
-            let (addresses, side) = (self.addresses.clone(), self.side);
-            let connected = Established { stream, addresses, timings, starttls: None, side };
+            let (addresses, proxy, side) = (self.addresses.clone(), self.proxy.take(), self.side);
+            let connected = Established { stream, addresses, timings, proxy, starttls: None, side };
             let config = self.config.clone();
             let mut connection = Connection::new(connected, config, true, &self.host);
             connection.via = self.via.clone();

@@ -24,7 +24,7 @@ impl LiveOptions {
             }
             match option.name() {
                 "timeout" => self.timeout = option.seconds()?,
-                "bind" | "connect_timeout" | "device" | "family" => {
+                "bind" | "connect_timeout" | "device" | "family" | "proxy" => {
                     return Err(option.wrong("it is chosen when connecting"));
                 }
                 _ if set_limit(&mut self.limits, option)? => {}

@@ -4,6 +4,7 @@
 mod codec;
 mod framing;
 mod live;
+mod proxy;
 mod proxy_protocol;
 mod socket;
 mod tls;
@@ -29,6 +30,7 @@ use crate::json;
 
 pub use codec::{layout, pointers, pointers_or_none};
 pub use live::LiveOptions;
+pub use proxy::ProxyOption;
 pub use socket::keepalive;
 pub use tls::start as start_tls;
 
@@ -49,6 +51,7 @@ pub struct Options {
     pub limits: Limits,
     pub json: json::Options,
     pub connect: ConnectOptions,
+    pub proxy: Option<ProxyOption>,
     /// The settings of TLS, where it is wanted.
     pub tls: Option<Box<Settings>>,
     /// What is said before it.
@@ -75,6 +78,7 @@ impl Options {
                 trace: None,
                 is_eager: true,
             },
+            proxy: None,
             tls: None,
             starttls: None,
             hello: None,
@@ -127,6 +131,7 @@ impl Options {
                 self.connect.family = Some(option.one_of(&families)?);
             }
             "bind" => self.connect.bind = Some(address(option)?),
+            "proxy" => self.proxy = Some(ProxyOption::new(option)?),
             "proxy_protocol" => self.connect.proxy_protocol = Some(proxy_protocol(option)?),
             "starttls" | "server_hello" if self.tls.is_none() => {
                 return Err(option.wrong("one of connect_tls"));
@@ -203,7 +208,7 @@ impl ListenOptions {
                     option.each_option(|option| set_of(Side::Server, settings, option))?;
                 }
                 // It listens at its host, and these are a client's.
-                "bind" | "server_name" | "session" => return Ok(false),
+                "bind" | "proxy" | "server_name" | "session" => return Ok(false),
                 "mode" | "unlink" if !self.accepted.is_given && self.accepted.name.is_unix() => {
                     unix::set_file(&mut self.file, &self.accepted.name, option)?;
                 }

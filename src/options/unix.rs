@@ -8,19 +8,21 @@ use crate::ffi::argument::{Argument, Type};
 use crate::ffi::call::Result;
 
 /// Options of TCP sockets alone.
-const TCP_ONLY: [&str; 9] = [
+const TCP_ONLY: [&str; 10] = [
     "bind",
     "device",
     "family",
     "keepalive",
     "nodelay",
+    "proxy",
     "reset_on_close",
     "tos",
     "ttl",
     "user_timeout",
 ];
 /// Options of sockets that are yet to be bound or connected.
-const NEW_ONLY: [&str; 5] = ["bind", "connect_timeout", "device", "family", "proxy_protocol"];
+const NEW_ONLY: [&str; 6] =
+    ["bind", "connect_timeout", "device", "family", "proxy", "proxy_protocol"];
 
 /// Why such a socket has no option of this name, if it has none.
 pub fn why_none(name: &str, is_unix: bool, is_given: bool) -> Option<&'static str> {

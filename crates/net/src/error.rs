@@ -97,6 +97,11 @@ pub enum Pending {
     Backlog,
     /// The end of the file that this option of TLS names, which is a pipe.
     File { option: &'static str },
+    /// A proxy at this address: a connection to it, the end of the TLS handshake with it, its
+    /// answer.
+    Proxy(SocketAddr, ProxyStage),
+    /// The addresses of a proxy.
+    ProxyResolution,
     /// The PROXY header that comes before all else.
     ProxyHeader,
     /// What the server says before the TLS handshake, of which `have` bytes have come.
@@ -119,13 +124,23 @@ pub enum Pending {
     Client,
 }
 
+/// How far the way through a proxy is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyStage {
+    Connecting,
+    Handshake,
+    Answer,
+}
+
 impl Pending {
     /// The phase of connecting that this belongs to, if it does.
     pub fn phase(self) -> Option<&'static str> {
         match self {
-            Self::Resolution { .. } => Some("dns"),
-            Self::Connecting(_) | Self::Backlog => Some("connect"),
-            Self::ProxyHeader => Some("proxy"),
+            Self::Resolution { .. } | Self::ProxyResolution => Some("dns"),
+            Self::Connecting(_) | Self::Backlog | Self::Proxy(_, ProxyStage::Connecting) => {
+                Some("connect")
+            }
+            Self::Proxy(..) | Self::ProxyHeader => Some("proxy"),
             Self::StartTls { .. } => Some("starttls"),
             Self::Handshake => Some("tls"),
             _ => None,
@@ -143,6 +158,15 @@ impl fmt::Display for Pending {
             Self::Connecting(address) => write!(f, "connecting to {}", address_text(address)),
             Self::Backlog => f.write_str("the backlog of its listener is full"),
             Self::File { option } => write!(f, "cannot read {option}_file in time"),
+            Self::Proxy(address, stage) => {
+                let stage = match stage {
+                    ProxyStage::Connecting => "connecting to",
+                    ProxyStage::Handshake => "TLS handshake with",
+                    ProxyStage::Answer => "answer of",
+                };
+                write!(f, "{stage} the proxy {address}")
+            }
+            Self::ProxyResolution => f.write_str("name resolution of the proxy"),
             Self::ProxyHeader => f.write_str("PROXY header"),
             Self::StartTls { awaits, have: 0 } => f.write_str(awaits),
             Self::StartTls { awaits, have } => write!(f, "{awaits}, after {have} bytes"),
@@ -393,7 +417,7 @@ impl Error {
     }
 
     /// For a timeout while connecting, and a failure before or in the handshake: `dns`, `connect`,
-    /// `starttls` or `tls`.
+    /// `proxy`, `starttls` or `tls`.
     pub fn phase(&self) -> Option<&'static str> {
         self.0.phase
     }

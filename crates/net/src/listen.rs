@@ -267,8 +267,8 @@ impl Listener {
             false => transport,
         };
         let stream = Box::new(Stream::new(traced(transport, trace), self.config.limits));
-        let (timings, starttls, side) = (Timings::default(), None, Side::Server);
-        Ok(Established { stream, addresses, timings, starttls, side })
+        let (timings, side) = (Timings::default(), Side::Server);
+        Ok(Established { stream, addresses, timings, proxy: None, starttls: None, side })
     }
 }
 

@@ -20,14 +20,16 @@ use crate::socket_options::Domain;
 pub struct Timings {
     pub dns: f64,
     pub connect: f64,
+    /// The dialogue with a proxy, TLS to it included.
+    pub proxy: Option<f64>,
     pub starttls: Option<f64>,
     pub tls: Option<f64>,
 }
 
 impl Timings {
     pub fn total(self) -> f64 {
-        let tls = self.starttls.unwrap_or_default() + self.tls.unwrap_or_default();
-        self.dns + self.connect + tls
+        let rest = [self.proxy, self.starttls, self.tls];
+        self.dns + self.connect + rest.into_iter().flatten().sum::<f64>()
     }
 }
 
@@ -59,11 +61,6 @@ impl Dial {
             }
         };
         Ok(Self { options, stage, begun, timings: Timings::default() })
-    }
-
-    /// When it began, as [`now`] counts.
-    pub fn begun(&self) -> f64 {
-        self.begun
     }
 
     /// What became of each address that was tried; of those that are under way, `unfinished`.

@@ -23,6 +23,8 @@ pub fn family_of(address: SocketAddr) -> Family {
 /// The longest name, in bytes: four for each of the 255 that DNS allows (RFC 1035, section 2.3.4).
 const LONGEST: usize = 1020;
 
+pub const TOO_LONG: &str = "not a name, they have 253 characters at most";
+
 /// Returns a host that a script gave. It is cut right behind the longest name, so that the lookup
 /// refuses it.
 pub fn host(given: &[u8]) -> String {
@@ -55,7 +57,7 @@ pub fn is_unusual_address(host: &str) -> bool {
 
 fn to_ascii(host: &str) -> Result<String> {
     if host.len() > LONGEST {
-        return Err(Error::new(Code::Dns, "not a name, they have 253 characters at most"));
+        return Err(Error::new(Code::Dns, TOO_LONG));
     }
     if let Some(why) = mistaken(host) {
         return Err(Error::new(Code::Dns, why));

@@ -1,12 +1,13 @@
-//! From options to a connection: dial, then the PROXY header, what a protocol says before TLS and
-//! the TLS handshake where they are wanted, as one step under one deadline. Uses `endpoint`,
-//! `connect::dial`, `connect::announce`, `connect::starttls`, `unix::given`, `transport`, `stream`,
-//! `io::step`, `trace`, `error`.
+//! From options to a connection: dial, also through a proxy, then the PROXY header, what a protocol
+//! says before TLS and the TLS handshake where they are wanted, as one step under one deadline.
+//! Uses `endpoint`, `connect::{announce, dial, proxy, starttls}`, `unix::given`, `transport`,
+//! `stream`, `io::step`, `trace`, `error`.
 
 pub mod announce;
 pub mod dial;
 mod failed;
 pub mod host;
+pub mod proxy;
 pub mod question;
 pub mod race;
 pub mod resolve;
@@ -19,6 +20,7 @@ use crate::connect::announce::{Announcement, ProxyProtocol};
 use socket2::SockRef;
 
 use crate::connect::dial::{Dial, Timings};
+use crate::connect::proxy::{Proxy, ProxyDial, ProxyDialed, ProxyFacts};
 use crate::connect::race::Dialed;
 use crate::connect::socket::ConnectOptions;
 use crate::connect::starttls::StartTls;
@@ -40,6 +42,8 @@ pub struct Established {
     pub stream: Box<Stream>,
     pub addresses: Addresses,
     pub timings: Timings,
+    /// What the way goes through, if not straight to the peer.
+    pub proxy: Option<Box<ProxyFacts>>,
     /// What the server has said before TLS, where it was asked to begin.
     pub starttls: Option<Box<starttls::Outcome>>,
     /// The part that this side takes in TLS unless it is told otherwise.
@@ -66,8 +70,8 @@ impl Established {
         }
         let transport = traced(Box::new(tcp), options.trace.clone());
         let stream = Box::new(Stream::new(transport, limits));
-        let (timings, starttls) = (Timings::default(), None);
-        Ok(Self { stream, addresses, timings, starttls, side: Side::Client })
+        let (timings, side) = (Timings::default(), Side::Client);
+        Ok(Self { stream, addresses, timings, proxy: None, starttls: None, side })
     }
 }
 
@@ -75,6 +79,7 @@ pub struct ConnectOp {
     stage: Stage,
     begun: f64,
     timings: Timings,
+    proxy: Option<Box<ProxyFacts>>,
     /// Known as soon as the socket is connected.
     addresses: Option<Addresses>,
     proxy_protocol: Option<ProxyProtocol>,
@@ -92,7 +97,9 @@ pub struct ConnectOp {
 /// One after the other, under one deadline.
 enum Stage {
     Dialing(Box<Dial>),
-    Announcing(Announcement),
+    /// Instead, where there is a proxy.
+    DialingProxy(Box<ProxyDial>),
+    Announcing(Box<Announcement>),
     StartingTls(Box<StartTls>),
     Handshaking(Box<Handshake>),
 }
@@ -102,26 +109,34 @@ impl ConnectOp {
     pub fn start(
         name: &Name,
         options: ConnectOptions,
+        proxy: Option<Box<Proxy>>,
         tls: Option<Box<tls::Settings>>,
         starttls: Option<Box<starttls::Settings>>,
         limits: Limits,
     ) -> Result<Self> {
         let setup = tls.map(|settings| tls::Setup::new(Side::Client, *settings)).transpose()?;
         let (trace, proxy_protocol) = (options.trace.clone(), options.proxy_protocol);
-        let dial = Dial::start(name, options).map_err(|error| error.with_attempts(Vec::new()))?;
-        let (begun, timings) = (dial.begun(), Timings::default());
-        let stage = Stage::Dialing(Box::new(dial));
-        let (addresses, outcome, tried) = (None, None, (Vec::new(), begun));
+        let begun = now();
+        let facts = proxy.as_ref().map(|proxy| Box::new(proxy.facts()));
+        let stage = match (proxy, name) {
+            (Some(proxy), Name::Host(peer)) => {
+                ProxyDial::start(proxy, peer, options).map(Box::new).map(Stage::DialingProxy)
+            }
+            // There is no proxy on the way to a Unix socket.
+            (_, name) => Dial::start(name, options).map(Box::new).map(Stage::Dialing),
+        };
+        let stage = stage.map_err(|error| error.with_attempts(Vec::new()))?;
         Ok(Self {
             stage,
             begun,
-            timings,
-            addresses,
+            timings: Timings::default(),
+            proxy: facts,
+            addresses: None,
             proxy_protocol,
-            tried,
+            tried: (Vec::new(), begun),
             setup,
             starttls,
-            outcome,
+            outcome: None,
             limits,
             trace,
         })
@@ -137,15 +152,13 @@ impl ConnectOp {
                 if dial.is_reset_on_close() {
                     tcp.set_reset_on_close(true)?;
                 }
-                let carrier = Carrier::from(tcp);
-                if let Some(what) = self.proxy_protocol {
-                    let announcement = Announcement::new(what, &addresses, carrier);
-                    self.addresses = Some(addresses);
-                    self.stage = Stage::Announcing(announcement);
-                    return self.step();
-                }
-                self.addresses = Some(addresses);
-                carrier
+                return self.step_connected(tcp.into(), addresses);
+            }
+            Stage::DialingProxy(dial) => {
+                let ProxyDialed { carrier, addresses } = ready!(dial.step()?);
+                self.timings = dial.timings();
+                self.tried = dial.tried();
+                return self.step_connected(carrier, addresses);
             }
             Stage::Announcing(announcement) => ready!(announcement.step(self.trace.as_ref())?),
             Stage::StartingTls(talk) => {
@@ -157,6 +170,23 @@ impl ConnectOp {
             Stage::Handshaking(_) => return self.step_handshake(),
         };
         self.go_on(carrier)
+    }
+
+    /// The peer, or the way to it, is there.
+    fn step_connected(
+        &mut self,
+        carrier: Carrier,
+        addresses: Addresses,
+    ) -> Result<Step<Established>> {
+        let addresses = self.addresses.insert(addresses);
+        match self.proxy_protocol {
+            Some(what) => {
+                let announcement = Announcement::new(what, addresses, carrier);
+                self.stage = Stage::Announcing(Box::new(announcement));
+                self.step()
+            }
+            None => self.go_on(carrier),
+        }
     }
 
     /// The next stage that is wanted, on what the one before has left.
@@ -192,6 +222,7 @@ impl ConnectOp {
     pub fn report(&self) -> Option<tls::Report> {
         match &self.stage {
             Stage::Handshaking(handshake) => handshake.report(),
+            Stage::DialingProxy(dial) => dial.report(),
             Stage::Dialing(_) | Stage::Announcing(_) | Stage::StartingTls(_) => None,
         }
     }
@@ -199,8 +230,10 @@ impl ConnectOp {
     /// What became of each address that was tried, in a connect that has failed with this code.
     #[cold]
     pub fn attempts(&self, code: Code) -> Vec<Attempt> {
-        if let Stage::Dialing(dial) = &self.stage {
-            return dial.attempts(code);
+        match &self.stage {
+            Stage::Dialing(dial) => return dial.attempts(code),
+            Stage::DialingProxy(dial) => return dial.attempts(code),
+            Stage::Announcing(_) | Stage::StartingTls(_) | Stage::Handshaking(_) => {}
         }
         let (mut attempts, begun) = self.tried.clone();
         if let Some(Addresses { remote: Address::Inet(address), .. }) = &self.addresses {
@@ -212,8 +245,8 @@ impl ConnectOp {
     fn finish(&mut self, transport: Box<dyn Transport>) -> Established {
         let addresses = self.addresses.take().expect("the socket is connected");
         let stream = Stream::new(traced(transport, self.trace.take()), self.limits);
-        let (timings, starttls) = (self.timings, self.outcome.take());
+        let (timings, proxy, starttls) = (self.timings, self.proxy.take(), self.outcome.take());
         let side = Side::Client;
-        Established { stream: Box::new(stream), addresses, timings, starttls, side }
+        Established { stream: Box::new(stream), addresses, timings, proxy, starttls, side }
     }
 }

@@ -22,6 +22,7 @@ mod stream;
 pub use alert::Alert;
 pub use certificate::{Certificate, parse_pin};
 pub use errors::keeping_errors;
+pub use openssl::base64::encode_block as base64;
 pub use pem::Pem;
 pub use profile::{Pin, Profile, Settings, Trust, Version, server_name};
 pub use report::{Chain, Report};
