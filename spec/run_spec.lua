@@ -560,7 +560,7 @@ describe("run", function()
     some(10000)
     local before = some(10000)
     local after = some(10000)
-    assert.is_true(after < before + 100, ("%d KB more"):format(after - before))
+    assert.is_true(after < before + 100, ("%.0f KB more"):format(after - before))
   end)
 
   it("survives a hook that raises in a task, and one that raises between", function()
