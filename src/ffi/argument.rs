@@ -6,8 +6,8 @@ use std::fmt::Display;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use net::connect::host;
-use net::error::excerpt;
 use net::memory::{copy, copy_text};
+use net::text::excerpt;
 
 use super::call::{Call, Result, Stop};
 use super::*;

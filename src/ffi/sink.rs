@@ -2,7 +2,7 @@
 //! function gets them when their call ends or waits. Uses `ffi`.
 
 use mlua::Lua;
-use net::error::printable;
+use net::text::printable;
 use net::trace::complain;
 
 use super::*;

@@ -1,7 +1,7 @@
 //! Arguments that are tables: options, and lists. Read from Lua's stack; no metamethod runs. Uses
 //! `ffi`, `argument`.
 
-use net::error::excerpt;
+use net::text::excerpt;
 
 use super::argument::{Argument, Place, Type};
 use super::call::Result;

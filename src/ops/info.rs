@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use net::connect::proxy::ProxyFacts;
 use net::connect::starttls::{Outcome, Transcript};
 use net::endpoint::{Address, Name};
-use net::error::{Attempt, Copied, CopySide, Error, address_text};
+use net::error::{Attempt, Copied, CopySide, Error};
 use net::io::tcp_info::{self, TcpInfo};
 use net::memory::copy;
+use net::text::address_text;
 use net::transport::tls::{Certificate, Chain, Report};
 use net::unix::credentials::Credentials;
 

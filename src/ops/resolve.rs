@@ -1,9 +1,10 @@
 //! `resolve`: the addresses of a name. Uses `ffi`, `pending`.
 
 use net::connect::resolve::Resolve;
-use net::error::{self, address_text, printable};
+use net::error;
 use net::io::deadline::Deadline;
 use net::io::step::Step;
+use net::text::{address_text, printable};
 
 use crate::ffi::call::{Call, Result};
 use crate::ffi::reply::{Reply, Value};

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use socket2::{SockAddr, Socket};
 
 use crate::connect::host;
-use crate::error::{address_text, printable};
+use crate::text::{address_text, printable};
 use crate::unix::address::UnixAddress;
 use crate::unix::credentials::{self, Credentials};
 

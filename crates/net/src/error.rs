@@ -1,186 +1,17 @@
 //! Every failure of the module, as data: a code that scripts compare, and the words that people
-//! read. Only here do codes and system errors become text. May use nothing of ours.
+//! read. Only here do codes and system errors become text. Uses `code`,
+//! `pending`, `errno`, `text`.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 
-/// What a failure is, in one word. The list is closed and part of the module's promise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    /// A local address or port that cannot be bound.
-    Address,
-    /// Another coroutine is reading, or writing, this connection.
-    Busy,
-    /// The task that makes the call was ended by `tcp.run` or `tcp.map`.
-    Cancelled,
-    /// Verification of the peer's certificate failed.
-    Certificate,
-    /// End of stream before what was asked for, a reset, or a handle closed by the script.
-    Closed,
-    /// The name does not resolve.
-    Dns,
-    /// Anything else, in the system's own words.
-    Io,
-    /// Not valid JSON, or a value that has no JSON form.
-    Json,
-    /// A proxy, or a PROXY header, refused or spoke nonsense.
-    Proxy,
-    /// Nobody listens there.
-    Refused,
-    /// Handshake or record failure.
-    Tls,
-    /// The call's own deadline passed. Not fatal: the same call may be made again.
-    Timeout,
-    /// Over a limit that the script or the module sets.
-    TooLarge,
-    /// The peer said something else than what was asked for.
-    Unexpected,
-    /// No way to the address.
-    Unreachable,
-}
-
-impl Code {
-    /// The word that scripts see.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Address => "address",
-            Self::Busy => "busy",
-            Self::Cancelled => "cancelled",
-            Self::Certificate => "certificate",
-            Self::Closed => "closed",
-            Self::Dns => "dns",
-            Self::Io => "io",
-            Self::Json => "json",
-            Self::Proxy => "proxy",
-            Self::Refused => "refused",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::TooLarge => "too_large",
-            Self::Unexpected => "unexpected",
-            Self::Unreachable => "unreachable",
-        }
-    }
-
-    /// The code of a failed system call on a socket.
-    fn of(error: &io::Error) -> Self {
-        use io::ErrorKind as Kind;
-        match error.kind() {
-            Kind::AddrInUse | Kind::AddrNotAvailable => Self::Address,
-            Kind::ConnectionRefused => Self::Refused,
-            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => {
-                Self::Unreachable
-            }
-            // The kernel's own ETIMEDOUT is a connection that died, not our deadline.
-            Kind::BrokenPipe
-            | Kind::ConnectionAborted
-            | Kind::ConnectionReset
-            | Kind::NotConnected
-            | Kind::TimedOut => Self::Closed,
-            _ => Self::Io,
-        }
-    }
-}
-
-/// What a call waits for: the words of its timeout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pending {
-    /// An answer of the resolver, which has not been asked yet if `before` others have to be
-    /// answered first.
-    Resolution { before: usize },
-    /// A connection to this address.
-    Connecting(SocketAddr),
-    /// Room in the backlog of a Unix socket's listener.
-    Backlog,
-    /// The end of the file that this option of TLS names, which is a pipe.
-    File { option: &'static str },
-    /// A proxy at this address: a connection to it, the end of the TLS handshake with it, its
-    /// answer.
-    Proxy(SocketAddr, ProxyStage),
-    /// The addresses of a proxy.
-    ProxyResolution,
-    /// The PROXY header that comes before all else.
-    ProxyHeader,
-    /// What the server says before the TLS handshake, of which `have` bytes have come.
-    StartTls { awaits: &'static str, have: usize },
-    /// The end of the TLS handshake.
-    Handshake,
-    /// `have` of the `need` bytes of a packet's header have come.
-    Header { have: usize, need: usize },
-    /// `have` of `need` bytes have come.
-    Bytes { have: usize, need: usize },
-    /// `have` bytes have come; how many it takes is not known.
-    More { have: usize },
-    /// `have` of the `need` bytes of a skipped packet have come, and are gone.
-    Skipping { have: usize, need: usize },
-    /// `have` bytes of a skipped packet have come, and are gone; how many it has is not known.
-    SkippingMore { have: usize },
-    /// `have` of `need` bytes have been taken by the system.
-    Sending { have: usize, need: usize },
-    /// A client of a listener.
-    Client,
-}
-
-/// How far the way through a proxy is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyStage {
-    Connecting,
-    Handshake,
-    Answer,
-}
-
-impl Pending {
-    /// The phase of connecting that this belongs to, if it does.
-    pub fn phase(self) -> Option<&'static str> {
-        match self {
-            Self::Resolution { .. } | Self::ProxyResolution => Some("dns"),
-            Self::Connecting(_) | Self::Backlog | Self::Proxy(_, ProxyStage::Connecting) => {
-                Some("connect")
-            }
-            Self::Proxy(..) | Self::ProxyHeader => Some("proxy"),
-            Self::StartTls { .. } => Some("starttls"),
-            Self::Handshake => Some("tls"),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Pending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Resolution { before: 0 } => f.write_str("name resolution"),
-            Self::Resolution { before } => {
-                write!(f, "name resolution, behind {before} lookups that have no answer yet")
-            }
-            Self::Connecting(address) => write!(f, "connecting to {}", address_text(address)),
-            Self::Backlog => f.write_str("the backlog of its listener is full"),
-            Self::File { option } => write!(f, "cannot read {option}_file in time"),
-            Self::Proxy(address, stage) => {
-                let stage = match stage {
-                    ProxyStage::Connecting => "connecting to",
-                    ProxyStage::Handshake => "TLS handshake with",
-                    ProxyStage::Answer => "answer of",
-                };
-                write!(f, "{stage} the proxy {address}")
-            }
-            Self::ProxyResolution => f.write_str("name resolution of the proxy"),
-            Self::ProxyHeader => f.write_str("PROXY header"),
-            Self::StartTls { awaits, have: 0 } => f.write_str(awaits),
-            Self::StartTls { awaits, have } => write!(f, "{awaits}, after {have} bytes"),
-            Self::Handshake => f.write_str("TLS handshake"),
-            Self::Header { have, need } => write!(f, "{have} of {need} header bytes"),
-            Self::Bytes { have, need } => write!(f, "{have} of {need} bytes"),
-            Self::More { have } => write!(f, "after {have} bytes"),
-            Self::Skipping { have, need } => write!(f, "{have} of {need} bytes skipped"),
-            Self::SkippingMore { have } => write!(f, "{have} bytes skipped"),
-            Self::Sending { have, need } => write!(f, "{have} of {need} bytes sent"),
-            Self::Client => f.write_str("no client"),
-        }
-    }
-}
+pub use crate::code::Code;
+use crate::errno::is_transient;
+pub use crate::pending::{Pending, ProxyStage};
+use crate::text::system_text;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -236,42 +67,6 @@ enum Lasting {
     Transient,
     /// This process had none. Nothing has happened, and scripts see Lua's own memory error.
     OutOfMemory,
-}
-
-/// Whether a call that failed so would have gone well at another moment, and has done nothing: the
-/// system had no memory.
-pub fn is_transient(errno: Errno) -> bool {
-    matches!(errno, Errno::NOBUFS | Errno::NOMEM)
-}
-
-/// Whether a call failed for the want of descriptors or memory, here or in the whole system.
-pub fn is_exhausted(error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    errno.is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE) || is_transient(errno))
-}
-
-/// Whether accept failed for one client, and not for the listener: the client was gone before it
-/// was accepted, or its network has failed (accept(2)).
-pub fn is_of_client(error: &io::Error) -> bool {
-    const OF_CLIENT: [Errno; 13] = [
-        Errno::CONNABORTED,
-        Errno::CONNRESET,
-        Errno::HOSTDOWN,
-        Errno::HOSTUNREACH,
-        Errno::INTR,
-        Errno::NETDOWN,
-        Errno::NETUNREACH,
-        #[cfg(target_os = "linux")]
-        Errno::NONET,
-        #[cfg(not(target_os = "linux"))]
-        Errno::NOTCONN,
-        Errno::NOPROTOOPT,
-        Errno::OPNOTSUPP,
-        Errno::PERM,
-        Errno::PROTO,
-        Errno::TIMEDOUT,
-    ];
-    Errno::from_io_error(error).is_some_and(|errno| OF_CLIENT.contains(&errno))
 }
 
 impl Error {
@@ -476,53 +271,10 @@ impl fmt::Display for Error {
     }
 }
 
-/// The system's words for a failed call, as they read in the middle of a sentence.
-pub fn system_text(error: &io::Error) -> String {
-    let full = error.to_string();
-    let text = full.split(" (os error ").next().unwrap_or(&full);
-    if Errno::from_io_error(error) == Some(Errno::MFILE) {
-        let limit = getrlimit(Resource::Nofile).current;
-        let limit = limit.map_or_else(|| "none".to_owned(), |limit| limit.to_string());
-        return format!("too many open files (the limit is {limit}, see ulimit -n)");
-    }
-    let mut letters = text.chars();
-    match (letters.next(), letters.as_str()) {
-        (Some(first), rest) if rest.starts_with(char::is_lowercase) => {
-            first.to_lowercase().chain(rest.chars()).collect()
-        }
-        _ => text.to_owned(),
-    }
-}
-
-/// An address without its port, with its zone: one of a link alone is not reached without it.
-pub fn address_text(address: &SocketAddr) -> String {
-    match address {
-        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
-        _ => address.ip().to_string(),
-    }
-}
-
-/// Text that a script or a peer gave, without what would disturb a terminal or a log, and no longer
-/// than a host name can be (RFC 1035, section 2.3.4).
-pub fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len().min(255));
-    for letter in text.chars().take(255) {
-        match letter.is_control() {
-            true => printable.extend(letter.escape_default()),
-            false => printable.push(letter),
-        }
-    }
-    printable
-}
-
-/// The same of bytes, however many there are.
-pub fn excerpt(bytes: &[u8]) -> String {
-    printable(&String::from_utf8_lossy(&bytes[..bytes.len().min(255)]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::{Resource, getrlimit};
 
     #[test]
     fn an_error_is_one_pointer() {

@@ -6,16 +6,20 @@
 
 #![deny(unsafe_code)]
 
+pub mod code;
 pub mod connect;
 pub mod endpoint;
+pub mod errno;
 pub mod error;
 pub mod framing;
 pub mod io;
 pub mod json_scan;
 pub mod listen;
 pub mod memory;
+pub mod pending;
 pub mod socket_options;
 pub mod stream;
+pub mod text;
 pub mod trace;
 pub mod transport;
 pub mod unix;

@@ -4,8 +4,9 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::error::{Attempt, Code, Error, address_text, system_text};
+use crate::error::{Attempt, Code, Error};
 use crate::io::deadline::now;
+use crate::text::{address_text, system_text};
 
 /// An address that failed, and how.
 pub struct Failed {

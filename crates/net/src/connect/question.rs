@@ -7,8 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use dns_lookup::{AddrFamily, AddrInfoHints, LookupError, SockType, getaddrinfo};
 
 use crate::connect::host::Family;
-use crate::error::{Code, Error, Result, is_exhausted, system_text};
+use crate::errno::is_exhausted;
+use crate::error::{Code, Error, Result};
 use crate::memory::collect;
+use crate::text::system_text;
 
 /// The file of the names that need no name server.
 const HOSTS: &str = "/etc/hosts";

@@ -17,10 +17,12 @@ use crate::connect::failed::{Failed, failure};
 use crate::connect::host::{Family, family_of};
 use crate::connect::socket::{ConnectOptions, bind, in_zone_of, new_socket, outcome};
 use crate::endpoint::Addresses;
-use crate::error::{Attempt, Code, Error, Pending, Result, address_text, is_exhausted};
+use crate::errno::is_exhausted;
+use crate::error::{Attempt, Code, Error, Pending, Result};
 use crate::io::deadline::{Deadline, now};
 use crate::io::step::{Step, Wait, Want};
 use crate::socket_options::Domain;
+use crate::text::address_text;
 use crate::trace::{Phase, Trace};
 
 /// Head start of an address over the next one, in seconds (RFC 8305, section 5).

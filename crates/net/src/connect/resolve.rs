@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use crate::connect::host::{Family, ascii, literal};
 use crate::connect::question::Question;
 use crate::connect::resolver::Request;
-use crate::error::{Result, address_text};
+use crate::error::Result;
 use crate::io::step::Step;
+use crate::text::address_text;
 use crate::trace::{Phase, Trace};
 
 /// The addresses of a host, whichever way it is given.

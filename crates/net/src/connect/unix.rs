@@ -13,9 +13,10 @@ use socket2::Socket;
 use crate::connect::race::Dialed;
 use crate::connect::socket::new_unix_socket;
 use crate::endpoint::Addresses;
-use crate::error::{Code, Error, Pending, Result, system_text};
+use crate::error::{Code, Error, Pending, Result};
 use crate::io::deadline::{Deadline, now};
 use crate::io::step::{Step, Wait, Want};
+use crate::text::system_text;
 use crate::trace::{Phase, Trace};
 use crate::unix::address::UnixAddress;
 

@@ -5,8 +5,9 @@
 use byteorder::{BigEndian, ByteOrder, LittleEndian};
 
 use super::head::{Decoded, Few, Head};
-use crate::error::{Code, Error, Pending, Result, excerpt};
+use crate::error::{Code, Error, Pending, Result};
 use crate::memory::append;
+use crate::text::excerpt;
 
 /// Bytes of the length in the default framing.
 pub const HEADER: usize = 4;

@@ -4,9 +4,10 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::error::{Code, Error, Result, excerpt};
+use crate::error::{Code, Error, Result};
 use crate::framing::pattern::scan::Progress;
 use crate::framing::pattern::{Capture, Pattern};
+use crate::text::excerpt;
 
 /// Bytes of a rejected text that a message has.
 const SHOWN: usize = 200;

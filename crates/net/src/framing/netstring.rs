@@ -2,7 +2,8 @@
 //! `error`.
 
 use super::head::{Decoded, Head};
-use crate::error::{Code, Error, Pending, Result, excerpt};
+use crate::error::{Code, Error, Pending, Result};
+use crate::text::excerpt;
 
 /// What stands behind a body.
 pub const END: u8 = b',';

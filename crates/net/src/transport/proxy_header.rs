@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use memchr::memchr2;
 
-use crate::error::{Code, Error, Result, excerpt};
+use crate::error::{Code, Error, Result};
+use crate::text::excerpt;
 
 /// The most bytes of a line of version 1, its CRLF included (section 2.1).
 const LINE: usize = 107;

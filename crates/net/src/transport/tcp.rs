@@ -13,7 +13,8 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::Socket;
 
 use super::{Carrier, Transport};
-use crate::error::{Error, Result, is_transient};
+use crate::errno::is_transient;
+use crate::error::{Error, Result};
 use crate::io::step::{Step, Wait, Want};
 use crate::stream::buffer::Buffer;
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::net::SocketAddrUnix;
 use socket2::SockAddr;
 
-use crate::error::printable;
+use crate::text::printable;
 
 /// Bytes that the system has room for, in `sockaddr_un`.
 #[cfg(any(target_os = "linux", target_os = "android"))]

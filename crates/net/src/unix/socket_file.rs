@@ -12,8 +12,9 @@ use rustix::net;
 use socket2::Socket;
 
 use crate::connect::socket::new_unix_socket;
-use crate::error::{Code, Error, Result, printable, system_text};
+use crate::error::{Code, Error, Result};
 use crate::io::fork;
+use crate::text::{printable, system_text};
 use crate::unix::address::UnixAddress;
 
 /// Lock files in a row that another process has removed meanwhile.

@@ -7,7 +7,7 @@ use memchr::memmem;
 use super::answer::{Failure, Progress, Result, nonsense};
 use super::destination::Destination;
 use super::url::{Field, Proxy};
-use crate::error::excerpt;
+use crate::text::excerpt;
 use crate::transport::tls::base64;
 
 /// Fields at most that an answer may have.

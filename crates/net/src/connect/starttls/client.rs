@@ -3,8 +3,9 @@
 
 use std::fmt::Arguments;
 
-use crate::error::{Code, Error, Result, excerpt};
+use crate::error::{Code, Error, Result};
 use crate::memory::copy;
+use crate::text::excerpt;
 
 /// The longest answer that is gathered, in bytes. Real ones have a tenth of it.
 pub const LIMIT: usize = 16 * 1024;

@@ -11,7 +11,7 @@ use openssl::sha::sha256;
 use openssl::x509::{GeneralNameRef, X509NameRef, X509Ref};
 
 use super::profile::Pin;
-use crate::error::printable;
+use crate::text::printable;
 
 /// The fields of one certificate. Those that cannot be read are none: a peer may send anything.
 #[derive(Clone, Debug)]

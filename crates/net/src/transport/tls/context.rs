@@ -21,7 +21,8 @@ use super::pem::Pem;
 use super::profile::{Profile, Settings, Trust, Version};
 use super::stamp::{self, Stamp};
 use super::{ca_store, key_log};
-use crate::error::{Code, Error, Result, system_text};
+use crate::error::{Code, Error, Result};
+use crate::text::system_text;
 
 /// The most contexts in the cache.
 const KEPT: usize = 16;

@@ -10,7 +10,8 @@ use super::certificate::{alternative_names, short};
 use super::errors::clear_errors;
 use super::profile::Trust;
 use super::{ca_store, ffi, hints};
-use crate::error::{Error, printable};
+use crate::error::Error;
+use crate::text::printable;
 
 /// The verification of one peer.
 pub struct Verification {

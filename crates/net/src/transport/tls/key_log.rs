@@ -11,7 +11,8 @@ use openssl::ssl::SslContextBuilder;
 
 use super::pem::NONBLOCK;
 use super::profile::Profile;
-use crate::error::{Code, Error, Result, system_text};
+use crate::error::{Code, Error, Result};
+use crate::text::system_text;
 use crate::trace;
 
 /// Returns the file that SSLKEYLOGFILE names, if the profile asks for the log.

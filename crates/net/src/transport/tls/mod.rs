@@ -11,6 +11,7 @@ mod ffi;
 mod hints;
 mod key_log;
 mod loader;
+mod outcome;
 mod pem;
 mod profile;
 mod report;

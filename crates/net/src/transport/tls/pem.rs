@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use crate::error::{Code, Error, Pending, Result, system_text};
+use crate::error::{Code, Error, Pending, Result};
 use crate::io::deadline::Deadline;
 use crate::io::step::{Step, Wait, Want};
 use crate::io::wait::{Member, poll_all};
+use crate::text::system_text;
 
 /// The largest file, in bytes: a device may have no end.
 const LARGEST: usize = 16 << 20;

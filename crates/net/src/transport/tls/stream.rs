@@ -5,22 +5,21 @@ use std::mem;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use openssl::ssl::{self, ErrorCode, NameType, SslStream, SslVersion};
+use openssl::ssl::{ErrorCode, NameType, SslStream};
 use openssl::x509::X509;
 
 use super::certificate;
 use super::errors::*;
 use super::failure::Verification;
 use super::ffi::{self, Alerts};
-use super::hints;
-use super::profile::{Profile, Settings, Version};
+use super::profile::Settings;
 use super::report::{Chain, Report};
 use super::session::Session;
 use crate::error::{Code, Error, Pending, Result};
 use crate::io::fork;
-use crate::io::step::{Step, Wait, Want, ready};
+use crate::io::step::{Step, ready};
 use crate::trace::{Phase, Trace};
-use crate::transport::tcp::{Tcp, Transient};
+use crate::transport::tcp::Tcp;
 use crate::transport::{Carrier, Transport};
 
 /// Largest plaintext of one record (RFC 8446, section 5.1), and so of one read.
@@ -35,13 +34,13 @@ pub struct HandshakeConfig {
 }
 
 pub struct Tls {
-    stream: SslStream<Carrier>,
-    config: HandshakeConfig,
+    pub(super) stream: SslStream<Carrier>,
+    pub(super) config: HandshakeConfig,
     /// How the handshake ended; none before.
-    outcome: Option<Result<()>>,
+    pub(super) outcome: Option<Result<()>>,
     /// What has ended the connection, such as the peer's alert: OpenSSL takes what follows for a
     /// clean end.
-    refusal: Option<Error>,
+    pub(super) refusal: Option<Error>,
     tracing: Tracing,
     /// The count of forks when this process last shook hands, read or wrote.
     forks: u64,
@@ -215,109 +214,6 @@ impl Tls {
         if self.outcome.is_some() {
             self.stream.get_mut().discard();
         }
-    }
-
-    /// What an outcome of OpenSSL means: done, a wait in the direction that it asks for (which need
-    /// not be the operation's own), or an error.
-    fn step<T>(&mut self, result: std::result::Result<T, ssl::Error>) -> Result<Step<T>> {
-        let transient = self.stream.get_mut().take_transient();
-        let error = match result {
-            Ok(value) => return Ok(Step::Done(value)),
-            Err(error) => error,
-        };
-        let wait = |want| match transient {
-            Some(Transient::Failed(error)) => Err(error),
-            Some(Transient::Yield) => Ok(Step::Wait(Wait::yield_now(&self.fd()))),
-            Some(Transient::Wait(wait)) => Ok(Step::Wait(wait)),
-            None => Ok(Step::Wait(Wait::new(&self.fd(), want))),
-        };
-        match error.code() {
-            ErrorCode::WANT_READ => wait(Want::Read),
-            ErrorCode::WANT_WRITE => wait(Want::Write),
-            // Over TLS 1.3 a server refuses a client's certificate after the handshake.
-            _ if self.outcome.is_some() => Err(self.advised(error)),
-            _ => Err(self.handshake_error(error)),
-        }
-    }
-
-    #[cold]
-    fn handshake_error(&self, error: ssl::Error) -> Error {
-        if let Some(shortage) = self.config.verification.shortage() {
-            return shortage.clone();
-        }
-        if reason_codes(&error).any(|reason| reason == CERTIFICATE_VERIFY_FAILED) {
-            let why = self.config.verification.failure().unwrap_or("verification failed");
-            return Error::new(Code::Certificate, why);
-        }
-        if is_end(&error) {
-            return Error::closed("end of stream in the TLS handshake");
-        }
-        let is_plain = reason_codes(&error)
-            .any(|reason| matches!(reason, WRONG_VERSION_NUMBER | HTTP_REQUEST));
-        let Profile { min_version, ciphers, .. } = &self.config.settings.profile;
-        let old = *min_version < Version::Tls12 && ciphers.is_none();
-        let error = if is_plain || old { record_error(error) } else { self.advised(error) };
-        let detail = error.detail();
-        Error::new(
-            error.code(),
-            match error.code() {
-                Code::Tls if is_plain => format!("the peer does not speak TLS ({detail})"),
-                Code::Tls if old => format!(
-                    "handshake failed: {detail} (OpenSSL wants ciphers = \
-                     \"DEFAULT:@SECLEVEL=0\" besides for a version below 1.2)"
-                ),
-                Code::Tls => format!("handshake failed: {detail}"),
-                _ => format!("{detail} in the TLS handshake"),
-            },
-        )
-    }
-
-    /// A failure, with the option that it may be about.
-    #[cold]
-    fn advised(&self, error: ssl::Error) -> Error {
-        let hint = self.hint(&error);
-        let error = record_error(error);
-        match hint {
-            Some(hint) => Error::new(error.code(), format!("{} ({hint})", error.detail())),
-            None => error,
-        }
-    }
-
-    fn hint(&self, error: &ssl::Error) -> Option<&'static str> {
-        let (ssl, settings) = (self.stream.ssl(), &self.config.settings);
-        let is_later = self.outcome.is_some() && ssl.version2() == Some(SslVersion::TLS1_3);
-        if Alerts::of(ssl).is_some_and(Alerts::has_refused_renegotiation) {
-            return Some(match ssl.is_server() {
-                true => hints::CLIENT_RENEGOTIATES,
-                false => hints::SERVER_RENEGOTIATES,
-            });
-        }
-        reason_codes(error).find_map(|reason| match ssl.is_server() {
-            true => hints::to_server(reason),
-            false if is_later => hints::to_client_later(reason, settings),
-            false => hints::to_client(reason, settings),
-        })
-    }
-
-    /// What a write came to. One that fails because the peer has gone says why, where the peer
-    /// does.
-    fn step_written<T>(&mut self, result: std::result::Result<T, ssl::Error>) -> Result<Step<T>> {
-        match self.step(result) {
-            Err(error) if error.code() == Code::Closed => Err(self.read_refusal().unwrap_or(error)),
-            other => other,
-        }
-    }
-
-    /// The peer's alert, if that is the next thing to be read.
-    #[cold]
-    fn read_refusal(&mut self) -> Option<Error> {
-        if self.refusal.is_some() {
-            return self.refusal.clone();
-        }
-        clear_errors();
-        let result = self.stream.ssl_peek(&mut [0]);
-        self.refusal = self.step(result).err().filter(|error| error.code() == Code::Tls);
-        self.refusal.clone()
     }
 }
 
