@@ -60,11 +60,18 @@ frontend ready
   return helper.program("env READY={port} haproxy -db -f " .. config)
 end
 
+-- HAProxy opens its ports one after the other: one may be refused for a moment.
 local function connect(port, options, host)
   options = options or {}
   options.timeout = helper.timeout
-  if options.ca_file then return helper.keep(tcp.connect_tls(host or "127.0.0.1", port, options)) end
-  return helper.keep(tcp.connect(host or "127.0.0.1", port, options))
+  local open = options.ca_file and safe.connect_tls or safe.connect
+  local late = helper.clock() + helper.timeout
+  while true do
+    local conn, message, code = open(host or "127.0.0.1", port, options)
+    if conn then return helper.keep(conn) end
+    if code ~= "refused" or helper.clock() > late then error(message, 2) end
+    tcp.sleep(0.01)
+  end
 end
 
 -- The body of an answer to a request.

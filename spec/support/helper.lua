@@ -400,7 +400,7 @@ end
 
 -- Returns the number of open sockets of this process.
 function helper.sockets()
-  return tonumber(output "ls -l /proc/$PPID/fd | grep -c socket:")
+  return tonumber(output "ls -l /proc/$PPID/fd 2>/dev/null | grep -c socket:")
 end
 
 -- Returns a line of /proc/self/status, in bytes: VmRSS, VmSize.

@@ -266,6 +266,10 @@ class Peer:
             self.runs.append(Run(Connection(self, sock)))
             self.arrived.notify_all()
 
+    def count(self):
+        with self.arrived:
+            return len(self.runs)
+
     def run_number(self, n):
         with self.arrived:
             if not self.arrived.wait_for(lambda: len(self.runs) >= n, LONGEST):
@@ -485,7 +489,7 @@ REQUESTS_BY_NAME = {
     "dial": lambda *arguments: peer(Dialer(*arguments)),
     "program": lambda *arguments: peer(Program(*arguments)),
     "result": lambda index, n: peers[index - 1].run_number(n).result(),
-    "count": lambda index: len(peers[index - 1].runs),
+    "count": lambda index: peers[index - 1].count(),
     "go": lambda index, times: peers[index - 1].go.release(times),
     "address": lambda index, n: list(peers[index - 1].run_number(n).connection.peer[:2]),
     "end": end,
