@@ -92,7 +92,7 @@ describe("the annotations", function()
 
   it("name every code, as the README does", function()
     local codes = 0
-    for name in helper.contents("crates/net/src/error.rs"):gmatch 'Self::%w+ => "([%l_]+)",' do
+    for name in helper.contents("crates/net/src/code.rs"):gmatch 'Self::%w+ => "([%l_]+)",' do
       assert(types:find('---| "' .. name .. '" #', 1, true), name)
       assert(readme:find("| `" .. name .. "` |", 1, true), name)
       codes = codes + 1
