@@ -480,10 +480,10 @@ assert c.recv_all() == b"quit"]]):format(dialogues[kind], send))
       peer = helper.listen "c.hold()"
       options.proxy, options.timeout = option(kind, (proxy(kind))), 0.5
       local began = helper.clock()
-      _, details = helper.fails_safely("timeout", "the greeting of SMTP",
+      local _, late = helper.fails_safely("timeout", "the greeting of SMTP",
         safe.connect_tls("localhost", peer.port, options))
-      assert(helper.clock() - began < 0.6)
-      assert.equal("starttls", details.phase)
+      assert(helper.clock() - began < 1.5)
+      assert.equal("starttls", late.phase)
     end
   end)
 

@@ -563,6 +563,32 @@ describe("run", function()
     assert.is_true(after < before + 100, ("%.0f KB more"):format(after - before))
   end)
 
+  it("leaves nothing behind where it is interrupted, at whatever instruction", function()
+    if type(jit) == "table" then return pending "hooks are the state's, and not run in compiled code" end
+    local function work()
+      return run(function()
+        spawn(function() tcp.sleep(0) end)
+        pcall(tcp.map, { 1, 2 }, function() tcp.sleep(0) end)
+      end)
+    end
+    for count = 1, 2500 do
+      pcall(function()
+        debug.sethook(function()
+          debug.sethook()
+          error("interrupted!", 0)
+        end, "", count)
+        work()
+        debug.sethook()
+      end)
+      assert.equal(count, run(function()
+        tcp.sleep(0)
+        return count
+      end))
+      local ok, message = pcall(spawn, work)
+      assert(not ok and message:find("bad call of 'spawn'", 1, true), message)
+    end
+  end)
+
   it("survives a hook that raises in a task, and one that raises between", function()
     if type(jit) == "table" then return pending "hooks are the state's, and not run in compiled code" end
     for _, count in ipairs { 7, 100, 1001 } do

@@ -184,13 +184,13 @@ impl Connection {
     }
 
     /// Whether there is something to read. If a coroutine waits to read, the answer is left to it.
-    pub fn is_readable(&mut self) -> error::Result<bool> {
-        Ok(self.owners.have_reader() || self.stream()?.is_readable())
+    pub fn is_readable(&mut self, call: &Call<'_>) -> error::Result<bool> {
+        Ok(self.owners.have_reader(call) || self.stream()?.is_readable())
     }
 
     /// Whether it is still worth keeping.
-    pub fn is_alive(&mut self) -> error::Result<bool> {
-        let has_reader = self.owners.have_reader();
+    pub fn is_alive(&mut self, call: &Call<'_>) -> error::Result<bool> {
+        let has_reader = self.owners.have_reader(call);
         Ok(self.stream()?.is_alive(has_reader))
     }
 

@@ -38,9 +38,9 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// Whether somebody waits to read, as far as is known.
-    pub fn have_reader(&self) -> bool {
-        self.reader.is_some()
+    /// Whether another coroutine waits to read. One that has ended or was collected does not.
+    pub fn have_reader(&self, call: &Call<'_>) -> bool {
+        self.reader.as_ref().is_some_and(|owner| call.is_claimed(owner.claim))
     }
 
     /// Refuses a call that begins while another coroutine waits on a side that it needs: their

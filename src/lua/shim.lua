@@ -38,6 +38,11 @@ local function set_wait_mode()
     its ~= nil and its.sleep ~= nil)
 end
 
+-- The loop of tasks, if one of them runs.
+function native.tasks()
+  return tasks
+end
+
 -- A task runs from now on, or none; gives the loop of tasks that was there before.
 function native.set_tasks(its)
   local before = tasks

@@ -108,7 +108,7 @@ impl Watched {
             return Ok(true);
         }
         let readable = |element: Argument<'_>| {
-            call.with_connection(element.index(), |connection| Ok(connection.is_readable()?))
+            call.with_connection(element.index(), |connection| Ok(connection.is_readable(call)?))
         };
         Ok(call.argument(self.list).with_element(self.number, readable)?.unwrap_or(true))
     }

@@ -104,7 +104,7 @@ fn set_nodelay(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 
 /// The descriptor, where it is one of TCP.
 fn tcp_socket(this: &mut Connection) -> Result<BorrowedFd<'_>> {
-    let is_unix = this.addresses.remote.is_unix();
+    let is_unix = this.addresses.local.is_unix();
     let fd = this.stream()?.fd();
     if is_unix {
         return Err(Error::new(Code::Io, "a Unix socket has no such option").into());
@@ -126,7 +126,7 @@ fn set_options(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
         json: this.config.json,
         socket: SocketOptions::default(),
     };
-    options.apply(call.argument(1), this.addresses.remote.is_unix())?;
+    options.apply(call.argument(1), this.addresses.local.is_unix())?;
     set_socket(this, &options.socket)?;
     this.stream()?.set_limits(options.limits);
     this.config.timeout = options.timeout;
@@ -148,8 +148,8 @@ fn fd(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     Ok(i64::from(this.stream()?.fd().as_raw_fd()).into())
 }
 
-fn is_alive(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    Ok(this.is_alive()?.into())
+fn is_alive(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    Ok(this.is_alive(call)?.into())
 }
 
 /// Bytes that wait to be sent.

@@ -2,6 +2,7 @@
 
 local native = ...
 local error, pairs, select, setmetatable, type = error, pairs, select, setmetatable, type
+local status = coroutine.status
 local try_yield, still_waits = native.coroutines.try_yield, native.coroutines.still_waits
 
 -- The waiting coroutines: by descriptor if `tickets` has the wait's ticket, or else by claim. These
@@ -97,6 +98,10 @@ return function(loop)
         waiting[name] = nil
         if its then
           its.home[this] = nil
+          -- The script has closed or resumed a task itself: its scheduler hears of the end.
+          if its.is_deferring and status(this) == "dead" then
+            its.go_on(this)
+          end
         end
       elseif its == loop or its.is_deferring then
         its.home[this] = nil

@@ -122,8 +122,10 @@ local function add_task(group, fn, ...)
     group = group, thread = create(body), values = pack(fn, ...), cancels = 0, is_cancelled = group.is_cancelled,
   }
   tasks[task.thread] = task
-  group.count = group.count + 1
-  group[group.count], task.place = task, group.count
+  -- Memory may be refused: the count says what is there.
+  task.place = group.count + 1
+  group[task.place] = task
+  group.count = task.place
   group.main = group.main or task
   return task
 end
@@ -159,12 +161,16 @@ local function begin(group)
 end
 
 local function end_task(task, ok, ...)
+  if task.is_ended then
+    return
+  end
   local group = task.group
-  task.is_ended = true
-  local last = group[group.count]
+  local count = group.count
+  local last = group[count]
   group[task.place], last.place = last, task.place
-  group[group.count] = nil
-  group.count = group.count - 1
+  group.count = count - 1
+  group[count] = nil
+  task.is_ended = true
   if not ok and not group.failure then
     group.failure = { (...) }
     cancel(group)
@@ -288,6 +294,9 @@ end
 
 -- Ends what is left when the scheduler itself was interrupted, as by Ctrl-C.
 local function abandon(scheduler, group)
+  if scheduler.ticket then
+    native.cancel(nil, scheduler.ticket)
+  end
   scheduler.is_idle, scheduler.ticket = false, nil
   scheduler.ready, scheduler.first, scheduler.last = {}, 1, 0
   group.is_ending = true
@@ -320,11 +329,22 @@ end
 -- across pcall, and drops there what was interrupted.
 local function run_here(group)
   local scheduler, outer = group.scheduler, native.innermost()
+  local task, tasks_before = current, native.tasks()
   begin(group)
   local may_yield = not has_yielding_pcall and outer and outer.inside()
-  local ok, why = (may_yield and call_plain or pcall)(drive, scheduler, group)
+  local try = may_yield and call_plain or pcall
+  -- An interrupt may come between any two steps, and leave a task as the one that runs.
+  local function attempt(act)
+    local ok, why = try(act, scheduler, group)
+    if not ok then
+      current = task
+      native.set_tasks(tasks_before)
+    end
+    return ok, why
+  end
+  local ok, why = attempt(drive)
   if not ok or why then
-    abandon(scheduler, group)
+    attempt(abandon)
   end
   if not ok then
     error(why, 0)

@@ -49,6 +49,12 @@ pub fn ascii(host: &str) -> Result<String> {
     }
 }
 
+/// Whether a name has only what URLs and proxies read as a part of a name.
+pub fn is_plain(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_letter)
+}
+
 /// Whether the resolver would take this host for an address in an unusual notation, such as `127.1`
 /// or `0x7f.1`. A filter of names would miss these.
 pub fn is_unusual_address(host: &str) -> bool {

@@ -3,7 +3,7 @@
 
 use super::{Limits, Stream, TURNS};
 use crate::error::{Code, Error, Pending, Result};
-use crate::framing::{self, HEADER};
+use crate::framing::{self, Framing, HEADER};
 use crate::io::deadline::now;
 use crate::io::step::{Step, ready};
 use crate::memory::{append, reserve};
@@ -63,7 +63,8 @@ impl Stream {
     pub fn queue_packet_bytes(&mut self, header: &[u8], body: &[u8]) -> Result<()> {
         // Checked before the copy, which may be of gigabytes.
         framing::check(body.len(), self.limits.max_packet)?;
-        self.check_room(HEADER + body.len())?;
+        let head = if let Framing::Plain = self.limits.framing { HEADER } else { 0 };
+        self.check_room(head + body.len())?;
         self.queue_framed(header, |out| append(out, body))
     }
 

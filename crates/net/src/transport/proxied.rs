@@ -109,7 +109,11 @@ impl Transport for Proxied {
     }
 
     fn peek(&mut self) -> Result<Step<usize>> {
-        self.inner.peek()
+        match self.inner.peek()? {
+            // The end before a header is a failure.
+            Step::Done(0) if self.outcome.is_none() => Err(self.end()),
+            other => Ok(other),
+        }
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::connect::host::{TOO_LONG, ascii, literal};
+use crate::connect::host::{TOO_LONG, ascii, is_plain, literal};
 use crate::endpoint::Endpoint;
 use crate::error::{Code, Error, Result};
 
@@ -20,18 +20,27 @@ pub enum Destination {
 impl Destination {
     /// Where names are the proxy's affair.
     pub fn new(endpoint: &Endpoint) -> Result<Self> {
-        // The zone of an address is this machine's affair.
         let host = endpoint.host.as_str();
-        let bare = host.trim_start_matches('[').split(['%', ']']).next().unwrap_or(host);
-        if let Some(ip) = literal(host).or_else(|| literal(bare)) {
+        if let Some(ip) = literal(host).or_else(|| without_zone(host)) {
             return Ok(Self::Address(ip, endpoint.port));
         }
         let name = ascii(host)?;
-        match name.len() <= LONGEST {
+        if name.len() > LONGEST {
+            return Err(Error::new(Code::Dns, TOO_LONG));
+        }
+        // The proxy reads the name as a part of its own syntax.
+        match is_plain(&name) && !name.starts_with('.') {
             true => Ok(Self::Name(name, endpoint.port)),
-            false => Err(Error::new(Code::Dns, TOO_LONG)),
+            false => Err(Error::new(Code::Dns, "not a name")),
         }
     }
+}
+
+/// An IPv6 address that has a zone, which is a part of this machine alone.
+fn without_zone(host: &str) -> Option<IpAddr> {
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let (address, zone) = inner.split_once('%')?;
+    literal(address).filter(|ip| ip.is_ipv6() && is_plain(zone))
 }
 
 impl From<SocketAddr> for Destination {
@@ -74,8 +83,24 @@ mod tests {
         ] {
             assert_eq!(text(host).expect(host), expected);
         }
-        for host in ["", "a b", "a\r\nb", "a/b", "127.1", &"a.".repeat(150)] {
-            assert_eq!(text(host).expect_err(host).code(), Code::Dns);
+        for host in [
+            "",
+            "a b",
+            "a\r\nb",
+            "a/b",
+            "127.1",
+            &"a.".repeat(150),
+            "169.254.169.254]x.example.com",
+            "169.254.169.254%.example.com",
+            "[::1]x",
+            "::1%a/b",
+            "127.0.0.1：22",
+            "127.0.0.1:22:80",
+            "a¨b.example",
+            "a／b＃c",
+            "\u{ad}",
+        ] {
+            assert_eq!(text(host).expect_err(host).code(), Code::Dns, "{host}");
         }
     }
 }

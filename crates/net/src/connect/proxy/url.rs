@@ -5,7 +5,7 @@ use std::fmt;
 
 use percent_encoding::percent_decode_str;
 
-use crate::connect::host::{ascii, literal};
+use crate::connect::host::{ascii, is_plain, literal};
 use crate::endpoint::Endpoint;
 use crate::transport::tls;
 
@@ -204,10 +204,9 @@ fn bracketed(text: &str) -> Option<String> {
 /// A name, or an IPv4 address in its usual form.
 fn named(text: &str) -> Option<String> {
     let host = percent_decode_str(text).decode_utf8().ok()?.into_owned();
-    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let is_host = match literal(&host) {
         Some(ip) => ip.is_ipv4(),
-        None => ascii(&host).is_ok_and(|name| name.bytes().all(is_letter)),
+        None => ascii(&host).is_ok_and(|name| is_plain(&name)),
     };
     is_host.then_some(host)
 }
