@@ -42,8 +42,8 @@ impl Http {
         }
         for Field { name, value } in &proxy.headers {
             add(name, value);
-            // The secret of `Bearer <token>` is its last word. A shorter one keeps no secret, and may
-            // be a word of any sentence.
+            // The secret of `Bearer <token>` is its last word. A shorter one keeps no secret, and
+            // may be a word of any sentence.
             let word = value.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
             let word = word.split(|byte| *byte == b'=').next().unwrap_or_default();
             if word.len() >= 8 {
