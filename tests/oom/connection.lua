@@ -63,7 +63,8 @@ local function run_tasks()
       if item == 2 then return nil, "no " .. item end
       return item
     end)
-    return results[1] .. errors[2]
+    -- An item that had no memory says so.
+    return (results[1] or errors[1]) .. errors[2]
   end)
 end
 

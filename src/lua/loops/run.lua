@@ -67,9 +67,10 @@ end
 local function make_ready(task)
   if not task.is_ready then
     local scheduler = task.group.scheduler
-    task.is_ready = true
-    scheduler.last = scheduler.last + 1
-    scheduler.ready[scheduler.last] = task
+    local last = scheduler.last + 1
+    -- Memory may be refused here, before anything has changed.
+    scheduler.ready[last] = task
+    scheduler.last, task.is_ready = last, true
     wake(scheduler)
   end
 end
