@@ -99,10 +99,13 @@ local cases = {
   { "write_json_packet", function() conn:write_json_packet(value) end, came },
   { "write_json", function() conn:write_json(value) end, came },
   { "connect and close", connect, nil, accept_all },
-  { "run and map", run_tasks },
-  { "run, a task that fails", fail_a_task, came, mend = collect },
   { "connect to nobody", function() return select(3, safe.connect("127.0.0.1", 1, 5)) end },
 }
+-- LuaJIT loses upvalues if there is no memory for their closure, and tasks are closures.
+if type(jit) ~= "table" then
+  cases[#cases + 1] = { "run and map", run_tasks }
+  cases[#cases + 1] = { "run, a task that fails", fail_a_task, came, mend = collect }
+end
 -- The iterator is a C function here. LuaJIT loses upvalues if there is no memory for their closure.
 if _VERSION ~= "Lua 5.1" then
   cases[#cases + 1] = { "lines, an iterator", function() return type(conn:lines()) end }

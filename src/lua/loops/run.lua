@@ -326,6 +326,12 @@ local function call_plain(fn, ...)
   return true, fn(...)
 end
 
+-- An interrupt may come between any two steps, and leave a task as the one that runs.
+local function restore(task, tasks_before)
+  current = task
+  native.set_tasks(tasks_before)
+end
+
 -- Runs a group that begins outside of tasks, or where a task cannot yield. PUC Lua 5.1 cannot yield
 -- across pcall, and drops there what was interrupted.
 local function run_here(group)
@@ -334,18 +340,12 @@ local function run_here(group)
   begin(group)
   local may_yield = not has_yielding_pcall and outer and outer.inside()
   local try = may_yield and call_plain or pcall
-  -- An interrupt may come between any two steps, and leave a task as the one that runs.
-  local function attempt(act)
-    local ok, why = try(act, scheduler, group)
-    if not ok then
-      current = task
-      native.set_tasks(tasks_before)
-    end
-    return ok, why
+  local ok, why = try(drive, scheduler, group)
+  if not ok then
+    restore(task, tasks_before)
   end
-  local ok, why = attempt(drive)
-  if not ok or why then
-    attempt(abandon)
+  if (not ok or why) and not try(abandon, scheduler, group) then
+    restore(task, tasks_before)
   end
   if not ok then
     error(why, 0)
