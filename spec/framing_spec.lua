@@ -341,12 +341,8 @@ describe("other people's packets:", function()
   end)
 
   it("PostgreSQL's messages", function()
-    if helper.output "ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null; command -v postgres" == "" then
-      helper.excuse "PostgreSQL"
-      return pending "there is no PostgreSQL here"
-    end
-    local server = helper.program(("sh spec/support/postgres.sh {port} %s %s"):format(
-      helper.pem "good", helper.pem("good", "key")), { ready = "database system is ready" })
+    local server = helper.postgres()
+    if not server then return pending "there is no PostgreSQL here" end
     local conn = helper.keep(tcp.connect("127.0.0.1", server.port, {
       framing = { length_size = 4, length_offset = 1, length_adjustment = -4 }, timeout = 10,
     }))

@@ -18,14 +18,6 @@ local function refused(pattern, value, options)
   end
 end
 
--- A seeded generator of whole numbers 1..n, the same on every Lua.
-local function generator(seed)
-  return function(n)
-    seed = seed * 16807 % 2147483647
-    return seed % n + 1
-  end
-end
-
 -- A value of any shape.
 local strings = { "", "plain", "é", "\240\159\152\128", "\"\\\n\1\127", "a/b~c", "\226\130\172 100" }
 local function random_value(random, depth)
@@ -151,7 +143,7 @@ describe("json.encode with options", function()
     for _, number in ipairs(numbers) do
       assert.equal(json.encode(number), json.encode(number, { ascii = true }))
     end
-    local random = generator(1)
+    local random = helper.generator(1)
     for _ = 1, 5000 do
       local number = (random(2147483646) - 1073741823) * 2 ^ (random(1900) - 1000)
       assert.equal(json.encode(number), json.encode(number, { sort_keys = true }))
@@ -191,7 +183,7 @@ describe("json.encode with options", function()
   end)
 
   it("gives the same value back, whatever the shape", function()
-    local random = generator(7)
+    local random = helper.generator(7)
     for _ = 1, 300 do
       local value = random_value(random, 0)
       local expected = json.encode(value, { sort_keys = true })

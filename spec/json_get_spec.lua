@@ -25,14 +25,6 @@ local function refused(pattern, ...)
   end
 end
 
--- A seeded generator of whole numbers 1..n, the same on every Lua.
-local function generator(seed)
-  return function(n)
-    seed = seed * 16807 % 2147483647
-    return seed % n + 1
-  end
-end
-
 local function escaped(token)
   return (token:gsub("~", "~0"):gsub("/", "~1"))
 end
@@ -240,7 +232,7 @@ describe("json.get", function()
   end)
 
   it("finds what decode and a look-up find", function()
-    local random = generator(3)
+    local random = helper.generator(3)
     for _ = 1, 300 do
       local paths = {}
       local value = random_value(random, 0, "", paths)
@@ -257,7 +249,7 @@ describe("json.get", function()
   end)
 
   it("survives any bytes", function()
-    local random = generator(5)
+    local random = helper.generator(5)
     local text = '{"a":[1,-2.5e3,"x\\u00e9\\n",{"b":true}],"c":null,"d":"é"}'
     for _ = 1, 3000 do
       local at = random(#text)

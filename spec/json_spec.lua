@@ -32,14 +32,6 @@ local function same(text)
   assert.equal(text, json.encode(json.decode(text)))
 end
 
--- A seeded generator of whole numbers 1..n, the same on every Lua.
-local function generator(seed)
-  return function(n)
-    seed = seed * 16807 % 2147483647
-    return seed % n + 1
-  end
-end
-
 local function character(code)
   if code < 0x80 then
     return string.char(code)
@@ -178,7 +170,7 @@ describe("json", function()
     end)
 
     it("round-trip to the bit, whatever the float", function()
-      local random = generator(5)
+      local random = helper.generator(5)
       for _ = 1, 50000 do
         local mantissa = (random(2 ^ 26) - 1) * 2 ^ 27 + random(2 ^ 27) - 1
         local float = (2 ^ 53 + mantissa) * 2 ^ (random(2046) - 1075 - 53) * (random(2) == 1 and 1 or -1)
@@ -189,7 +181,7 @@ describe("json", function()
     end)
 
     it("decode as strtod does, whatever the digits", function()
-      local random = generator(6)
+      local random = helper.generator(6)
       local function digits(n)
         local list = {}
         for i = 1, n do list[i] = random(10) - 1 end
@@ -389,7 +381,7 @@ describe("json", function()
       local expected = "[" .. table.concat(forwards, ",") .. "]"
       assert.equal(expected, json.encode(backwards))
       assert.equal(expected, json.encode(after_a_name))
-      local random = generator(7)
+      local random = helper.generator(7)
       for size = 1, 40 do
         local keys, list = {}, {}
         for i = 1, size do keys[i] = i end
@@ -631,7 +623,7 @@ describe("json", function()
   end)
 
   it("survives any bytes", function()
-    local random = generator(8)
+    local random = helper.generator(8)
     local seed = [[{"a":[1,-2.5e3,true,null,"x\n\u00e9\ud83d\ude00é"],"b":{"":[]},"c":false}]]
     for _ = 1, 20000 do
       local at = random(#seed)
@@ -647,7 +639,7 @@ describe("json", function()
   end)
 
   it("gives back what it was given, whatever the shape", function()
-    local random = generator(9)
+    local random = helper.generator(9)
     local function value(depth)
       local kind = random(depth > 0 and 8 or 6)
       if kind == 1 then return null end

@@ -128,12 +128,8 @@ describe("start_tls with PostgreSQL", function()
   end
 
   it("asks a query", function()
-    if output "ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null; command -v postgres" == "" then
-      helper.excuse "a PostgreSQL server"
-      pending "there is no PostgreSQL server here"
-    end
-    local server = helper.program(("sh spec/support/postgres.sh {port} %s %s"):format(
-      helper.pem "good", helper.pem("good", "key")), { ready = "ready to accept connections" })
+    local server = helper.postgres()
+    if not server then return pending "there is no PostgreSQL server here" end
     for _, host in ipairs { "localhost", "127.0.0.1" } do
       local conn = helper.keep(tcp.connect(host, server.port, helper.timeout))
       conn:send(int32(8), int32(80877103)) -- SSLRequest

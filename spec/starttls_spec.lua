@@ -539,12 +539,8 @@ describe("starttls with a server of others:", function()
   end)
 
   it("PostgreSQL", function()
-    if helper.output "ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null; command -v postgres" == "" then
-      helper.excuse "a PostgreSQL server"
-      return pending "there is no PostgreSQL server here"
-    end
-    local peer = helper.program(("sh spec/support/postgres.sh {port} %s %s"):format(
-      helper.pem "good", helper.pem("good", "key")), { ready = "ready to accept connections" })
+    local peer = helper.postgres()
+    if not peer then return pending "there is no PostgreSQL server here" end
     local tls = helper.keep(connect(peer, { name = "postgres" }))
     local startup = "\0\3\0\0user\0specs\0database\0postgres\0\0"
     tls:send("\0\0\0", string.char(#startup + 4), startup)

@@ -65,12 +65,8 @@ describe("over a Unix socket", function()
   end)
 
   it("PostgreSQL answers a query, and has no TLS there", function()
-    if output "ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null; command -v postgres" == "" then
-      helper.excuse "a PostgreSQL server"
-      return pending "there is no PostgreSQL server here"
-    end
-    local server = helper.program(("sh spec/support/postgres.sh {port} %s %s %s"):format(
-      helper.pem "good", helper.pem("good", "key"), folder()), { ready = "ready to accept connections" })
+    local server = helper.postgres(folder())
+    if not server then return pending "there is no PostgreSQL server here" end
     local path = ("%s/.s.PGSQL.%d"):format(place, server.port)
     everywhere(function()
       local conn = helper.keep(tcp.connect_unix(path, helper.timeout))

@@ -150,6 +150,14 @@ function helper.program(command, options)
   return peer
 end
 
+-- Returns a seeded generator of whole numbers 1..n, the same on every Lua.
+function helper.generator(seed)
+  return function(n)
+    seed = seed * 16807 % 2147483647
+    return seed % n + 1
+  end
+end
+
 -- Starts openssl s_server with this certificate and further options. It sends back each line
 -- reversed.
 function helper.s_server(certificate, options)
@@ -470,6 +478,17 @@ end
 -- Leaves a test out if something is missing; in CI that is a failure.
 function helper.excuse(what)
   assert(os.getenv "CI" ~= "true", "CI needs " .. what)
+end
+
+-- Starts a PostgreSQL server, with its Unix sockets in the folder `sockets` if that is given.
+-- Returns nil where there is none to start.
+function helper.postgres(sockets)
+  if output "ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null; command -v postgres" == "" then
+    helper.excuse "a PostgreSQL server"
+    return nil
+  end
+  return helper.program(("sh spec/support/postgres.sh {port} %s %s %s"):format(
+    helper.pem "good", helper.pem("good", "key"), sockets or ""), { ready = "ready to accept connections" })
 end
 
 -- Returns shell text to put before a command, which runs it in a network namespace. Only these
