@@ -563,6 +563,29 @@ describe("run", function()
     assert.is_true(after < before + 100, ("%.0f KB more"):format(after - before))
   end)
 
+  it("leaves no wait behind of a task that is not resumed any more", function()
+    if not loops.has_yielding_pcall then return pending "this Lua cannot yield across pcall" end
+    local found, why = helper.loop "luv"
+    if not found then return pending(why) end
+    local said, status = helper.run([[
+      local uv, tcp = require "luv", require "tcp"
+      local listener = tcp.listen("127.0.0.1", 0)
+      tcp.use "luv"
+      coroutine.wrap(function()
+        io.write(select(2, pcall(tcp.run, function()
+          tcp.spawn(function()
+            while true do pcall(listener.accept, listener) end
+          end)
+          tcp.sleep(0.05)
+          error("stop", 0)
+        end)))
+      end)()
+      uv.run()
+      io.write " ended"
+    ]], "timeout 10")
+    assert.equal("0 stop ended", status .. " " .. said)
+  end)
+
   it("leaves nothing behind where it is interrupted, at whatever instruction", function()
     if type(jit) == "table" then return pending "hooks are the state's, and not run in compiled code" end
     local function work()

@@ -111,6 +111,16 @@ end
 
 poller = native.polled(loop)
 
+-- A task that is not resumed any more leaves no wait in the poller.
+local wait = loop.wait
+function loop.wait(ticket, seconds, this)
+  if current.cancels > MOST then
+    native.cancel(nil, ticket)
+    yield(WAIT)
+  end
+  wait(ticket, seconds, this)
+end
+
 -- Groups ------------------------------------------------------------------------------------------
 
 -- `done(group)` is called when all tasks have ended. `parent` is the task in which it began.
