@@ -2,13 +2,15 @@
 """This module beside the libraries that it replaces, in one run: `make bench`, or in the project's folder
 
   bench/run.py [--quick] [--rounds N] [--lua NAME]... [--scenario NAME]... [--peer NAME]... [--chart]
+               [--before FOLDER]
   bench/run.py --one SCENARIO PEER [--lua NAME] [--with 'strace -c -f']
 
 Each figure comes from processes of its own, a server and a client. The peers of a scenario take turns,
 round by round, in an order that shifts; a ratio is the median, over the rounds, of a peer's figure by that
 of LuaSocket, LuaSec and lua-cjson in the same round. So only ratios are printed; the times behind them
 are in .build/bench/result.json. `--chart` draws bench/chart.svg of them. `--quick` does a tenth of the
-work, to try. `--one` runs one client alone, under another command if wanted.
+work, to try. `--one` runs one client alone, under another command if wanted. With `--before`, another
+build of the module takes its turn, too; it is FOLDER/FLAVOR/tcp.so, FLAVOR as in .build.
 
 It wants a C compiler, OpenSSL's headers, and the module built for each Lua (`make module LUA=luajit`). A
 peer that is not installed, or has no TLS, gets a dash.
@@ -32,6 +34,7 @@ MIB = 1 << 20
 STACK = "luasocket"
 PEERS = {
     "tcp": "tcp",
+    "before": "the build before",
     "luasocket": "LuaSocket + LuaSec + cjson",
     "cqueues": "cqueues + cjson",
     "luv": "luv + cjson",
@@ -80,6 +83,7 @@ SCENARIOS = [
 
 REQUIRES = {
     "tcp": 'require "tcp"',
+    "before": 'require "tcp"',
     "luasocket": 'require "socket" require "ssl" require "cjson"',
     "cqueues": 'require "cqueues" require "cqueues.socket" require "openssl.ssl.context" require "cjson"',
     "luv": 'require "luv" require "cjson"',
@@ -95,8 +99,8 @@ def flavor(lua):
     return subprocess.check_output([lua, "scripts/flavor.lua"], text=True).strip()
 
 
-def prepare(luas):
-    """Compiles the C programs, and copies what is measured: the module, certificates, packets."""
+def prepare(luas, before=None):
+    """Compiles the C programs, and copies what is measured: the modules, certificates, packets."""
     os.makedirs(FOLDER, exist_ok=True)
     for program in ["server", "client", "measure"]:
         libraries = [] if program == "measure" else ["-lssl", "-lcrypto"]
@@ -114,14 +118,19 @@ def prepare(luas):
     for lua in luas:
         os.makedirs(f"{FOLDER}/{flavor(lua)}", exist_ok=True)
         shutil.copy(f".build/{flavor(lua)}/tcp.so", f"{FOLDER}/{flavor(lua)}/tcp.so")
+        if before:
+            os.makedirs(f"{FOLDER}/before/{flavor(lua)}", exist_ok=True)
+            shutil.copy(f"{before}/{flavor(lua)}/tcp.so", f"{FOLDER}/before/{flavor(lua)}/tcp.so")
         for module, source in [("openssl_only", "openssl"), ("least", "least")]:
             subprocess.check_call(
                 ["cc", "-O2", "-shared", "-fPIC", "-Wl,--no-as-needed", "-o", f"{FOLDER}/{flavor(lua)}/{module}.so",
                  f"bench/native/{source}.c", "-lssl", "-lcrypto"])
 
 
-def environment(lua):
+def environment(lua, peer=None):
     path = f"{FOLDER}/{flavor(lua)}/?.so;;"
+    if peer == "before":
+        path = f"{FOLDER}/before/{flavor(lua)}/?.so;{path}"
     names = {"LUA_CPATH": path, "LUA_CPATH_5_4": path, "LC_ALL": "C"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LUA_")}
     return kept | names
@@ -130,7 +139,7 @@ def environment(lua):
 def is_there(lua, peer):
     if peer in ("limit", "floor"):
         return True
-    status = subprocess.run([lua, "-e", REQUIRES[peer]], env=environment(lua), stderr=subprocess.PIPE, text=True)
+    status = subprocess.run([lua, "-e", REQUIRES[peer]], env=environment(lua, peer), stderr=subprocess.PIPE, text=True)
     if status.returncode != 0:
         print(f"{lua} has no {PEERS[peer]}: {status.stderr.splitlines()[0]}", file=sys.stderr)
     return status.returncode == 0
@@ -140,7 +149,8 @@ def client(scenario, peer, lua, port, count, size):
     arguments = [scenario.name, str(port), str(count), str(size), FOLDER]
     if peer == "limit":
         return [f"{FOLDER}/client"] + arguments
-    return [lua, f"bench/clients/{peer}.lua"] + arguments
+    name = "tcp" if peer == "before" else peer
+    return [lua, f"bench/clients/{name}.lua"] + arguments
 
 
 def serve(scenario, count, size):
@@ -150,9 +160,9 @@ def serve(scenario, count, size):
     return server, int(server.stdout.readline())
 
 
-def watched(command, lua):
+def watched(command, lua, peer):
     """The figures of a process."""
-    done = subprocess.run([f"{FOLDER}/measure"] + command, env=environment(lua), stdout=subprocess.PIPE, text=True)
+    done = subprocess.run([f"{FOLDER}/measure"] + command, env=environment(lua, peer), stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         sys.exit(f"{shlex.join(command)} failed")
     return dict(zip(FIGURES, map(float, done.stdout.split())))
@@ -162,12 +172,12 @@ def run(scenario, peer, lua, quick):
     """One run of one client: its figures."""
     count, size = scenario.scaled(quick)
     if scenario.name == "require":
-        runs = [watched([lua, "-e", REQUIRES[peer]], lua) for _ in range(count)]
+        runs = [watched([lua, "-e", REQUIRES[peer]], lua, peer) for _ in range(count)]
         total = {name: sum(each[name] for each in runs) for name in FIGURES}
         return total | {"peak": max(each["peak"] for each in runs)}
     server, port = serve(scenario, count, size)
     try:
-        figures = watched(client(scenario, peer, lua, port, count, size), lua)
+        figures = watched(client(scenario, peer, lua, port, count, size), lua, peer)
         if server.wait(timeout=10) != 0:
             sys.exit(f"{scenario.name}, {peer}: the server is not content")
         return figures
@@ -217,7 +227,7 @@ def verdict(scenario, lua, result):
 def print_head(lua, rounds, quick):
     print(f"\n{lua}: wall time (CPU time) by that of {PEERS[STACK]}; peak memory in MiB; median of {rounds}"
           + ("; a tenth of the work" if quick else ""))
-    print(f"{'':36} {'reach':>5}  " + "  ".join(f"{name:>11}" for name in ["tcp", "cqueues", "luv", "C", "floor"])
+    print(f"{'':36} {'reach':>5}  " + "  ".join(f"{name:>11}" for name in ["tcp", "before", "cqueues", "luv", "C", "floor"])
           + f"   {'tcp':>5} {'stack':>5}")
 
 
@@ -231,7 +241,7 @@ def print_row(scenario, lua, result):
 
     mark = {True: "", False: "  misses", None: ""}[verdict(scenario, lua, result)]
     print(f"{scenario.title:36} {text(scenario.reach[lua]):>5}  "
-          + "  ".join(f"{pair(peer):>11}" for peer in ["tcp", "cqueues", "luv", "limit", "floor"])
+          + "  ".join(f"{pair(peer):>11}" for peer in ["tcp", "before", "cqueues", "luv", "limit", "floor"])
           + f"   {peak('tcp'):>5} {peak(STACK):>5}{mark}", flush=True)
 
 
@@ -288,6 +298,7 @@ def main():
     parser.add_argument("--scenario", action="append", choices=[each.name for each in SCENARIOS])
     parser.add_argument("--peer", action="append", choices=list(PEERS))
     parser.add_argument("--chart", action="store_true")
+    parser.add_argument("--before", metavar="FOLDER")
     parser.add_argument("--one", nargs=2, metavar=("SCENARIO", "PEER"))
     parser.add_argument("--with", dest="under", default="")
     options = parser.parse_args()
@@ -298,7 +309,11 @@ def main():
         options.scenario.append("handshakes")  # what it is compared with
     luas, rounds = options.lua or LUAS, options.rounds or (3 if options.quick else 5)
     wanted = [each for each in PEERS if each in (options.peer or PEERS) or each == STACK]
-    prepare(luas)
+    if options.before:
+        wanted = list(dict.fromkeys([*wanted, "before"]))
+    elif "before" in wanted:
+        wanted.remove("before")
+    prepare(luas, options.before)
     result = {
         "date": datetime.date.today().isoformat(),
         "command": shlex.join(sys.argv),
