@@ -34,7 +34,7 @@ pub struct Connection {
     /// The addresses of the socket.
     pub addresses: Addresses,
     /// Who has connected, where a PROXY header tells who the peer is.
-    pub via: Option<Address>,
+    pub via: Option<Box<Address>>,
     pub timings: Timings,
     pub proxy: Option<Box<ProxyFacts>>,
     /// What the server has said before TLS, where `connect_tls` asked it to begin.

@@ -155,7 +155,7 @@ fn take(call: &Call<'_>, this: &mut Listener, timeout: f64, step: StepOf) -> Res
     let socket = this.socket()?;
     let connected = call.drive(timeout, call.wait_mode(), || step(socket))?;
     let config = ConnectionConfig { name: connected.addresses.name(), ..this.config.clone() };
-    let via = socket.is_proxied().then(|| connected.addresses.remote.clone());
+    let via = socket.is_proxied().then(|| Box::new(connected.addresses.remote.clone()));
     let mut connection = Connection::new(connected, config, socket.is_tls(), call.host);
     connection.via = via;
     Ok(Reply::Connection(Box::new(connection), false))

@@ -25,7 +25,7 @@ pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     Ok(Value::record([
         ("host", this.name().as_ref().map(host).into()),
         ("peer", this.peer().as_ref().map(other).into()),
-        ("via", this.via.as_ref().map(other).into()),
+        ("via", this.via.as_deref().map(other).into()),
         ("sock", address(&this.addresses.local, None)),
         ("proxy", this.proxy.as_deref().map(proxy).into()),
         (

@@ -28,7 +28,7 @@ struct Upgrade {
     begun: f64,
     trace: Option<Trace>,
     addresses: Addresses,
-    via: Option<Address>,
+    via: Option<Box<Address>>,
     side: Side,
     timings: Timings,
     proxy: Option<Box<ProxyFacts>>,

@@ -86,7 +86,7 @@ pub struct ConnectOp {
     /// The addresses that failed before, and when the connect to this one began.
     tried: (Vec<Attempt>, f64),
     /// What waits for its stage, if TLS is wanted, and what comes before it.
-    setup: Option<tls::Setup>,
+    setup: Option<Box<tls::Setup>>,
     starttls: Option<Box<starttls::Settings>>,
     /// What that came to.
     outcome: Option<Box<starttls::Outcome>>,
@@ -115,6 +115,7 @@ impl ConnectOp {
         limits: Limits,
     ) -> Result<Self> {
         let setup = tls.map(|settings| tls::Setup::new(Side::Client, *settings)).transpose()?;
+        let setup = setup.map(Box::new);
         let (trace, proxy_protocol) = (options.trace.clone(), options.proxy_protocol);
         let begun = now();
         let facts = proxy.as_ref().map(|proxy| Box::new(proxy.facts()));
@@ -203,7 +204,7 @@ impl ConnectOp {
         }
         match self.setup.take() {
             Some(setup) => {
-                let handshake = Handshake::new(setup, carrier, self.trace.as_ref());
+                let handshake = Handshake::new(*setup, carrier, self.trace.as_ref());
                 self.stage = Stage::Handshaking(Box::new(handshake));
                 self.step_handshake()
             }

@@ -70,7 +70,8 @@ pub struct Search {
     delimiter: Vec<u8>,
     seen: usize,
     scan: Scan,
-    matching: Matching,
+    /// Few connections are ever read by a pattern.
+    matching: Option<Box<Matching>>,
 }
 
 impl Search {
@@ -83,7 +84,8 @@ impl Search {
             Request::Json { max } => self.json(filled, max, end)?,
             Request::Line { max, keep } => self.line(filled, max, keep, end)?,
             Request::Match { pattern, reject, max } => {
-                match self.matching.find(filled, pattern, reject, max)? {
+                let matching = self.matching.get_or_insert_default();
+                match matching.find(filled, pattern, reject, max)? {
                     Some(text) => Found::Item(Item { size: text.end, text }),
                     None => Found::NotYet(Pending::More { have: filled.len() }),
                 }
@@ -103,12 +105,14 @@ impl Search {
     pub fn restart(&mut self) {
         self.seen = 0;
         self.scan = Scan::default();
-        self.matching.restart();
+        if let Some(matching) = &mut self.matching {
+            matching.restart();
+        }
     }
 
     /// The captures of the match that was found last.
     pub fn captures(&self) -> &[Capture] {
-        self.matching.captures()
+        self.matching.as_deref().map_or(&[], Matching::captures)
     }
 
     fn line(&mut self, filled: &[u8], max: usize, keep: bool, end: bool) -> Result<Found> {

@@ -42,7 +42,7 @@ pub enum Transient {
     /// The operation has made its calls: the clock and the interpreter come first.
     Yield,
     /// The transport under it must wait.
-    Wait(Wait),
+    Wait(Box<Wait>),
 }
 
 pub struct Tcp {

@@ -73,7 +73,7 @@ impl Tunnel {
         };
         self.transient = Some(match result {
             Ok(Step::Done(count)) => return Ok(count),
-            Ok(Step::Wait(wait)) => Transient::Wait(wait),
+            Ok(Step::Wait(wait)) => Transient::Wait(Box::new(wait)),
             Err(error) if error.is_transient() => Transient::Failed(error),
             Err(error) => return Err(io::Error::other(self.labelled(error))),
         });

@@ -28,7 +28,7 @@ impl Tls {
         let wait = |want| match transient {
             Some(Transient::Failed(error)) => Err(error),
             Some(Transient::Yield) => Ok(Step::Wait(Wait::yield_now(&self.fd()))),
-            Some(Transient::Wait(wait)) => Ok(Step::Wait(wait)),
+            Some(Transient::Wait(wait)) => Ok(Step::Wait(*wait)),
             None => Ok(Step::Wait(Wait::new(&self.fd(), want))),
         };
         match error.code() {
