@@ -29,6 +29,8 @@ local function make_certificates()
         -set_serial 2 -days %d -extfile ext -out %s.pem
       cat ../certificates/middle.pem >>%s.pem]]):format(name, name, words[1], words[2], name, name)
   end
+  -- A page has a command of its own, which must work.
+  command[#command + 1] = helper.contents("docs/getting-started.md"):match "```sh\n(openssl req.-)```"
   local pipe = io.popen("{ " .. table.concat(command, "\n") .. "\n} 2>&1; echo $?")
   local said = pipe:read "*a"
   pipe:close()
@@ -243,6 +245,8 @@ local files = {
   ["client.key"] = function() return helper.pem("client", "key") end,
   ["server.pem"] = function() return helper.pem "good" end,
   ["server.key"] = function() return helper.pem("good", "key") end,
+  ["localhost.pem"] = function() return folder .. "/localhost.pem" end,
+  ["localhost.key"] = function() return folder .. "/localhost.key" end,
 }
 
 -- A block -----------------------------------------------------------------------------------------
