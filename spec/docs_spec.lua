@@ -240,7 +240,42 @@ places["log.example.com:601"] = dialogue [[
   |  c.drip(b"%d %s" % (len(message), message))
 ]]
 
+-- The servers of docs/recipes.md.
+places["graphite.example.com:2003"] = dialogue [[
+  lines = [c.recv_line().split(b" ") for _ in range(1000)]
+  assert lines[999][:2] == [b"app.worker.1000", b"500.0"] or lines[999][1] == b"500", lines[999]
+]]
+
+places["log.example.com:6514"] = function()
+  return helper.listen([[
+    for text in (b"<134>1 ", b"<131>1 "):
+      length = 0
+      while (digit := c.recv_exactly(1)) != b" ": length = 10 * length + int(digit)
+      message = c.recv_exactly(length)
+      assert message.startswith(text), message
+  ]], { tls = site "site" })
+end
+
+places["plc.example.com:502"] = dialogue [[
+  transaction, protocol, length = struct.unpack(">HHH", c.recv_exactly(6))
+  unit, function, first, count = struct.unpack(">BBHH", c.recv_exactly(length))
+  assert (unit, function, protocol) == (17, 3, 0)
+  values = struct.pack(">%dH" % count, *[11, 22, 33, 44][first:first + count])
+  answer = struct.pack(">BBB", unit, function, len(values)) + values
+  c.drip(struct.pack(">HHH", transaction, 0, len(answer)) + answer)
+]]
+
+places["zabbix.example.com:10051"] = dialogue [[
+  assert c.recv_exactly(5) == b"ZBXD\1"
+  told = json.loads(c.recv_exactly(struct.unpack("<Q", c.recv_exactly(8))[0]))
+  assert told["request"] == "sender data" and told["data"][0]["value"] == "17"
+  answer = b'{"response": "success", "info": "processed: 1; failed: 0; total: 1"}'
+  c.drip(b"ZBXD\1" + struct.pack("<Q", len(answer)) + answer)
+]]
+
 local files = {
+  ["clients-ca.pem"] = function() return helper.pem "root" end,
+  ["server-ca.pem"] = function() return helper.pem "root" end,
   ["client.pem"] = function() return helper.pem "client" end,
   ["client.key"] = function() return helper.pem("client", "key") end,
   ["server.pem"] = function() return helper.pem "good" end,
