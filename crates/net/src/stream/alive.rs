@@ -27,7 +27,7 @@ impl Stream {
 
     /// Takes in what has come, a buffer of it at most: close_notify may be behind session tickets,
     /// and behind payload.
-    fn look_behind_records(&mut self) {
+    pub(super) fn look_behind_records(&mut self) {
         let has_asked = std::mem::take(&mut self.has_asked);
         for _ in 0..TURNS {
             if self.end.is_some() || self.input.len() >= ROOM {

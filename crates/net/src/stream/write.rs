@@ -1,7 +1,7 @@
 //! The writing steps of a connection: bytes are queued once, then flushed. Uses `stream::buffer`,
 //! `framing`, `memory`, `io::step`, `io::deadline`, `error`.
 
-use super::{Limits, Stream, TURNS};
+use super::{Limits, ReadEnd, Stream, TURNS};
 use crate::error::{Code, Error, Pending, Result};
 use crate::framing::{self, Framing, HEADER};
 use crate::io::deadline::now;
@@ -111,20 +111,27 @@ impl Stream {
                     self.traffic.first_byte = None;
                 }
                 Err(error) if error.is_transient() => return Err(error),
-                Err(error) => {
-                    self.note_lost(&error);
-                    self.broken = Some(error);
-                }
+                Err(error) => self.broken = Some(self.lose(error)),
             }
         }
         self.step_yield(self.pending_send())
     }
 
-    /// Notes the failure of a write, unless it says nothing of the other direction.
+    /// Notes the failure of a write, unless it says nothing of the other direction. Returns it, or
+    /// over TLS why the peer has gone, where it has said so; what it has sent before is left to
+    /// reads.
     #[cold]
-    pub(super) fn note_lost(&mut self, error: &Error) {
+    fn lose(&mut self, error: Error) -> Error {
         if !error.is_transient() && !error.is_broken_pipe() {
             self.lost = Some(error.clone());
+        }
+        if error.code() != Code::Closed || !self.transport.has_records() {
+            return error;
+        }
+        self.look_behind_records();
+        match &self.end {
+            Some(ReadEnd::Failed(why)) if why.code() == Code::Tls => why.clone(),
+            _ => error,
         }
     }
 
@@ -139,7 +146,7 @@ impl Stream {
         }
         ready!(self.step_flush()?);
         let ended = self.transport.shutdown();
-        ready!(ended.inspect_err(|error| self.note_lost(error))?);
+        ready!(ended.map_err(|error| self.lose(error))?);
         self.is_shut = true;
         self.broken = Some(Error::closed("this connection was shut down for writing"));
         Ok(Step::Done(()))
