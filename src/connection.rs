@@ -144,10 +144,22 @@ impl Connection {
         }
     }
 
-    /// Returns the TLS report of a peer whose certificate was refused.
+    /// Returns what is known of a peer with which TLS has failed.
     #[cold]
     pub fn report(&mut self) -> Option<Report> {
         Some(self.stream().ok()?.transport().as_tls()?.report())
+    }
+
+    /// The same failure; a timeout, with what the peer has asked for meanwhile and does not get.
+    #[cold]
+    pub fn explained(&mut self, error: Error) -> Error {
+        let tls = self.stream().ok().and_then(|stream| stream.transport().as_tls());
+        match tls.and_then(|tls| tls.refused_renegotiation()) {
+            Some(hint) if error.code() == Code::Timeout => {
+                error.with_detail(|detail| format!("{detail} ({hint})"))
+            }
+            _ => error,
+        }
     }
 
     /// Closes at once; queued bytes are lost. It may be called again.

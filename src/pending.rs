@@ -24,7 +24,7 @@ pub trait LongOperation {
         error
     }
 
-    /// Returns the TLS report of a peer whose certificate was refused.
+    /// Returns what is known of a peer with which TLS has failed.
     fn report(&self) -> Option<Report> {
         None
     }

@@ -534,6 +534,8 @@ def end_with_the_reader():
 
 def main():
     global asked
+    # A peer may import what stands beside this file, also where another program runs it.
+    sys.path.insert(0, os.path.dirname(os.path.abspath(sys.argv[0])))
     threading.Thread(target=end_with_the_reader, daemon=True).start()
     print("ready", flush=True)
     with open(REQUESTS, encoding="utf-8") as requests:

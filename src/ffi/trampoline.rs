@@ -166,7 +166,7 @@ unsafe fn on_connection(call: &mut Call<'_>, is_method: bool, sides: Sides, body
         lines::take_back(state, SELF, this);
         let mut result = this.own(call, sides, body);
         if let Err(Stop::Failed(error)) = result {
-            let stop = Stop::Failed(error).with_context(call.name, &this.label());
+            let stop = Stop::Failed(this.explained(error)).with_context(call.name, &this.label());
             result = Err(stop.reported(|| this.report()));
         }
         give(call, result, Some(this))

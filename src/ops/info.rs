@@ -127,7 +127,7 @@ pub fn details(error: &Error, report: Option<&Report>) -> Value {
         details.push(("side".into(), side.into()));
         details.push(("bytes".into(), (bytes as i64).into()));
     }
-    if let Some(alert) = report.and_then(|report| report.alert.as_ref()) {
+    if let Some(alert) = error.alert() {
         details.push(("alert".into(), alert.name().into()));
         details.push(("alert_number".into(), i64::from(alert.number).into()));
         details.push(("from".into(), if alert.is_peers { "peer" } else { "here" }.into()));

@@ -1,6 +1,6 @@
 //! Every failure of the module, as data: a code that scripts compare, and the words that people
-//! read. Only here do codes and system errors become text. Uses `code`,
-//! `pending`, `errno`, `text`.
+//! read. Only here do codes and system errors become text. Uses `alert`,
+//! `code`, `pending`, `errno`, `text`.
 
 use std::fmt;
 use std::io;
@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
+use crate::alert::Alert;
 pub use crate::code::Code;
 use crate::errno::is_transient;
 pub use crate::pending::{Pending, ProxyStage};
@@ -26,6 +27,7 @@ struct Parts {
     peer: String,
     detail: String,
     phase: Option<&'static str>,
+    alert: Option<Alert>,
     attempts: Option<Vec<Attempt>>,
     copied: Option<Copied>,
     lasting: Lasting,
@@ -78,6 +80,7 @@ impl Error {
             peer: String::new(),
             detail: detail.into(),
             phase: None,
+            alert: None,
             attempts: None,
             copied: None,
             lasting: Lasting::Permanent,
@@ -149,6 +152,20 @@ impl Error {
         self
     }
 
+    /// The same failure, which belongs to this phase unless it has one of its own.
+    #[cold]
+    pub fn in_phase_unless_known(mut self, phase: &'static str) -> Self {
+        self.0.phase = self.0.phase.or(Some(phase));
+        self
+    }
+
+    /// The same failure, with the alert that the peer or this end has sent, if there is one.
+    #[cold]
+    pub fn with_alert(mut self, alert: Option<Alert>) -> Self {
+        self.0.alert = alert.or(self.0.alert);
+        self
+    }
+
     /// The same failure, with what `reword` makes of its detail.
     #[cold]
     pub fn with_detail(mut self, reword: impl FnOnce(&str) -> String) -> Self {
@@ -211,10 +228,15 @@ impl Error {
         self.0.unfit_argument
     }
 
-    /// For a timeout while connecting, and a failure before or in the handshake: `dns`, `connect`,
-    /// `proxy`, `starttls` or `tls`.
+    /// For a timeout while connecting, a failure before or in the handshake, and one of TLS behind
+    /// it: `dns`, `connect`, `proxy`, `starttls` or `tls`.
     pub fn phase(&self) -> Option<&'static str> {
         self.0.phase
+    }
+
+    /// For a failure of TLS: the alert that tells it.
+    pub fn alert(&self) -> Option<Alert> {
+        self.0.alert
     }
 
     /// For a failed connect.

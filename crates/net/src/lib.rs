@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod alert;
 pub mod code;
 pub mod connect;
 pub mod endpoint;

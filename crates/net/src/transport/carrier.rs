@@ -65,6 +65,15 @@ impl Carrier {
         }
     }
 
+    /// Gives up sending, where that has failed: what the TLS above writes from now on is lost, so
+    /// that it goes on to read. False where nothing has failed.
+    pub fn abandon_writes(&mut self) -> bool {
+        match self {
+            Self::Tcp(tcp) => tcp.abandon_writes(),
+            Self::Tunnel(_) => false,
+        }
+    }
+
     /// Throws away what has come, before it is closed. What carries a tunnel does so by itself.
     pub fn discard(&mut self) {
         match self {

@@ -57,7 +57,18 @@ pub struct Tcp {
     /// Calls that the operation of the TLS above has left.
     calls: usize,
     transient: Option<Transient>,
+    writes: Writes,
     is_reset_on_close: bool,
+}
+
+/// What becomes of the writes of the TLS above.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writes {
+    Sent,
+    /// One has failed.
+    Broken,
+    /// They are thrown away.
+    Abandoned,
 }
 
 impl Tcp {
@@ -71,6 +82,7 @@ impl Tcp {
             was_short: false,
             calls: CALLS,
             transient: None,
+            writes: Writes::Sent,
             is_reset_on_close: false,
         }
     }
@@ -100,6 +112,15 @@ impl Tcp {
 
     pub fn has_ahead(&self) -> bool {
         !self.ahead.is_empty()
+    }
+
+    /// Gives up sending for the TLS above, where that has failed.
+    pub fn abandon_writes(&mut self) -> bool {
+        let is_broken = self.writes == Writes::Broken;
+        if is_broken {
+            self.writes = Writes::Abandoned;
+        }
+        is_broken
     }
 
     /// Throws away what has come, without waiting, and as much as a receive buffer usually holds.
@@ -242,8 +263,16 @@ impl io::Read for Tcp {
 impl io::Write for Tcp {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.count_call()?;
+        if self.writes == Writes::Abandoned {
+            return Ok(bytes.len());
+        }
         let result = retry_on_intr(|| send(&self.socket, bytes, QUIET));
-        result.map_err(|errno| self.carried(errno))
+        result.map_err(|errno| {
+            if errno != Errno::AGAIN && !is_transient(errno) {
+                self.writes = Writes::Broken;
+            }
+            self.carried(errno)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -272,5 +301,18 @@ mod tests {
             assert!(matches!(tcp.take_transient(), Some(Transient::Yield)));
             assert!(tcp.take_transient().is_none());
         }
+    }
+
+    #[test]
+    fn writes_are_given_up_only_where_one_has_failed() {
+        let (ours, theirs) = Socket::pair(socket2::Domain::UNIX, socket2::Type::STREAM, None)
+            .expect("a pair of sockets");
+        let mut tcp = Tcp::new(ours, true);
+        assert_eq!(Write::write(&mut tcp, b"x").expect("room for it"), 1);
+        assert!(!tcp.abandon_writes());
+        drop(theirs);
+        assert!(Write::write(&mut tcp, b"x").is_err());
+        assert!(tcp.abandon_writes());
+        assert_eq!(Write::write(&mut tcp, b"lost").expect("nothing is sent"), 4);
     }
 }

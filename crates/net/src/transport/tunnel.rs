@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use super::tcp::{CALLS, Tcp, Transient};
 use super::tls::{self, keeping_errors};
 use super::{Carrier, Transport};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::io::step::{Step, Wait};
 use crate::stream::buffer::Buffer;
 
@@ -54,7 +54,10 @@ impl Tunnel {
     #[cold]
     fn labelled(&self, error: Error) -> Error {
         match &self.label {
-            Some(label) if !error.is_transient() => error.prefixed(label),
+            Some(label) if !error.is_transient() => {
+                let error = error.prefixed(label);
+                if error.code() == Code::Tls { error.in_phase("proxy") } else { error }
+            }
             _ => error,
         }
     }

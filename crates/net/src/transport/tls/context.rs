@@ -139,7 +139,7 @@ fn build(profile: &Profile, method: SslMethod) -> Result<SslContextBuilder> {
             | SslMode::ACCEPT_MOVING_WRITE_BUFFER
             | SslMode::RELEASE_BUFFERS,
     );
-    builder.set_options(SslOptions::NO_RENEGOTIATION);
+    builder.set_options(SslOptions::NO_RENEGOTIATION | SslOptions::NO_COMPRESSION);
     if profile.max_version.is_some_and(|max| max < profile.min_version) {
         let detail = "max_version is lower than min_version, which is 1.2 unless it is given";
         return Err(Error::new(Code::Tls, detail));

@@ -1,8 +1,11 @@
-//! Turns errors of OpenSSL into those of this crate. Uses `error`.
+//! Turns errors of OpenSSL into those of this crate. Uses `alert`, `error`.
 
-use openssl::error::ErrorStack;
+use std::borrow::Cow;
+
+use openssl::error::{self, ErrorStack};
 use openssl::ssl::{self, ErrorCode};
 
+use crate::alert::Alert;
 use crate::error::{Code, Error};
 
 /// The number of OpenSSL's SSL library (ERR_LIB_SSL). Other libraries give the same numbers to
@@ -14,6 +17,9 @@ pub const CERTIFICATE_VERIFY_FAILED: i32 = 134;
 pub const HTTP_REQUEST: i32 = 156;
 pub const UNEXPECTED_EOF_WHILE_READING: i32 = 294;
 pub const WRONG_VERSION_NUMBER: i32 = 267;
+
+/// OpenSSL's reason code for a fatal alert of the peer is this plus the alert's number.
+pub const ALERT: i32 = 1000;
 
 /// Empties OpenSSL's error queue. It belongs to the thread, and SSL_get_error would take an old
 /// entry for the result of the next operation.
@@ -45,6 +51,16 @@ pub fn reason_codes(error: &ssl::Error) -> impl Iterator<Item = i32> {
     entries.filter(|entry| entry.library_code() == SSL_LIBRARY).map(|entry| entry.reason_code())
 }
 
+/// Returns the peer's fatal alert, if that is the failure.
+pub fn peers_alert(error: &ssl::Error) -> Option<Alert> {
+    reason_codes(error).find_map(alert_of)
+}
+
+fn alert_of(reason: i32) -> Option<Alert> {
+    let number = u8::try_from(reason.checked_sub(ALERT)?).ok()?;
+    Some(Alert { number, is_peers: true })
+}
+
 /// Returns the error of a read or write: of TLS, or of the socket below it.
 #[cold]
 pub fn record_error(error: ssl::Error) -> Error {
@@ -64,8 +80,18 @@ pub fn record_error(error: ssl::Error) -> Error {
 
 /// Returns OpenSSL's reason texts for a failure, all of them.
 pub fn reasons(stack: &ErrorStack) -> String {
-    let words: Vec<_> = stack.errors().iter().filter_map(|error| error.reason()).collect();
+    let words: Vec<_> = stack.errors().iter().filter_map(reason).collect();
     if words.is_empty() { stack.to_string() } else { words.join(", ") }
+}
+
+/// OpenSSL has no words for the rarer alerts, nor for those that are none.
+fn reason(error: &error::Error) -> Option<Cow<'_, str>> {
+    if let Some(words) = error.reason() {
+        return Some(words.into());
+    }
+    let code = (error.library_code() == SSL_LIBRARY).then(|| error.reason_code())?;
+    let alert = alert_of(code)?;
+    Some(format!("alert number {} ({})", alert.number, alert.name()).into())
 }
 
 /// Returns the error of a failed setup, before there is a peer.

@@ -1,12 +1,13 @@
-//! The functions of OpenSSL that the crate `openssl` does not offer. They give a connection's
-//! alerts, its cipher before the handshake ends, and the chain that was sent. They verify a chain
-//! as that of a server, and tell malformed certificates and privileged processes. Nothing else
-//! calls OpenSSL by its C names.
+//! The functions of OpenSSL that the crate `openssl` does not offer. They give what a connection's
+//! messages tell, its cipher before the handshake ends, and the chain that was sent. They verify a
+//! chain as that of a server, and tell malformed certificates and privileged processes. Nothing
+//! else calls OpenSSL by its C names. Uses `alert`.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_void};
+use std::slice;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
 use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
@@ -18,16 +19,22 @@ use openssl_sys::{
     EXFLAG_INVALID, SSL, SSL_CIPHER, X509_STORE_CTX, X509_get_extension_flags, stack_st_X509,
 };
 
-use super::alert::Alert;
+use crate::alert::Alert;
 
-/// The content type of an alert record (RFC 8446, section 5.1).
+// Content types of records (RFC 8446, section 5.1), and OpenSSL's for a hello in the form of SSL 2.
 const ALERT: c_int = 21;
-const TLS13: c_int = 0x304;
+const HANDSHAKE: c_int = 22;
+const SSL2: c_int = 0;
 
-// Alerts (RFC 8446, section 6; RFC 5246, section 7.2.2).
+// Handshake messages (RFC 8446, section 4).
+const CLIENT_HELLO: u8 = 1;
+const SERVER_HELLO: u8 = 2;
+
+/// The version of SSL 3 in a hello (RFC 6101, section 5.6).
+const SSL3: u16 = 0x300;
+
+// An alert's level, and its number (RFC 5246, section 7.2).
 const FATAL: u8 = 2;
-const CLOSE_NOTIFY: u8 = 0;
-const USER_CANCELED: u8 = 90;
 const NO_RENEGOTIATION: u8 = 100;
 
 type OnMessage =
@@ -42,17 +49,19 @@ unsafe extern "C" {
     fn X509_STORE_CTX_get0_untrusted(store: *const X509_STORE_CTX) -> *mut stack_st_X509;
 }
 
-/// The alerts of a connection that later errors refer to.
+/// What the messages of a connection have told that later errors refer to.
 #[derive(Default)]
-pub struct Alerts {
-    /// The alert that has ended the connection.
-    pub fatal: OnceLock<Alert>,
+pub struct Messages {
+    /// The number of the fatal alert that this end has sent.
+    sent_alert: OnceLock<u8>,
     /// The peer has asked for a renegotiation, which was refused, and has sent no payload since.
     refused_renegotiation: AtomicBool,
+    /// The version in the peer's first hello, 0 before it has come.
+    hello_version: AtomicU16,
 }
 
-impl Alerts {
-    /// Records the alerts of this connection from now on.
+impl Messages {
+    /// Records what the messages of this connection tell from now on.
     pub fn watch(ssl: &mut Ssl) -> Result<(), ErrorStack> {
         ssl.set_ex_data(index()?, Self::default());
         // SAFETY: OpenSSL calls the callback with this connection only, while it lives.
@@ -64,6 +73,11 @@ impl Alerts {
         ssl.ex_data(index().ok()?)
     }
 
+    /// The fatal alert of this end, once it is sent. That of the peer is in OpenSSL's errors.
+    pub fn sent_alert(&self) -> Option<Alert> {
+        self.sent_alert.get().map(|number| Alert { number: *number, is_peers: false })
+    }
+
     pub fn has_refused_renegotiation(&self) -> bool {
         self.refused_renegotiation.load(Ordering::Relaxed)
     }
@@ -73,17 +87,26 @@ impl Alerts {
         self.refused_renegotiation.store(false, Ordering::Relaxed);
     }
 
-    fn note(&self, alert: Alert, is_fatal: bool) {
-        if is_fatal {
-            let _ = self.fatal.set(alert);
-        } else if alert == (Alert { number: NO_RENEGOTIATION, is_peers: false }) {
+    /// Whether the peer's hello is of SSL 3 or SSL 2.
+    pub fn has_old_hello(&self) -> bool {
+        (1..=SSL3).contains(&self.hello_version.load(Ordering::Relaxed))
+    }
+
+    fn note_sent_alert(&self, level: u8, number: u8) {
+        if level == FATAL {
+            let _ = self.sent_alert.set(number);
+        } else if number == NO_RENEGOTIATION {
             self.refused_renegotiation.store(true, Ordering::Relaxed);
         }
     }
+
+    fn note_hello(&self, version: [u8; 2]) {
+        self.hello_version.store(u16::from_be_bytes(version), Ordering::Relaxed);
+    }
 }
 
-fn index() -> Result<Index<Ssl, Alerts>, ErrorStack> {
-    static INDEX: OnceLock<Index<Ssl, Alerts>> = OnceLock::new();
+fn index() -> Result<Index<Ssl, Messages>, ErrorStack> {
+    static INDEX: OnceLock<Index<Ssl, Messages>> = OnceLock::new();
     match INDEX.get() {
         Some(index) => Ok(*index),
         None => Ssl::new_ex_index().map(|index| *INDEX.get_or_init(|| index)),
@@ -92,25 +115,26 @@ fn index() -> Result<Index<Ssl, Alerts>, ErrorStack> {
 
 unsafe extern "C" fn on_message(
     is_ours: c_int,
-    version: c_int,
+    _: c_int,
     kind: c_int,
     bytes: *const c_void,
     size: usize,
     ssl: *mut SSL,
     _: *mut c_void,
 ) {
-    if kind != ALERT || size != 2 {
+    let is_ours = is_ours != 0;
+    if bytes.is_null() || !matches!((kind, is_ours), (ALERT, true) | (HANDSHAKE | SSL2, false)) {
         return;
     }
     // SAFETY: OpenSSL passes its live connection, and as many bytes as `size` says.
-    let (ssl, [level, number]) = unsafe { (SslRef::from_ptr(ssl), *bytes.cast::<[u8; 2]>()) };
-    // In TLS 1.3 the level does not matter (RFC 8446, section 6).
-    let is_fatal = match version {
-        TLS13 => !matches!(number, CLOSE_NOTIFY | USER_CANCELED),
-        _ => level == FATAL,
-    };
-    if let Some(alerts) = Alerts::of(ssl) {
-        alerts.note(Alert { number, is_peers: is_ours == 0 }, is_fatal);
+    let (ssl, bytes) =
+        unsafe { (SslRef::from_ptr(ssl), slice::from_raw_parts(bytes.cast::<u8>(), size)) };
+    let Some(messages) = Messages::of(ssl) else { return };
+    match (kind, bytes) {
+        (ALERT, &[level, number]) => messages.note_sent_alert(level, number),
+        (HANDSHAKE, &[CLIENT_HELLO | SERVER_HELLO, _, _, _, major, minor, ..])
+        | (SSL2, &[CLIENT_HELLO, major, minor, ..]) => messages.note_hello([major, minor]),
+        _ => {}
     }
 }
 

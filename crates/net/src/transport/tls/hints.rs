@@ -1,10 +1,8 @@
 //! Hints for a failed handshake: they name the option that the alert is about, where OpenSSL's text
-//! does not. There is no hint if it would only be a guess. Uses `profile`.
+//! does not. There is no hint if it would only be a guess. Uses `errors`, `profile`.
 
+use super::errors::ALERT;
 use super::profile::Settings;
-
-/// OpenSSL's reason code for a fatal alert of the peer is this plus the alert's number.
-const ALERT: i32 = 1000;
 
 // Alerts (RFC 8446, section 6).
 const HANDSHAKE_FAILURE: i32 = ALERT + 40;
@@ -19,14 +17,20 @@ const NO_APPLICATION_PROTOCOL: i32 = ALERT + 120;
 
 // Reason codes of failures that OpenSSL itself finds, in sslerr.h.
 const NO_SUITABLE_KEY_SHARE: i32 = 101;
+const NO_COMPRESSION_SPECIFIED: i32 = 187;
 const NO_COMMON_CIPHER: i32 = 193;
 const NO_CERTIFICATE_RETURNED: i32 = 199;
 const NO_COMMON_PROTOCOL: i32 = 235;
 const UNEXPECTED_MESSAGE: i32 = 244;
+const UNKNOWN_PROTOCOL: i32 = 252;
+const UNSUPPORTED_COMPRESSION_ALGORITHM: i32 = 257;
 const UNSUPPORTED_PROTOCOL: i32 = 258;
 const NO_SUITABLE_GROUPS: i32 = 295;
 const UNSAFE_LEGACY_RENEGOTIATION_DISABLED: i32 = 338;
+const INVALID_COMPRESSION_ALGORITHM: i32 = 341;
+const COMPRESSION_DISABLED: i32 = 343;
 const DH_KEY_TOO_SMALL: i32 = 394;
+const VERSION_TOO_LOW: i32 = 396;
 const CA_KEY_TOO_SMALL: i32 = 397;
 const CA_MD_TOO_WEAK: i32 = 398;
 const EE_KEY_TOO_SMALL: i32 = 399;
@@ -43,6 +47,23 @@ pub const SERVER_RENEGOTIATES: &str = "the server wanted to renegotiate, often t
 /// The hint for a server whose client has asked for a renegotiation.
 pub const CLIENT_RENEGOTIATES: &str =
     "the client wanted to renegotiate, and this is refused: it must connect again";
+
+/// Returns the hint for a peer that wants what is broken, and no option allows.
+/// `has_old_hello`: its hello was one of SSL 3 or SSL 2.
+pub fn to_outdated(reason: i32, has_old_hello: bool) -> Option<&'static str> {
+    match reason {
+        NO_COMPRESSION_SPECIFIED
+        | UNSUPPORTED_COMPRESSION_ALGORITHM
+        | INVALID_COMPRESSION_ALGORITHM
+        | COMPRESSION_DISABLED => {
+            Some("the peer wanted compression, and this is refused: it must do without")
+        }
+        UNKNOWN_PROTOCOL | UNSUPPORTED_PROTOCOL | VERSION_TOO_LOW if has_old_hello => {
+            Some("the peer speaks SSL 3 or older, and this is refused: it must be updated")
+        }
+        _ => None,
+    }
+}
 
 /// Returns the hint for a client with these settings.
 pub fn to_client(reason: i32, settings: &Settings) -> Option<&'static str> {
@@ -85,6 +106,17 @@ pub fn to_client_later(reason: i32, settings: &Settings) -> Option<&'static str>
              refused: it must ask for one in the handshake, see cert_file",
         ),
         _ => to_client(reason, settings),
+    }
+}
+
+/// Returns the hint for a server after the handshake of TLS 1.3.
+pub fn to_server_later(reason: i32) -> Option<&'static str> {
+    match reason {
+        UNEXPECTED_MESSAGE => Some(
+            "perhaps the client wanted to renegotiate, which TLS 1.3 does not have: it must connect \
+             again",
+        ),
+        _ => to_server(reason),
     }
 }
 

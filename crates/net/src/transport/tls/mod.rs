@@ -1,7 +1,6 @@
 //! TLS over a TCP transport. The handshake and the records are steps, and one place maps all
 //! results of OpenSSL. Only this folder calls OpenSSL.
 
-mod alert;
 mod ca_store;
 mod certificate;
 mod context;
@@ -20,7 +19,6 @@ mod setup;
 mod stamp;
 mod stream;
 
-pub use alert::Alert;
 pub use certificate::{Certificate, parse_pin};
 pub use errors::keeping_errors;
 pub use openssl::base64::encode_block as base64;

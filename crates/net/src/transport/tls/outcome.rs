@@ -4,7 +4,7 @@
 use openssl::ssl::{self, ErrorCode, SslVersion};
 
 use super::errors::*;
-use super::ffi::Alerts;
+use super::ffi::Messages;
 use super::hints;
 use super::profile::{Profile, Version};
 use super::stream::Tls;
@@ -34,9 +34,23 @@ impl Tls {
         match error.code() {
             ErrorCode::WANT_READ => wait(Want::Read),
             ErrorCode::WANT_WRITE => wait(Want::Write),
+            _ => Err(self.failure(error)),
+        }
+    }
+
+    /// A failure, with the alert that tells it.
+    #[cold]
+    fn failure(&self, error: ssl::Error) -> Error {
+        let messages = Messages::of(self.stream.ssl());
+        let alert = peers_alert(&error).or_else(|| messages.and_then(Messages::sent_alert));
+        let error = match self.outcome {
             // Over TLS 1.3 a server refuses a client's certificate after the handshake.
-            _ if self.outcome.is_some() => Err(self.advised(error)),
-            _ => Err(self.handshake_error(error)),
+            Some(_) => self.advised(error),
+            None => self.handshake_error(error),
+        };
+        match error.code() {
+            Code::Tls | Code::Certificate => error.with_alert(alert).in_phase_unless_known("tls"),
+            _ => error,
         }
     }
 
@@ -55,10 +69,11 @@ impl Tls {
         let is_plain = reason_codes(&error)
             .any(|reason| matches!(reason, WRONG_VERSION_NUMBER | HTTP_REQUEST));
         let Profile { min_version, ciphers, .. } = &self.config.settings.profile;
-        let old = *min_version < Version::Tls12 && ciphers.is_none();
+        let is_outdated = self.outdated(&error).is_some();
+        let old = *min_version < Version::Tls12 && ciphers.is_none() && !is_outdated;
         let error = if is_plain || old { record_error(error) } else { self.advised(error) };
         let detail = error.detail();
-        Error::new(
+        let made = Error::new(
             error.code(),
             match error.code() {
                 Code::Tls if is_plain => format!("the peer does not speak TLS ({detail})"),
@@ -69,7 +84,13 @@ impl Tls {
                 Code::Tls => format!("handshake failed: {detail}"),
                 _ => format!("{detail} in the TLS handshake"),
             },
-        )
+        );
+        // One of the TLS to a proxy has both.
+        let made = made.with_alert(error.alert());
+        match error.phase() {
+            Some(phase) => made.in_phase(phase),
+            None => made,
+        }
     }
 
     /// A failure, with the option that it may be about.
@@ -78,7 +99,7 @@ impl Tls {
         let hint = self.hint(&error);
         let error = record_error(error);
         match hint {
-            Some(hint) => Error::new(error.code(), format!("{} ({hint})", error.detail())),
+            Some(hint) => error.with_detail(|detail| format!("{detail} ({hint})")),
             None => error,
         }
     }
@@ -86,17 +107,43 @@ impl Tls {
     fn hint(&self, error: &ssl::Error) -> Option<&'static str> {
         let (ssl, settings) = (self.stream.ssl(), &self.config.settings);
         let is_later = self.outcome.is_some() && ssl.version2() == Some(SslVersion::TLS1_3);
-        if Alerts::of(ssl).is_some_and(Alerts::has_refused_renegotiation) {
-            return Some(match ssl.is_server() {
-                true => hints::CLIENT_RENEGOTIATES,
-                false => hints::SERVER_RENEGOTIATES,
-            });
-        }
-        reason_codes(error).find_map(|reason| match ssl.is_server() {
-            true => hints::to_server(reason),
-            false if is_later => hints::to_client_later(reason, settings),
-            false => hints::to_client(reason, settings),
+        self.refused_renegotiation().or_else(|| self.outdated(error)).or_else(|| {
+            reason_codes(error).find_map(|reason| match ssl.is_server() {
+                true if is_later => hints::to_server_later(reason),
+                true => hints::to_server(reason),
+                false if is_later => hints::to_client_later(reason, settings),
+                false => hints::to_client(reason, settings),
+            })
         })
+    }
+
+    /// The hint for a peer that has asked for a renegotiation, and has sent no payload since.
+    pub fn refused_renegotiation(&self) -> Option<&'static str> {
+        let ssl = self.stream.ssl();
+        Messages::of(ssl)?.has_refused_renegotiation().then(|| match ssl.is_server() {
+            true => hints::CLIENT_RENEGOTIATES,
+            false => hints::SERVER_RENEGOTIATES,
+        })
+    }
+
+    fn outdated(&self, error: &ssl::Error) -> Option<&'static str> {
+        let has_old_hello = Messages::of(self.stream.ssl()).is_some_and(Messages::has_old_hello);
+        reason_codes(error).find_map(|reason| hints::to_outdated(reason, has_old_hello))
+    }
+
+    /// What a handshake came to whose write has failed: the peer may have said why before it went.
+    /// OpenSSL reads no further while it has something to send, so that is let go.
+    #[cold]
+    pub(super) fn handshake_refusal(&mut self, error: Error) -> Error {
+        if error.code() != Code::Closed || !self.stream.get_mut().abandon_writes() {
+            return error;
+        }
+        clear_errors();
+        let result = self.stream.do_handshake();
+        match self.step(result) {
+            Err(refusal) if refusal.code() == Code::Tls => refusal,
+            _ => error,
+        }
     }
 
     /// What a write came to. One that fails because the peer has gone says why, where the peer

@@ -2,7 +2,6 @@
 
 use openssl::x509::X509;
 
-use super::alert::Alert;
 use super::certificate::Certificate;
 
 /// The result of a handshake, or its state so far.
@@ -22,8 +21,6 @@ pub struct Report {
     pub chain: Chain,
     /// The path that verification has built, leaf first; none if this handshake verified nothing.
     pub verified_chain: Option<Chain>,
-    /// The alert that has ended the connection.
-    pub alert: Option<Alert>,
 }
 
 impl Report {

@@ -12,7 +12,7 @@ use openssl::x509::verify::X509CheckFlags;
 use super::context::{self, Key};
 use super::errors::openssl_error;
 use super::failure::Verification;
-use super::ffi::Alerts;
+use super::ffi::Messages;
 use super::loader::Loader;
 use super::profile::Settings;
 use super::report::Report;
@@ -125,8 +125,8 @@ impl Config {
         Ok(Tls::new(stream, config, trace))
     }
 
-    /// Has written down what OpenSSL forgets: what the verification of `expected` sees, and the
-    /// alerts.
+    /// Has written down what OpenSSL forgets: what the verification of `expected` sees, and what
+    /// the messages tell.
     fn observe(
         &self,
         ssl: &mut Ssl,
@@ -139,7 +139,7 @@ impl Config {
             noted.note(ok, store, &settings.profile.trust);
             ok || !settings.verify
         });
-        Alerts::watch(ssl).map_err(openssl_error)?;
+        Messages::watch(ssl).map_err(openssl_error)?;
         Ok(verification)
     }
 }

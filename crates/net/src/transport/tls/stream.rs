@@ -5,13 +5,13 @@ use std::mem;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use openssl::ssl::{ErrorCode, NameType, SslStream};
+use openssl::ssl::{self, ErrorCode, NameType, SslStream};
 use openssl::x509::X509;
 
 use super::certificate;
 use super::errors::*;
 use super::failure::Verification;
-use super::ffi::{self, Alerts};
+use super::ffi::{self, Messages};
 use super::profile::Settings;
 use super::report::{Chain, Report};
 use super::session::Session;
@@ -75,9 +75,9 @@ impl Tls {
             Ok(Step::Wait(wait)) => return Ok(Step::Wait(wait.pending(Pending::Handshake))),
             Ok(Step::Done(())) => self.check_certificate().and_then(|()| self.check_pin()),
             Err(error) if error.is_transient() => return Err(error),
-            Err(error) => Err(error),
+            Err(error) => Err(self.handshake_refusal(error)),
         };
-        let outcome = outcome.map_err(|error| error.in_phase("tls"));
+        let outcome = outcome.map_err(|error| error.in_phase_unless_known("tls"));
         self.stream.get_mut().set_reads_ahead(true);
         self.outcome = Some(outcome.clone());
         if let Tracing::Begun(phase) = mem::replace(&mut self.tracing, Tracing::Off) {
@@ -113,7 +113,6 @@ impl Tls {
         let (verify_error, chain) = (self.verify_error(), self.chain());
         let cipher = ffi::agreed_cipher(ssl);
         let verified = ssl.verified_chain();
-        let alerts = Alerts::of(ssl);
         // A peer that has shown a certificate proves that it has the key later in the handshake.
         let is_proved = matches!(self.outcome, Some(Ok(())));
         Report {
@@ -127,7 +126,6 @@ impl Tls {
             chain: Chain(chain),
             verified_chain: verified
                 .map(|path| Chain(path.iter().map(ToOwned::to_owned).collect())),
-            alert: alerts.and_then(|alerts| alerts.fatal.get().copied()),
         }
     }
 
@@ -233,18 +231,22 @@ impl Transport for Tls {
         let spare = into.spare_capacity_mut();
         let room = spare.len().min(RECORD);
         clear_errors();
+        let is_clean = |error: &ssl::Error| {
+            error.code() == ErrorCode::ZERO_RETURN
+                || is_end(error) && self.config.settings.ignore_truncation
+        };
         let result = match self.stream.ssl_read_uninit(&mut spare[..room]) {
-            Err(error) if error.code() == ErrorCode::ZERO_RETURN => Ok(0),
-            Err(error) if is_end(&error) && self.config.settings.ignore_truncation => Ok(0),
+            // A peer that ends because it may not renegotiate has not sent all that it would.
+            Err(error) if is_clean(&error) && self.refused_renegotiation().is_none() => Ok(0),
             other => other,
         };
         if let Ok(count) = result {
             // SAFETY: OpenSSL has written so many bytes behind those that were there.
             unsafe { into.set_len(into.len() + count) };
             if count > 0
-                && let Some(alerts) = Alerts::of(self.stream.ssl())
+                && let Some(messages) = Messages::of(self.stream.ssl())
             {
-                alerts.note_payload();
+                messages.note_payload();
             }
         }
         let step = self.step(result);

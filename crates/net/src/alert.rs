@@ -1,6 +1,7 @@
-//! The names of TLS alerts as the RFCs give them. OpenSSL does not know all of them.
+//! The names of TLS alerts as the RFCs give them. OpenSSL does not know all of them. Uses no other
+//! module.
 
-/// A fatal alert.
+/// An alert that has ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alert {
     pub number: u8,
@@ -9,8 +10,8 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// Returns the alert's name (RFC 8446, section 6, and RFC 5246, section 7.2), or `unknown` if
-    /// its number has none.
+    /// Returns the alert's name in the registry of IANA, which RFC 8446, section 6, and RFC 5246,
+    /// section 7.2, began, or `unknown` if its number has none.
     pub fn name(self) -> &'static str {
         match self.number {
             0 => "close_notify",
@@ -31,6 +32,7 @@ impl Alert {
             49 => "access_denied",
             50 => "decode_error",
             51 => "decrypt_error",
+            52 => "too_many_cids_requested",
             60 => "export_restriction",
             70 => "protocol_version",
             71 => "insufficient_security",
@@ -46,6 +48,7 @@ impl Alert {
             114 => "bad_certificate_hash_value",
             115 => "unknown_psk_identity",
             116 => "certificate_required",
+            117 => "general_error",
             120 => "no_application_protocol",
             121 => "ech_required",
             _ => "unknown",
