@@ -4,6 +4,7 @@
 mod ca_store;
 mod certificate;
 mod context;
+mod decode;
 mod errors;
 mod failure;
 mod ffi;
@@ -17,6 +18,7 @@ mod report;
 mod session;
 mod setup;
 mod stamp;
+mod store;
 mod stream;
 
 pub use certificate::{Certificate, parse_pin};
