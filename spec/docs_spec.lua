@@ -5,6 +5,7 @@
 -- The hosts of the examples exist nowhere. The module that a block requires looks them up in
 -- `places`: a peer of ours stands for each, and TLS is verified for the name that the block gives.
 
+local authority = require "spec.support.authority"
 local helper = require "spec.support.helper"
 
 local setfenv = rawget(_G, "setfenv")
@@ -282,6 +283,7 @@ local files = {
   ["server.key"] = function() return helper.pem("good", "key") end,
   ["localhost.pem"] = function() return folder .. "/localhost.pem" end,
   ["localhost.key"] = function() return folder .. "/localhost.key" end,
+  ["ca.crl.pem"] = function() return authority.write(authority.list("middle", { folder .. "/site.pem" })) end,
 }
 
 -- A block -----------------------------------------------------------------------------------------
@@ -462,7 +464,10 @@ end
 
 describe("the code of", function()
   setup(make_certificates)
-  teardown(function() os.execute("rm -rf " .. folder) end)
+  teardown(function()
+    os.execute("rm -rf " .. folder)
+    authority.finish()
+  end)
   after_each(helper.finish)
 
   for _, page in ipairs(pages) do

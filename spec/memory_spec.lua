@@ -77,7 +77,7 @@ describe("where memory is refused", function()
     { "an unknown option of any length is one", "show(tcp.connect, '127.0.0.1', port, { [huge] = 1 })",
       "unknown option" },
   }
-  for _, option in ipairs { "ca", "cert", "key", "session", "key_password" } do
+  for _, option in ipairs { "ca", "cert", "key", "session", "key_password", "crl" } do
     cases[#cases + 1] = { "option " .. option .. " fails",
       ("show(tcp.connect_tls, '127.0.0.1', port, { %s = huge })"):format(option), NO_MEMORY }
   end
@@ -85,8 +85,9 @@ describe("where memory is refused", function()
     alpn = "names of 1 to 255 bytes", pin_sha256 = "the SHA%-256 of a public key", bind = "an IP address",
     family = "'inet' or 'inet6' expected", min_version = "'1.0' or", server_name = "a host name or an IP address",
     ca_file = "a path of up to", cert_file = "a path of up to", key_file = "a path of up to",
-    ca_dir = "a path of up to",
-    ciphers = "OpenSSL's names", ciphersuites = "OpenSSL's names",
+    ca_dir = "a path of up to", crl_file = "a path of up to",
+    ciphers = "OpenSSL's names", ciphersuites = "OpenSSL's names", groups = "OpenSSL's names",
+    signature_algorithms = "OpenSSL's names", ocsp = "'report' expected",
   } do
     cases[#cases + 1] = { "option " .. option .. " is refused",
       ("show(tcp.connect_tls, '127.0.0.1', port, { %s = huge })"):format(option), words }

@@ -126,6 +126,11 @@
 ---@field interval? integer seconds between probes; default the system's
 ---@field count? integer probes without an answer before it is given up; default the system's
 
+---A key that both sides know, as a client has it.
+---@class tcp.Psk
+---@field identity string 1 to 255 bytes
+---@field key string 16 to 256 bytes, hexadecimal
+
 ---The options of TLS, for `start_tls` and for the `tls` of `listen`.
 ---@class tcp.TlsOnlyOptions
 ---@field verify? boolean verify the chain and the host name or address; default true
@@ -142,6 +147,15 @@
 ---@field max_version? tcp.Version default none
 ---@field ciphers? string for TLS 1.2 and below, in OpenSSL's notation; default OpenSSL's
 ---@field ciphersuites? string for TLS 1.3; default OpenSSL's
+---@field groups? string of the key exchange, in OpenSSL's notation; default OpenSSL's
+---@field signature_algorithms? string in the handshake, in OpenSSL's notation; default OpenSSL's
+---@field security_level? 0 | 1 | 2 | 3 | 4 | 5 how weak keys, signatures and ciphers may be; default OpenSSL's
+---@field partial_chain? boolean any trusted certificate ends the path, root or not; default false
+---@field crl_file? string a PEM file with lists of revoked certificates; default none
+---@field crl? string the same as PEM text; default none
+---@field ocsp? "report" ask the server for an OCSP response, for `info()`; default none
+---@field psk? tcp.Psk | table<string, string> a key in place of certificates; a server's by identity; default none
+---@field legacy_renegotiation? boolean connect also to servers without RFC 5746; default false
 ---@field alpn? string | string[] protocol names, preferred first (RFC 7301); default none
 ---@field session? string what `session()` of an earlier connection gave; default none
 ---@field pin_sha256? string | string[] SHA-256 of the peer's public key, base64 or hexadecimal; default none
@@ -170,7 +184,7 @@
 ---@field server_hello? string the name that EHLO and LHLO give; default the local address
 
 ---The options of `listen`. Those of `connect` (`bind` and `proxy` aside) are for what it accepts. `tls` takes no
----`server_name` and no `session`; without it there is no TLS.
+---`server_name`, `session`, `ocsp` and `legacy_renegotiation`; without it there is no TLS.
 ---@class tcp.ListenOptions: tcp.Options
 ---@field backlog? integer connections that the system keeps until they are accepted; default 128
 ---@field reuse_addr? boolean default true
@@ -231,6 +245,14 @@
 ---@field public_key_sha256? string base64; what `pin_sha256` takes
 ---@field pem? string
 
+---What a stapled OCSP response says.
+---@class tcp.Ocsp
+---@field status "good" | "revoked" | "unknown" | "stale" | "invalid"
+---@field this_update? integer seconds since 1970
+---@field next_update? integer
+---@field revoked_at? integer
+---@field error? string why it is stale or invalid
+
 ---@class tcp.TlsInfo
 ---@field version? string nil in the details of a handshake that did not get so far
 ---@field cipher? string
@@ -239,6 +261,8 @@
 ---@field server_name? string
 ---@field verified boolean
 ---@field verify_error? string what verification says, also where it was not asked
+---@field ocsp? tcp.Ocsp where the option `ocsp` asked for it, and it has come
+---@field psk_identity? string whose key both sides have used
 ---@field certificate? tcp.Certificate the peer's
 ---@field chain tcp.Certificate[] as the peer has sent it, leaf first
 ---@field verified_chain? tcp.Certificate[] the path that verification has built

@@ -9,7 +9,7 @@ use net::error::{Attempt, Copied, CopySide, Error};
 use net::io::tcp_info::{self, TcpInfo};
 use net::memory::copy;
 use net::text::address_text;
-use net::transport::tls::{Certificate, Chain, Report};
+use net::transport::tls::{Certificate, Chain, Ocsp, Report};
 use net::unix::credentials::Credentials;
 
 use crate::connection::{Connection, Facts};
@@ -159,9 +159,22 @@ pub fn tls(report: &Report) -> Value {
         ("server_name", report.server_name.clone().into()),
         ("verified", report.verified.into()),
         ("verify_error", report.verify_error.clone().into()),
+        ("ocsp", report.ocsp.as_ref().map(ocsp).into()),
+        ("psk_identity", report.psk_identity.clone().into()),
         ("certificate", report.chain.certificates().next().as_ref().map(certificate).into()),
         ("chain", certificates(&report.chain)),
         ("verified_chain", report.verified_chain.as_ref().map(certificates).into()),
+    ])
+}
+
+/// What a stapled response says.
+fn ocsp(response: &Ocsp) -> Value {
+    Value::record([
+        ("status", response.status.into()),
+        ("this_update", response.this_update.into()),
+        ("next_update", response.next_update.into()),
+        ("revoked_at", response.revoked_at.into()),
+        ("error", response.error.clone().into()),
     ])
 }
 

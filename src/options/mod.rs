@@ -6,6 +6,7 @@ mod framing;
 mod live;
 mod proxy;
 mod proxy_protocol;
+mod psk;
 mod socket;
 mod tls;
 mod unix;

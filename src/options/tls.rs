@@ -1,10 +1,11 @@
-//! The options of TLS. Uses `ffi`.
+//! The options of TLS. Uses `ffi`, `options::psk`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use net::transport::tls::{self, Side};
 
+use super::psk;
 use crate::ffi::argument::{Argument, Type};
 use crate::ffi::call::Result;
 
@@ -45,12 +46,17 @@ pub fn start(
 /// Sets an option that this side has. False: it has no such name.
 pub fn set_of(side: Side, settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
     match option.name() {
-        "server_name" | "session" if side == Side::Server => Ok(false),
-        _ => set(settings, option),
+        "server_name" | "session" if side == Side::Server => return Ok(false),
+        "ocsp" | "legacy_renegotiation" if side == Side::Server => {
+            return Err(option.wrong("a client's, this side is the server"));
+        }
+        "psk" if side == Side::Server => settings.profile.psk = Some(psk::of_server(option)?),
+        _ => return set(settings, option),
     }
+    Ok(true)
 }
 
-/// Sets one option. False: there is none of that name.
+/// Sets one option of a client. False: there is none of that name.
 pub fn set(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
     let profile = &mut settings.profile;
     match option.name() {
@@ -66,8 +72,19 @@ pub fn set(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
         "key_password" => profile.key_password = Some(Arc::new(option.owned_bytes()?)),
         "min_version" => profile.min_version = version(option)?,
         "max_version" => profile.max_version = Some(version(option)?),
-        "ciphers" => profile.ciphers = Some(word_list(option)?),
-        "ciphersuites" => profile.ciphersuites = Some(word_list(option)?),
+        "ciphers" => profile.ciphers = Some(word_list(option, "ciphers")?),
+        "ciphersuites" => profile.ciphersuites = Some(word_list(option, "ciphers")?),
+        "groups" => profile.groups = Some(word_list(option, "groups")?),
+        "signature_algorithms" => {
+            let words = word_list(option, "signature algorithms")?;
+            profile.signature_algorithms = Some(words);
+        }
+        "security_level" => profile.security_level = Some(option.integer(0, 5)? as u8),
+        "partial_chain" => profile.partial_chain = option.boolean()?,
+        "crl_file" | "crl" => profile.lists.push(pem(option)?),
+        "ocsp" => profile.reports_ocsp = option.one_of(&[("report", true)])?,
+        "psk" => profile.psk = Some(psk::of_client(option)?),
+        "legacy_renegotiation" => profile.legacy_renegotiation = option.boolean()?,
         "alpn" => profile.alpn = list(option, protocol)?,
         "session" => settings.session = Some(option.owned_bytes()?),
         "pin_sha256" => settings.pins = list(option, pin)?,
@@ -112,10 +129,10 @@ const LONGEST: usize = 4096;
 const MANY: usize = 64;
 
 /// A list in OpenSSL's notation.
-fn word_list(option: Argument<'_>) -> Result<String> {
+fn word_list(option: Argument<'_>, of: &str) -> Result<String> {
     let words = option.text()?;
     if words.is_empty() || words.len() > LONGEST || words.contains('\0') {
-        return Err(option.wrong("OpenSSL's names of ciphers expected"));
+        return Err(option.wrong(format_args!("OpenSSL's names of {of} expected")));
     }
     option.owned_text()
 }

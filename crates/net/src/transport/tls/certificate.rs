@@ -123,7 +123,8 @@ pub fn short(name: &X509NameRef) -> String {
     }
 }
 
-fn unix(time: &Asn1TimeRef) -> Result<i64, ErrorStack> {
+/// Returns a time in seconds since 1970, UTC.
+pub fn unix(time: &Asn1TimeRef) -> Result<i64, ErrorStack> {
     let since = Asn1Time::from_unix(0)?.diff(time)?;
     Ok(i64::from(since.days) * 86_400 + i64::from(since.secs))
 }

@@ -8,17 +8,20 @@ use std::sync::{Mutex, PoisonError};
 use openssl::error::ErrorStack;
 use openssl::ssl::{
     AlpnError, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode,
-    SslVerifyMode, SslVersion,
+    SslVerifyMode,
 };
 use openssl::x509::store::X509Store;
+use openssl_sys::SSL_OP_LEGACY_SERVER_CONNECT;
 
+use super::algorithms::{self, refused};
 use super::decode::{certificates, private_key};
-use super::errors::{clear_errors, openssl_error, reasons};
-use super::key_log;
+use super::errors::{clear_errors, openssl_error};
 use super::pem::Pem;
-use super::profile::{Profile, Settings, Version};
+use super::profile::{Profile, Settings};
 use super::stamp::{self, Stamp};
 use super::store::{self, Stamps};
+use super::verify::Rules;
+use super::{hints, key_log};
 use crate::error::{Code, Error, Result};
 
 /// The most contexts in the cache.
@@ -37,8 +40,8 @@ pub struct Key {
 
 impl Key {
     pub fn of(profile: &Profile) -> Self {
-        let Profile { trust, certificate, key, .. } = profile;
-        let pems = certificate.iter().chain(key);
+        let Profile { trust, certificate, key, lists, .. } = profile;
+        let pems = certificate.iter().chain(key).chain(lists);
         Self {
             profile: profile.clone(),
             trusted: Stamps::of(trust),
@@ -65,6 +68,13 @@ pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
     let (store, is_whole) = store::shared(&profile.trust, &key.profile.trust, &key.trusted)?;
     let is_new_log = key.log.is_none() && key_log::path(profile).is_some();
     let mut builder = build(profile, SslMethod::tls_client(), store)?;
+    if let Some(psk) = &profile.psk {
+        let Profile { ciphers, ciphersuites, .. } = profile;
+        psk.install_in_client(&mut builder, ciphers.is_some(), ciphersuites.is_some())?;
+    }
+    if profile.legacy_renegotiation {
+        builder.set_options(SslOptions::from_bits_retain(SSL_OP_LEGACY_SERVER_CONNECT));
+    }
     if !profile.alpn.is_empty() {
         builder.set_alpn_protos(&profile.alpn_wire()).map_err(openssl_error)?;
     }
@@ -84,11 +94,19 @@ pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
 /// Makes a server's context from a profile whose files are read. If the profile names trusted
 /// certificates, clients are asked for one. With `verify` or pins they must send it.
 pub fn server(profile: &Profile, settings: &Settings) -> Result<SslContext> {
-    if profile.certificate.is_none() {
+    if profile.certificate.is_none() && profile.psk.is_none() {
         return Err(Error::new(Code::Tls, "a server needs a certificate: cert_file or cert"));
     }
+    let asks = !profile.trust.is_system() || !settings.pins.is_empty();
+    if !profile.lists.is_empty() && !asks {
+        let detail = "crl_file and crl go with ca_file, ca_dir or ca, which ask for a certificate";
+        return Err(Error::new(Code::Tls, detail));
+    }
     let mut builder = build(profile, SslMethod::tls_server(), server_store(profile)?)?;
-    if !profile.trust.is_system() || !settings.pins.is_empty() {
+    if let Some(psk) = &profile.psk {
+        psk.install_in_server(&mut builder, profile.ciphersuites.is_some())?;
+    }
+    if asks {
         let must = match settings.verify || !settings.pins.is_empty() {
             true => SslVerifyMode::FAIL_IF_NO_PEER_CERT,
             false => SslVerifyMode::empty(),
@@ -143,33 +161,14 @@ fn build(profile: &Profile, method: SslMethod, store: X509Store) -> Result<SslCo
             | SslMode::RELEASE_BUFFERS,
     );
     builder.set_options(SslOptions::NO_RENEGOTIATION | SslOptions::NO_COMPRESSION);
-    if profile.max_version.is_some_and(|max| max < profile.min_version) {
-        let detail = "max_version is lower than min_version, which is 1.2 unless it is given";
-        return Err(Error::new(Code::Tls, detail));
-    }
-    builder.set_min_proto_version(Some(version(profile.min_version))).map_err(openssl_error)?;
-    builder.set_max_proto_version(profile.max_version.map(version)).map_err(openssl_error)?;
-    if let Some(ciphers) = &profile.ciphers {
-        builder.set_cipher_list(ciphers).map_err(|stack| refused("ciphers", &stack))?;
-    }
-    if let Some(suites) = &profile.ciphersuites {
-        builder.set_ciphersuites(suites).map_err(|stack| refused("ciphersuites", &stack))?;
-    }
+    algorithms::restrict(&mut builder, profile)?;
     builder.set_cert_store(store);
+    Rules::install(&mut builder, profile)?;
     identify(&mut builder, profile)?;
     if let Some(path) = key_log::path(profile) {
         key_log::append(&mut builder, &path)?;
     }
     Ok(builder)
-}
-
-fn version(version: Version) -> SslVersion {
-    match version {
-        Version::Tls10 => SslVersion::TLS1,
-        Version::Tls11 => SslVersion::TLS1_1,
-        Version::Tls12 => SslVersion::TLS1_2,
-        Version::Tls13 => SslVersion::TLS1_3,
-    }
 }
 
 /// Gives the context its certificate and key, if the profile has them.
@@ -184,7 +183,7 @@ fn identify(builder: &mut SslContextBuilder, profile: &Profile) -> Result<()> {
     };
     let mut chain = certificates(pem, "cert")?.into_iter();
     let leaf = chain.next().expect("one at least");
-    builder.set_certificate(&leaf).map_err(|stack| refused("cert", &stack))?;
+    builder.set_certificate(&leaf).map_err(|stack| unfit(&stack))?;
     for certificate in chain {
         builder.add_extra_chain_cert(certificate).map_err(openssl_error)?;
     }
@@ -195,10 +194,15 @@ fn identify(builder: &mut SslContextBuilder, profile: &Profile) -> Result<()> {
     builder.check_private_key().map_err(|_| mismatch())
 }
 
-fn mismatch() -> Error {
-    Error::new(Code::Tls, "the key does not match the certificate")
+/// The failure of a certificate that OpenSSL does not take for one of this end's.
+fn unfit(stack: &ErrorStack) -> Error {
+    let error = refused("cert", stack);
+    match stack.errors().iter().any(|error| hints::is_weak(error.reason_code())) {
+        true => Error::new(Code::Tls, format!("{} ({})", error.detail(), hints::WEAK)),
+        false => error,
+    }
 }
 
-fn refused(option: &str, stack: &ErrorStack) -> Error {
-    Error::new(Code::Tls, format!("{option}: {}", reasons(stack)))
+fn mismatch() -> Error {
+    Error::new(Code::Tls, "the key does not match the certificate")
 }

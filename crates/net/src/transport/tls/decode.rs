@@ -1,17 +1,20 @@
-//! What PEM text holds: certificates, a key. A message says which option the text is from, which of
-//! its parts cannot be read, and why. Uses `pem`, `errors`, `error`.
+//! What PEM text holds: certificates, a key, lists of revoked certificates. A message says which
+//! option the text is from, which of its parts cannot be read, and why. Uses `pem`, `errors`,
+//! `memory`, `error`.
 
 use std::iter;
 
 use memchr::memmem;
 use openssl::pkey::{PKey, Private};
-use openssl::x509::X509;
+use openssl::x509::{X509, X509Crl};
 
 use super::errors::reasons;
 use super::pem::Pem;
 use crate::error::{Code, Error, Result};
+use crate::memory::reserve;
 
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+const LIST: &[u8] = b"-----BEGIN X509 CRL-----";
 
 /// Returns the certificates of a PEM; at least one.
 pub fn certificates(pem: &Pem, option: &str) -> Result<Vec<X509>> {
@@ -37,6 +40,26 @@ fn corrupt(pem: &Pem, option: &str) -> Option<Error> {
         let detail = format!("certificate {number} in {source} cannot be read: {why}");
         Some(Error::new(Code::Tls, detail))
     })
+}
+
+/// Returns the lists of revoked certificates of several PEMs; at least one of each.
+pub fn lists(pems: &[Pem]) -> Result<Vec<X509Crl>> {
+    let mut lists = Vec::new();
+    for pem in pems {
+        let others = lists.len();
+        for (at, piece) in pieces(pem.text(), LIST).enumerate() {
+            let list = X509Crl::from_pem(piece).map_err(|stack| {
+                let (number, source, why) = (at + 1, pem.source("crl"), reasons(&stack));
+                Error::new(Code::Tls, format!("list {number} in {source} cannot be read: {why}"))
+            })?;
+            reserve(&mut lists, 1)?;
+            lists.push(list);
+        }
+        if lists.len() == others {
+            return Err(Error::new(Code::Tls, format!("no PEM list in {}", pem.source("crl"))));
+        }
+    }
+    Ok(lists)
 }
 
 /// Returns the parts of a text that begin so, each up to the next.

@@ -4,12 +4,12 @@
 
 use std::sync::OnceLock;
 
-use openssl::x509::{X509, X509Ref, X509StoreContextRef, X509VerifyResult};
+use openssl::x509::{X509, X509Ref, X509StoreContextRef};
 
 use super::certificate::{alternative_names, short};
 use super::errors::clear_errors;
-use super::profile::Trust;
-use super::{ca_store, ffi, hints};
+use super::profile::Profile;
+use super::{ca_store, crl, ffi, hints, verify};
 use crate::error::Error;
 use crate::text::printable;
 
@@ -51,38 +51,49 @@ impl Verification {
 
     /// Records the chain that `store` verifies and, unless `ok`, why it fails. OpenSSL reports a
     /// folder that it could not read as an unknown issuer, so a shortage is checked here.
-    pub fn note(&self, ok: bool, store: &X509StoreContextRef, trust: &Trust) {
+    pub fn note(&self, ok: bool, store: &X509StoreContextRef, profile: &Profile) {
         self.sent.get_or_init(|| ffi::sent_chain(store));
         if ok {
             return;
         }
-        if trust.has_folders()
+        if profile.trust.has_folders()
             && let Some(error) = ca_store::shortage()
         {
             self.shortage.get_or_init(|| error);
         }
-        let words = || self.describe(store.error(), store.current_cert(), trust.is_system());
+        let words = || self.describe(store, profile);
         self.failure.get_or_init(words);
         // A failure that is ignored must not be taken for the result of the operation.
         clear_errors();
     }
 
-    fn describe(&self, error: X509VerifyResult, at: Option<&X509Ref>, system: bool) -> String {
+    fn describe(&self, store: &X509StoreContextRef, profile: &Profile) -> String {
+        let error = store.error();
         let plain = error.error_string();
-        let Some(certificate) = at else { return plain.to_owned() };
+        let Some(certificate) = store.current_cert() else { return plain.to_owned() };
         let subject = short(certificate.subject_name());
         let issuer = short(certificate.issuer_name());
         // OpenSSL reports a malformed certificate as an unknown issuer, or as one without names.
         if ffi::is_malformed(certificate) {
             return format!("malformed certificate ({subject}), an extension cannot be read");
         }
+        if let Some(words) = crl::describe(store, certificate) {
+            return words;
+        }
+        let remedy = || match ends_early(store, profile) {
+            Some(end) => {
+                let end = short(end.subject_name());
+                format!("but {end} is trusted: partial_chain = true ends the chain there")
+            }
+            None => remedy(profile.trust.is_system()),
+        };
         // X509_V_ERR_*, in x509_vfy.h.
         match error.as_raw() {
             9 => format!("not yet valid, only from {} on ({subject})", certificate.not_before()),
             10 => format!("expired on {} ({subject})", certificate.not_after()),
-            18 => format!("self-signed certificate ({subject}), {}", remedy(system)),
-            19 => format!("unknown issuer: self-signed root {subject}, {}", remedy(system)),
-            2 | 20 | 21 => format!("unknown issuer {issuer} of {subject}, {}", remedy(system)),
+            18 => format!("self-signed certificate ({subject}), {}", remedy()),
+            19 => format!("unknown issuer: self-signed root {subject}, {}", remedy()),
+            2 | 20 | 21 => format!("unknown issuer {issuer} of {subject}, {}", remedy()),
             62 | 64 => format!(
                 "host name mismatch: expected {}, the certificate is for {}",
                 self.expected,
@@ -96,6 +107,14 @@ impl Verification {
             _ => format!("{plain} ({subject})"),
         }
     }
+}
+
+/// Returns the first certificate of a path that is trusted and no root, where that is not enough.
+fn ends_early<'a>(store: &'a X509StoreContextRef, profile: &Profile) -> Option<&'a X509Ref> {
+    if profile.partial_chain {
+        return None;
+    }
+    store.chain()?.iter().find(|each| verify::is_trusted(store, each))
 }
 
 fn remedy(system: bool) -> String {

@@ -1,7 +1,7 @@
 //! The functions of OpenSSL that the crate `openssl` does not offer. They give what a connection's
-//! messages tell, its cipher before the handshake ends, and the chain that was sent. They verify a
-//! chain as that of a server, and tell malformed certificates and privileged processes. Nothing
-//! else calls OpenSSL by its C names. Uses `alert`.
+//! messages tell, its cipher before the handshake ends, and the chain that was sent. They prepare
+//! the verification of a server, and tell malformed certificates and privileged processes. Uses
+//! `alert`.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_void};
@@ -148,13 +148,13 @@ pub fn sent_chain(store: &X509StoreContextRef) -> Vec<X509> {
     chain.map_or(Vec::new(), |chain| chain.iter().map(ToOwned::to_owned).collect())
 }
 
-/// Verifies the chain of a server, with the purpose and trust that a client's handshake uses.
-pub fn verify_server(store: &mut X509StoreContextRef) -> Result<bool, ErrorStack> {
+/// Gives a verification the purpose and trust that a client's handshake uses.
+pub fn set_server_purpose(store: &mut X509StoreContextRef) -> Result<(), ErrorStack> {
     // SAFETY: the context is alive, and OpenSSL has a set of parameters of that name.
-    if unsafe { X509_STORE_CTX_set_default(store.as_ptr(), c"ssl_server".as_ptr()) } != 1 {
-        return Err(ErrorStack::get());
+    match unsafe { X509_STORE_CTX_set_default(store.as_ptr(), c"ssl_server".as_ptr()) } {
+        1 => Ok(()),
+        _ => Err(ErrorStack::get()),
     }
-    store.verify_cert()
 }
 
 /// Whether OpenSSL cannot read an extension of the certificate.

@@ -1,9 +1,12 @@
 //! TLS over a TCP transport. The handshake and the records are steps, and one place maps all
 //! results of OpenSSL. Only this folder calls OpenSSL.
 
+mod algorithms;
 mod ca_store;
 mod certificate;
+mod checks;
 mod context;
+mod crl;
 mod decode;
 mod errors;
 mod failure;
@@ -11,21 +14,26 @@ mod ffi;
 mod hints;
 mod key_log;
 mod loader;
+mod ocsp;
 mod outcome;
 mod pem;
 mod profile;
+mod psk;
 mod report;
 mod session;
 mod setup;
 mod stamp;
 mod store;
 mod stream;
+mod verify;
 
 pub use certificate::{Certificate, parse_pin};
 pub use errors::keeping_errors;
+pub use ocsp::Ocsp;
 pub use openssl::base64::encode_block as base64;
 pub use pem::Pem;
 pub use profile::{Pin, Profile, Settings, Trust, Version, server_name};
+pub use psk::Psk;
 pub use report::{Chain, Report};
 pub use setup::{Config, Handshake, Setup, Side};
 pub use stream::Tls;

@@ -13,6 +13,10 @@ use crate::io::step::{Step, Wait, Want};
 use crate::transport::Transport;
 use crate::transport::tcp::Transient;
 
+/// The failure of a client that has a key in common with the server.
+const NO_KEY_USED: &str =
+    "the server shows a certificate instead of using psk, perhaps it does not know the identity";
+
 impl Tls {
     /// What an outcome of OpenSSL means: done, a wait in the direction that it asks for (which need
     /// not be the operation's own), or an error.
@@ -60,17 +64,25 @@ impl Tls {
             return shortage.clone();
         }
         if reason_codes(&error).any(|reason| reason == CERTIFICATE_VERIFY_FAILED) {
+            if self.config.settings.profile.psk.is_some() && !self.stream.ssl().is_server() {
+                return Error::new(Code::Tls, NO_KEY_USED);
+            }
             let why = self.config.verification.failure().unwrap_or("verification failed");
             return Error::new(Code::Certificate, why);
         }
         if is_end(&error) {
-            return Error::closed("end of stream in the TLS handshake");
+            // Zabbix agents, for one, send no alert.
+            return Error::closed(match self.config.settings.profile.psk.is_some() {
+                true => "end of stream in the TLS handshake (perhaps psk has another key there)",
+                false => "end of stream in the TLS handshake",
+            });
         }
         let is_plain = reason_codes(&error)
             .any(|reason| matches!(reason, WRONG_VERSION_NUMBER | HTTP_REQUEST));
-        let Profile { min_version, ciphers, .. } = &self.config.settings.profile;
+        let Profile { min_version, ciphers, security_level, .. } = &self.config.settings.profile;
+        let is_restricted = ciphers.is_some() || *security_level == Some(0);
         let is_outdated = self.outdated(&error).is_some();
-        let old = *min_version < Version::Tls12 && ciphers.is_none() && !is_outdated;
+        let old = *min_version < Version::Tls12 && !is_restricted && !is_outdated;
         let error = if is_plain || old { record_error(error) } else { self.advised(error) };
         let detail = error.detail();
         let made = Error::new(
@@ -79,7 +91,7 @@ impl Tls {
                 Code::Tls if is_plain => format!("the peer does not speak TLS ({detail})"),
                 Code::Tls if old => format!(
                     "handshake failed: {detail} (OpenSSL wants ciphers = \
-                     \"DEFAULT:@SECLEVEL=0\" besides for a version below 1.2)"
+                     \"DEFAULT:@SECLEVEL=0\", or security_level = 0, besides for a version below 1.2)"
                 ),
                 Code::Tls => format!("handshake failed: {detail}"),
                 _ => format!("{detail} in the TLS handshake"),
@@ -109,8 +121,8 @@ impl Tls {
         let is_later = self.outcome.is_some() && ssl.version2() == Some(SslVersion::TLS1_3);
         self.refused_renegotiation().or_else(|| self.outdated(error)).or_else(|| {
             reason_codes(error).find_map(|reason| match ssl.is_server() {
-                true if is_later => hints::to_server_later(reason),
-                true => hints::to_server(reason),
+                true if is_later => hints::to_server_later(reason, settings),
+                true => hints::to_server(reason, settings),
                 false if is_later => hints::to_client_later(reason, settings),
                 false => hints::to_client(reason, settings),
             })

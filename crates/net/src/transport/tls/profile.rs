@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::pem::Pem;
+use super::psk::Psk;
 use crate::connect::host;
 use crate::error::{Code, Error, Result};
 
@@ -51,6 +52,23 @@ pub struct Profile {
     pub ciphers: Option<String>,
     /// The cipher suites of TLS 1.3.
     pub ciphersuites: Option<String>,
+    /// The groups for the key exchange, in OpenSSL's notation.
+    pub groups: Option<String>,
+    /// The algorithms for signatures in the handshake, in OpenSSL's notation.
+    pub signature_algorithms: Option<String>,
+    /// How weak keys, signatures and ciphers may be: OpenSSL's levels, 0 to 5.
+    pub security_level: Option<u8>,
+    /// Each trusted certificate ends the path, root or not.
+    pub partial_chain: bool,
+    /// Lists of revoked certificates; that of the leaf's issuer must be among them. If empty,
+    /// revocation is not checked.
+    pub lists: Vec<Pem>,
+    /// Ask the server for its OCSP response, which is then reported.
+    pub reports_ocsp: bool,
+    /// The keys that stand for certificates.
+    pub psk: Option<Psk>,
+    /// Connect to servers without secure renegotiation (RFC 5746).
+    pub legacy_renegotiation: bool,
     /// Protocol names, preferred first (RFC 7301).
     pub alpn: Vec<Vec<u8>>,
     /// Write the keys to the file that `SSLKEYLOGFILE` names.
@@ -68,6 +86,14 @@ impl Default for Profile {
             max_version: None,
             ciphers: None,
             ciphersuites: None,
+            groups: None,
+            signature_algorithms: None,
+            security_level: None,
+            partial_chain: false,
+            lists: Vec::new(),
+            reports_ocsp: false,
+            psk: None,
+            legacy_renegotiation: false,
             alpn: Vec::new(),
             keylog: false,
         }

@@ -3,6 +3,7 @@
 use openssl::x509::X509;
 
 use super::certificate::Certificate;
+use super::ocsp::Ocsp;
 
 /// The result of a handshake, or its state so far.
 #[derive(Clone)]
@@ -21,6 +22,10 @@ pub struct Report {
     pub chain: Chain,
     /// The path that verification has built, leaf first; none if this handshake verified nothing.
     pub verified_chain: Option<Chain>,
+    /// What the server's OCSP response says, if it was asked for and has come.
+    pub ocsp: Option<Ocsp>,
+    /// The identity whose key both sides have.
+    pub psk_identity: Option<Vec<u8>>,
 }
 
 impl Report {

@@ -9,12 +9,13 @@ use openssl::error::ErrorStack;
 use openssl::sha::Sha256;
 use openssl::ssl::{SslContextRef, SslSession};
 use openssl::stack::Stack;
-use openssl::x509::{X509, X509StoreContext};
+use openssl::x509::{X509, X509StoreContext, X509StoreContextRef};
 
 use super::certificate::pin;
-use super::ffi;
 use super::pem::Pem;
 use super::profile::{Profile, Settings};
+use super::psk::Psk;
+use super::verify::verify_server;
 use crate::memory::copy;
 
 /// The most parts of the string: more certificates than a handshake can carry.
@@ -89,7 +90,8 @@ impl Session {
             }
             let Some(leaf) = self.chain.first() else { return Ok(false) };
             let mut store = X509StoreContext::new()?;
-            store.init(context.cert_store(), leaf, &untrusted, ffi::verify_server)
+            let verify = |store: &mut X509StoreContextRef| verify_server(store, context);
+            store.init(context.cert_store(), leaf, &untrusted, verify)
         };
         verify().unwrap_or(false)
     }
@@ -139,7 +141,9 @@ fn parts(bytes: &[u8]) -> Option<Vec<&[u8]>> {
 
 /// Returns a digest of all settings that a session must share with a connection that resumes it.
 fn digest(settings: &Settings, context: &SslContextRef) -> Result<[u8; 32], ErrorStack> {
-    let Profile { trust, min_version, max_version, .. } = &settings.profile;
+    let Profile { trust, lists, min_version, max_version, .. } = &settings.profile;
+    let Profile { groups, signature_algorithms, security_level, psk, .. } = &settings.profile;
+    let Profile { partial_chain, reports_ocsp, legacy_renegotiation, .. } = &settings.profile;
     let mut digest = Sha256::new();
     // Each setting follows its length, so that no two sets of settings give the same bytes.
     let mut add = |bytes: &[u8]| {
@@ -150,14 +154,22 @@ fn digest(settings: &Settings, context: &SslContextRef) -> Result<[u8; 32], Erro
     add(&settings.pins.concat());
     add(format!("{min_version:?} {max_version:?}").as_bytes());
     add(format!("{:?}", (&settings.profile.ciphers, &settings.profile.ciphersuites)).as_bytes());
+    add(format!("{groups:?} {signature_algorithms:?} {security_level:?}").as_bytes());
+    let secrets: Vec<_> = psk.iter().flat_map(Psk::parts).collect();
+    add(&secrets.len().to_be_bytes());
+    secrets.into_iter().for_each(&mut add);
+    add(&[(*partial_chain).into(), (*reports_ocsp).into(), (*legacy_renegotiation).into()]);
     add(&settings.profile.alpn_wire());
     add(trust.dir.as_ref().map_or(&[], |dir| dir.as_os_str().as_encoded_bytes()));
     // The certificate itself counts: its file may hold another one by then.
     add(&context.certificate().map_or(Ok(Vec::new()), |certificate| certificate.to_der())?);
-    // The order is that of a Lua table's keys, which differs between processes.
-    let mut trusted: Vec<_> = trust.certificates.iter().map(named).collect();
-    trusted.sort_unstable();
-    trusted.into_iter().for_each(add);
+    for pems in [&trust.certificates, lists] {
+        // The order is that of a Lua table's keys, which differs between processes.
+        let mut pems: Vec<_> = pems.iter().map(named).collect();
+        pems.sort_unstable();
+        add(&(pems.len() as u64).to_be_bytes());
+        pems.into_iter().for_each(&mut add);
+    }
     Ok(digest.finish())
 }
 

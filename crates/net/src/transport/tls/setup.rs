@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{Ssl, SslContext, SslRef, SslStream, SslVerifyMode};
+use openssl::ssl::{Ssl, SslContext, SslRef, SslStream, SslVerifyMode, StatusType};
 use openssl::x509::verify::X509CheckFlags;
 
 use super::context::{self, Key};
+use super::crl;
 use super::errors::openssl_error;
 use super::failure::Verification;
 use super::ffi::Messages;
@@ -97,7 +98,11 @@ impl Config {
         let mut ssl = Ssl::new(&self.context).map_err(openssl_error)?;
         expect(&mut ssl, &settings.server_name).map_err(openssl_error)?;
         let verification = self.observe(&mut ssl, SslVerifyMode::PEER, &settings.server_name)?;
-        let session = settings.session.as_ref();
+        if settings.profile.reports_ocsp {
+            ssl.set_status_type(StatusType::OCSP).map_err(openssl_error)?;
+        }
+        // A key is proved anew each time.
+        let session = settings.session.as_ref().filter(|_| settings.profile.psk.is_none());
         let offered = session.and_then(|bytes| Session::offered(bytes, settings, &self.context));
         if let Some(session) = &offered {
             resume(&mut ssl, session).map_err(openssl_error)?;
@@ -135,9 +140,12 @@ impl Config {
     ) -> Result<Arc<Verification>> {
         let verification = Arc::new(Verification::new(expected));
         let (noted, settings) = (Arc::clone(&verification), Arc::clone(&self.settings));
+        // A server that shows a certificate has not used the key that it should.
+        let refuses = settings.profile.psk.is_some() && self.side == Side::Client;
         ssl.set_verify_callback(mode, move |ok, store| {
-            noted.note(ok, store, &settings.profile.trust);
-            ok || !settings.verify
+            let ok = ok || crl::is_ignored(store);
+            noted.note(ok, store, &settings.profile);
+            (ok || !settings.verify) && !refuses
         });
         Messages::watch(ssl).map_err(openssl_error)?;
         Ok(verification)

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use openssl::ssl::{self, ErrorCode, NameType, SslStream};
 use openssl::x509::X509;
 
-use super::certificate;
 use super::errors::*;
 use super::failure::Verification;
 use super::ffi::{self, Messages};
@@ -18,6 +17,7 @@ use super::session::Session;
 use crate::error::{Code, Error, Pending, Result};
 use crate::io::fork;
 use crate::io::step::{Step, ready};
+use crate::text::excerpt;
 use crate::trace::{Phase, Trace};
 use crate::transport::tcp::Tcp;
 use crate::transport::{Carrier, Transport};
@@ -73,7 +73,7 @@ impl Tls {
         let result = self.stream.do_handshake();
         let outcome = match self.step(result) {
             Ok(Step::Wait(wait)) => return Ok(Step::Wait(wait.pending(Pending::Handshake))),
-            Ok(Step::Done(())) => self.check_certificate().and_then(|()| self.check_pin()),
+            Ok(Step::Done(())) => self.check_peer(),
             Err(error) if error.is_transient() => return Err(error),
             Err(error) => Err(self.handshake_refusal(error)),
         };
@@ -91,13 +91,15 @@ impl Tls {
 
     /// What the trace says of a handshake that ended well.
     fn summary(&self) -> String {
-        let Report { version, cipher, alpn, resumed, verified, verify_error, .. } = self.report();
+        let Report { version, cipher, alpn, resumed, verified, verify_error, psk_identity, .. } =
+            self.report();
         let (version, cipher) = (version.unwrap_or("no version"), cipher.unwrap_or("no cipher"));
         let session = if resumed { "resumed" } else { "new session" };
-        let verified = match (verified, verify_error) {
-            (true, _) => "verified".to_owned(),
-            (false, Some(why)) => format!("not verified: {why}"),
-            (false, None) => "no certificate".to_owned(),
+        let verified = match (verified, verify_error, psk_identity) {
+            (true, ..) => "verified".to_owned(),
+            (false, Some(why), _) => format!("not verified: {why}"),
+            (false, None, Some(name)) => format!("the key of '{}'", excerpt(&name)),
+            (false, None, None) => "no certificate".to_owned(),
         };
         let alpn = alpn.map(|name| format!(", ALPN {}", name.escape_ascii())).unwrap_or_default();
         format!("{version}, {cipher}, {session}{alpn}, {verified}")
@@ -113,19 +115,21 @@ impl Tls {
         let (verify_error, chain) = (self.verify_error(), self.chain());
         let cipher = ffi::agreed_cipher(ssl);
         let verified = ssl.verified_chain();
+        let verified = verified.map(|path| path.iter().map(ToOwned::to_owned).collect::<Vec<_>>());
         // A peer that has shown a certificate proves that it has the key later in the handshake.
         let is_proved = matches!(self.outcome, Some(Ok(())));
         Report {
             version: cipher.map(|_| ssl.version_str()),
             cipher: cipher.and_then(|cipher| cipher.standard_name()),
             alpn: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),
-            resumed: ssl.session_reused(),
+            resumed: ssl.session_reused() && self.config.settings.profile.psk.is_none(),
             server_name,
             verified: is_proved && verify_error.is_none() && !chain.is_empty(),
             verify_error,
+            ocsp: self.ocsp(&chain, verified.as_deref()),
             chain: Chain(chain),
-            verified_chain: verified
-                .map(|path| Chain(path.iter().map(ToOwned::to_owned).collect())),
+            verified_chain: verified.map(Chain),
+            psk_identity: self.psk_identity(),
         }
     }
 
@@ -133,7 +137,9 @@ impl Tls {
     pub fn session(&self) -> Result<Option<Vec<u8>>> {
         // The id is that of a ticket, or of a session that the server keeps.
         let ssl = self.stream.ssl();
-        let Some(session) = ssl.session().filter(|session| !session.id().is_empty()) else {
+        let has_key = self.config.settings.profile.psk.is_some();
+        let Some(session) = ssl.session().filter(|session| !session.id().is_empty() && !has_key)
+        else {
             return Ok(None);
         };
         let resume = session.to_owned();
@@ -149,12 +155,12 @@ impl Tls {
     }
 
     /// The session that this connection goes on with.
-    fn resumed(&self) -> Option<&Session> {
+    pub(super) fn resumed(&self) -> Option<&Session> {
         self.config.offered.as_ref().filter(|_| self.stream.ssl().session_reused())
     }
 
     /// The peer's certificates, leaf first.
-    fn chain(&self) -> Vec<X509> {
+    pub(super) fn chain(&self) -> Vec<X509> {
         if let Some(session) = self.resumed() {
             return session.chain.clone();
         }
@@ -163,36 +169,6 @@ impl Tls {
         }
         // A session that a server resumes has the leaf alone.
         self.stream.ssl().peer_certificate().into_iter().collect()
-    }
-
-    /// A server must have shown a certificate if it is to be verified: some ciphers do without.
-    fn check_certificate(&self) -> Result<()> {
-        let ssl = self.stream.ssl();
-        let is_shown = ssl.peer_certificate().is_some() || self.resumed().is_some();
-        if self.config.settings.verify && !ssl.is_server() && !is_shown {
-            return Err(Error::new(Code::Certificate, "the server showed no certificate"));
-        }
-        Ok(())
-    }
-
-    /// Pins count besides the chain, and also where the chain does not.
-    fn check_pin(&self) -> Result<()> {
-        let pins = &self.config.settings.pins;
-        if pins.is_empty() {
-            return Ok(());
-        }
-        let key = self.chain().first().and_then(|leaf| certificate::pin(leaf).ok());
-        if key.is_some_and(|key| pins.contains(&key)) {
-            return Ok(());
-        }
-        let detail = match key {
-            Some(key) => {
-                let key = openssl::base64::encode_block(&key);
-                format!("pin mismatch: the public key's SHA-256 is {key}")
-            }
-            None => "pin mismatch: there is no certificate".to_owned(),
-        };
-        Err(Error::new(Code::Certificate, detail))
     }
 
     /// Says close_notify, as far as that goes without waiting, unless a reset is to overtake it.

@@ -1,0 +1,165 @@
+-- `ocsp = "report"`: what the response says that a server has stapled to its certificate.
+
+local authority = require "spec.support.authority"
+local helper = require "spec.support.helper"
+local tcp = require "tcp"
+
+local trusting = helper.trusting
+local response = authority.response
+
+-- What info() tells of a server with this response, and what the client has of its certificate.
+local function report(path, options, version, certificate)
+  local words = (path and "-status_file " .. path or "") .. " -tls" .. (version or "1_3")
+  local peer = helper.s_server(certificate or "good", words)
+  local conn = helper.keep(tcp.connect_tls("localhost", peer.port, trusting({ ocsp = "report" }, options)))
+  conn:send "hello\n"
+  assert.equal("olleh", conn:read_line())
+  local info = conn:info().tls
+  conn:close()
+  assert.same(info.ocsp, conn:info().tls.ocsp)
+  return info.ocsp, info
+end
+
+describe('ocsp = "report" tells of a response', function()
+  teardown(authority.finish)
+  after_each(helper.finish)
+
+  for _, version in ipairs { "1_2", "1_3" } do
+    local name = ", over TLS " .. version:gsub("_", ".")
+
+    it("that the certificate is good" .. name, function()
+      local began = os.time()
+      local ocsp, info = report(response("middle", "good", { known = { good = "valid" } }), nil, version)
+      assert.equal("good", ocsp.status)
+      assert.is_nil(ocsp.error)
+      assert(math.abs(ocsp.this_update - began) <= 10, ocsp.this_update)
+      assert.equal(7 * 86400, ocsp.next_update - ocsp.this_update)
+      assert.is_nil(ocsp.revoked_at)
+      assert.is_true(info.verified)
+    end)
+
+    it("that it is revoked, and connects" .. name, function()
+      local ocsp, info = report(response("middle", "good", { known = { good = "revoked" } }), nil, version)
+      assert.equal("revoked", ocsp.status)
+      assert.equal("2024-01-02 03:04:05", os.date("!%Y-%m-%d %H:%M:%S", ocsp.revoked_at))
+      assert.is_true(info.verified)
+    end)
+
+    it("that the responder does not know it" .. name, function()
+      assert.equal("unknown", report(response("middle", "good", { known = { rsa = "valid" } }), nil, version).status)
+    end)
+
+    it("nothing where there is none" .. name, function()
+      assert.is_nil((report(nil, nil, version)))
+    end)
+  end
+
+  it("without a next_update", function()
+    local ocsp = report(response("middle", "good", { known = { good = "valid" }, more = "" }))
+    assert.equal("good", ocsp.status)
+    assert.is_nil(ocsp.next_update)
+  end)
+
+  it("that its time is over, or has not come", function()
+    local clock = helper.preload "spec/support/clock.c"
+    if not clock then return pending "there is no C compiler" end
+    local function at(seconds, state)
+      local before = ("%s SPEC_TIME=%d"):format(clock, seconds)
+      return report(response("middle", "good", { known = { good = state }, before = before }))
+    end
+    local ocsp = at(1700000000, "valid")
+    assert.same({ status = "stale", error = "it was valid until next_update", this_update = 1700000000,
+      next_update = 1700000000 + 7 * 86400 }, ocsp)
+    assert.equal("stale", at(1700000000, "unknown").status)
+    -- What was revoked stays so.
+    ocsp = at(1710000000, "revoked")
+    assert.same({ "revoked", "it was valid until next_update" }, { ocsp.status, ocsp.error })
+    ocsp = at(os.time() + 3600, "valid")
+    assert.same({ "stale", "it is valid from this_update on" }, { ocsp.status, ocsp.error })
+    -- Clocks may differ a little.
+    assert.equal("good", at(os.time() + 60, "valid").status)
+  end)
+
+  local function is_invalid(words, ocsp)
+    assert.equal("invalid", ocsp.status)
+    assert(ocsp.error:find(words, 1, true), ocsp.error)
+    assert.is_nil(ocsp.this_update)
+    assert.is_nil(ocsp.next_update)
+  end
+
+  it("that somebody else has signed it", function()
+    local known = { good = "valid" }
+    for _, signer in ipairs { "stranger", "client", "root", "good" } do
+      is_invalid("the issuer has neither signed it nor let somebody sign",
+        report(response("middle", "good", { known = known, signer = signer })))
+    end
+    -- Not one whom the issuer lets sign, but one whom another CA does.
+    local foreign = authority.issue("stranger", "/CN=Responder", "extendedKeyUsage = OCSPSigning")
+    is_invalid("the issuer has neither", report(response("middle", "good", { known = known, signer = foreign })))
+    local over = authority.issue("middle", "/CN=Responder", "extendedKeyUsage = OCSPSigning",
+      "20200101000000Z 20210101000000Z")
+    is_invalid("the issuer has neither", report(response("middle", "good", { known = known, signer = over })))
+  end)
+
+  it("that somebody has signed whom the issuer lets sign", function()
+    local signer = authority.issue("middle", "/CN=Responder", "extendedKeyUsage = OCSPSigning")
+    assert.equal("good", report(response("middle", "good", { known = { good = "valid" }, signer = signer })).status)
+  end)
+
+  it("that it is about another certificate", function()
+    is_invalid("it is about another certificate",
+      report(response("middle", "rsa", { known = { rsa = "valid", good = "valid" } })))
+  end)
+
+  it("that is damaged, or none", function()
+    local path = response("middle", "good", { known = { good = "valid" }, more = "-resp_no_certs -ndays 7" })
+    assert.equal("good", report(path).status)
+    -- Its end is the signature.
+    local bytes = helper.contents(path)
+    local damaged = authority.write(bytes:sub(1, -2) .. string.char((bytes:byte(-1) + 1) % 256))
+    is_invalid("the issuer has neither", report(damaged))
+    -- The responder has no answer: tryLater.
+    is_invalid("the responder has no answer: tryLater", report(authority.write "\48\3\10\1\3"))
+  end)
+
+  it("of a certificate that does not verify", function()
+    local path = response("middle", "good", { known = { good = "valid" } })
+    local ocsp, info = report(path, { verify = false, ca_file = helper.pem "stranger" })
+    assert.is_false(info.verified)
+    assert.equal("good", ocsp.status)
+    -- The issuer is not known where nobody has sent it.
+    path = response("middle", "incomplete", { known = { incomplete = "valid" } })
+    is_invalid("the certificate's issuer is not known here", report(path, { verify = false }, nil, "incomplete"))
+  end)
+
+  it("not where it was not asked for, and not where a session is resumed", function()
+    local path = response("middle", "good", { known = { good = "valid" } })
+    local peer = helper.s_server("good", "-status_file " .. path)
+    local function talk(options)
+      local conn = helper.keep(tcp.connect_tls("localhost", peer.port, trusting(options)))
+      conn:send "hello\n"
+      conn:read_line()
+      local info, session = conn:info().tls, conn:session()
+      conn:close()
+      return info, session
+    end
+    local info, lax = talk {}
+    assert.is_nil(info.ocsp)
+    local _, session = talk { ocsp = "report" }
+    info = talk { ocsp = "report", session = session }
+    assert.is_true(info.resumed)
+    assert.is_nil(info.ocsp)
+    -- Of a profile that did not ask.
+    info = talk { ocsp = "report", session = lax }
+    assert.is_false(info.resumed)
+    assert.equal("good", info.ocsp.status)
+  end)
+
+  it("with start_tls", function()
+    local path = response("middle", "good", { known = { good = "revoked" } })
+    local peer = helper.s_server("good", "-status_file " .. path)
+    local conn = tcp.connect("localhost", peer.port, helper.timeout)
+    conn = helper.keep(conn:start_tls({ ocsp = "report", ca_file = helper.pem "root", server_name = "localhost" }))
+    assert.equal("revoked", conn:info().tls.ocsp.status)
+  end)
+end)
