@@ -13,7 +13,8 @@ work, to try. `--one` runs one client alone, under another command if wanted. Wi
 build of the module takes its turn, too; it is FOLDER/FLAVOR/tcp.so, FLAVOR as in .build.
 
 It wants a C compiler, OpenSSL's headers, and the module built for each Lua (`make module LUA=luajit`). A
-peer that is not installed, or has no TLS, gets a dash.
+peer that is not installed, or has no TLS, gets a dash. What is compared with other programs besides (`others`)
+has their figures in the next line.
 """
 
 import argparse
@@ -40,7 +41,10 @@ PEERS = {
     "luv": "luv + cjson",
     "limit": "C",
     "floor": "the least for a Lua module",
+    "socat": "socat",
 }
+# Peers that are programs of their own, for scenarios that name them.
+PROGRAMS = ["socat"]
 LUAS = ["lua5.4", "luajit"]
 
 
@@ -49,19 +53,19 @@ class Scenario:
     is wanted on Lua 5.4, and on LuaJIT where that is another one; `memory` the most bytes at the peak. With a
     `floor`, there is something that no module for Lua can do without: the copy that a string is, OpenSSL's
     libraries, the table that a packet is made from or becomes, the wait of a connect that has a deadline. It is
-    bench/clients/floor.lua."""
+    bench/clients/floor.lua. `others` are programs that do the same."""
 
-    def __init__(self, name, title, count, size, reach, luajit=None, memory=None, without=(), floor=False):
+    def __init__(self, name, title, count, size, reach, luajit=None, memory=None, without=(), floor=False, others=()):
         self.name, self.title, self.count, self.size = name, title, count, size
         self.reach = {"lua5.4": reach, "luajit": luajit or reach}
         self.memory = memory
-        self.floor = floor
-        self.without = without if floor else [*without, "floor"]
+        self.floor, self.others = floor, others
+        self.without = [*without] + ([] if floor else ["floor"]) + [each for each in PROGRAMS if each not in others]
 
     def scaled(self, quick):
         if not quick:
             return self.count, self.size
-        if self.name in ("read_once", "read_tls"):
+        if self.name in ("read_once", "read_tls", "copy"):
             return self.count, self.size // 10
         return max(self.count // 10, 10), self.size
 
@@ -78,6 +82,13 @@ SCENARIOS = [
     Scenario("handshakes", "500 verified TLS handshakes", 500, 0, 0.97, without=["luv"]),
     Scenario("resumed", "500 resumed, by 500 full", 500, 1, None, without=["luasocket", "cqueues", "luv"]),
     Scenario("connects", "5,000 connects to an address", 5_000, 0, 0.95, floor=True),
+    Scenario("unix_lines", "50,000 round trips by Unix socket", 50_000, 60, None),
+    Scenario("copy", "hand on 2 GiB", 1, 2048 * MIB, None, others=["socat"]),
+    Scenario("read_two", "read 200,000 packets, 2-byte length", 200_000, 300, None),
+    Scenario("write_two", "write 200,000 of them", 200_000, 300, None),
+    Scenario("read_varint", "read 200,000 packets, varint length", 200_000, 300, None),
+    Scenario("write_varint", "write 200,000 of them", 200_000, 300, None),
+    Scenario("match_lines", "500,000 lines by a pattern", 500_000, 60, None),
     Scenario("require", "require and exit", 100, 0, 0.60, floor=True),
 ]
 
@@ -90,6 +101,9 @@ REQUIRES = {
     "limit": "",  # the interpreter alone
     "floor": 'require "openssl_only"',
 }
+
+# Blocks as large as those of `copy_to`, and not the 8 KiB that socat has by itself.
+SOCAT = ["socat", "-u", "-b", "262144"]
 
 # What a run of a client gives, in the order in which `measure` prints it.
 FIGURES = ["wall", "whole", "user", "system", "peak"]
@@ -139,6 +153,10 @@ def environment(lua, peer=None):
 def is_there(lua, peer):
     if peer in ("limit", "floor"):
         return True
+    if peer in PROGRAMS:
+        if not shutil.which(peer):
+            print(f"there is no {peer}", file=sys.stderr)
+        return shutil.which(peer) is not None
     status = subprocess.run([lua, "-e", REQUIRES[peer]], env=environment(lua, peer), stderr=subprocess.PIPE, text=True)
     if status.returncode != 0:
         print(f"{lua} has no {PEERS[peer]}: {status.stderr.splitlines()[0]}", file=sys.stderr)
@@ -149,15 +167,17 @@ def client(scenario, peer, lua, port, count, size):
     arguments = [scenario.name, str(port), str(count), str(size), FOLDER]
     if peer == "limit":
         return [f"{FOLDER}/client"] + arguments
+    if peer == "socat":
+        return SOCAT + [f"TCP4:127.0.0.1:{port},nodelay"] * 2
     name = "tcp" if peer == "before" else peer
     return [lua, f"bench/clients/{name}.lua"] + arguments
 
 
 def serve(scenario, count, size):
-    """A server for one run, and its port."""
+    """A server for one run, and its port, or the path of its Unix socket."""
     server = subprocess.Popen(
         [f"{FOLDER}/server", scenario.name, str(count), str(size), FOLDER], stdout=subprocess.PIPE, text=True)
-    return server, int(server.stdout.readline())
+    return server, server.stdout.readline().strip()
 
 
 def watched(command, lua, peer):
@@ -243,6 +263,9 @@ def print_row(scenario, lua, result):
     print(f"{scenario.title:36} {text(scenario.reach[lua]):>5}  "
           + "  ".join(f"{pair(peer):>11}" for peer in ["tcp", "before", "cqueues", "luv", "limit", "floor"])
           + f"   {peak('tcp'):>5} {peak(STACK):>5}{mark}", flush=True)
+    for other in scenario.others:
+        if other in result:
+            print(f"{'':43} {other} {pair(other)}, peak {peak(other)}", flush=True)
 
 
 def versions(luas):

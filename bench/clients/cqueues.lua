@@ -104,6 +104,80 @@ function scenarios.lines(port, count, size)
   conn:close()
 end
 
+function scenarios.match_lines(port, count, size)
+  local conn = connect(port)
+  local bytes = 0
+  for _ = 1, count do
+    local code, mark, text = assert(conn:read "*l"):match "^(%d%d%d)([ -])(.*)$"
+    assert(code == "250" and mark == "-")
+    bytes = bytes + #text + 4
+  end
+  assert(conn:read(1) == nil and bytes == count * size)
+  conn:close()
+end
+
+-- Packets whose body is not decoded. `read_length` reads a length; `make` makes a packet.
+local function read_framed(read_length)
+  return function(port, count, size)
+    local conn = connect(port)
+    local bytes = 0
+    for _ = 1, count do
+      bytes = bytes + #assert(conn:read(read_length(conn)))
+    end
+    assert(conn:read(1) == nil and bytes == count * size)
+    conn:close()
+  end
+end
+
+local function write_framed(make)
+  return function(port, count)
+    local conn = connect(port)
+    local body = common.body()
+    for _ = 1, count do
+      assert(conn:write(make(body)))
+      assert(conn:flush())
+    end
+    assert(conn:read "*l" == "taken")
+    conn:close()
+  end
+end
+
+scenarios.read_two = read_framed(function(conn)
+  return common.two_at(assert(conn:read(2)), 1)
+end)
+scenarios.read_varint = read_framed(function(conn)
+  return common.read_varint(function() return assert(conn:read(1)):byte() end)
+end)
+scenarios.write_two, scenarios.write_varint = write_framed(common.two), write_framed(common.varint)
+
+function scenarios.unix_lines(path, count, size)
+  local conn = assert(socket.connect { path = path })
+  conn:settimeout(TIMEOUT)
+  conn:setmode("bf", "bf")
+  local line = common.line(size)
+  for _ = 1, count do
+    assert(conn:write(line, "\n"))
+    assert(conn:flush())
+    assert(conn:read "*l" == line)
+  end
+  conn:close()
+end
+
+function scenarios.copy(port, _, size)
+  local from, into = connect(port), connect(port)
+  local bytes = 0
+  while true do
+    local block = from:read(-65536)
+    if not block then break end
+    assert(into:write(block))
+    bytes = bytes + #block
+  end
+  assert(into:flush())
+  assert(bytes == size)
+  into:close()
+  from:close()
+end
+
 function scenarios.read_often(port, count, size)
   for _ = 1, count do
     local conn = connect(port)

@@ -110,6 +110,81 @@ function scenarios.lines(port, count, size)
   conn:close()
 end
 
+function scenarios.match_lines(port, count, size)
+  local conn = connect(port)
+  local bytes = 0
+  for _ = 1, count do
+    local code, mark, text = assert(conn:receive "*l"):match "^(%d%d%d)([ -])(.*)$"
+    assert(code == "250" and mark == "-")
+    bytes = bytes + #text + 4
+  end
+  local _, message = conn:receive(1)
+  assert(message == "closed" and bytes == count * size)
+  conn:close()
+end
+
+-- Packets whose body is not decoded. `read_length` reads a length; `make` makes a packet.
+local function read_framed(read_length)
+  return function(port, count, size)
+    local conn = connect(port)
+    local bytes = 0
+    for _ = 1, count do
+      bytes = bytes + #assert(conn:receive(read_length(conn)))
+    end
+    local _, message = conn:receive(1)
+    assert(message == "closed" and bytes == count * size)
+    conn:close()
+  end
+end
+
+local function write_framed(make)
+  return function(port, count)
+    local conn = connect(port)
+    local body = common.body()
+    for _ = 1, count do
+      assert(conn:send(make(body)))
+    end
+    assert(conn:receive "*l" == "taken")
+    conn:close()
+  end
+end
+
+scenarios.read_two = read_framed(function(conn)
+  return common.two_at(assert(conn:receive(2)), 1)
+end)
+scenarios.read_varint = read_framed(function(conn)
+  return common.read_varint(function() return assert(conn:receive(1)):byte() end)
+end)
+scenarios.write_two, scenarios.write_varint = write_framed(common.two), write_framed(common.varint)
+
+function scenarios.unix_lines(path, count, size)
+  local unix = require "socket.unix"
+  local conn = assert((type(unix) == "table" and unix.stream or unix)())
+  assert(conn:connect(path))
+  conn:settimeout(TIMEOUT)
+  local line = common.line(size)
+  for _ = 1, count do
+    assert(conn:send(line .. "\n"))
+    assert(conn:receive "*l" == line)
+  end
+  conn:close()
+end
+
+function scenarios.copy(port, _, size)
+  local from, into = connect(port), connect(port)
+  local bytes = 0
+  repeat
+    local block, message, rest = from:receive(65536)
+    assert(block or message == "closed", message)
+    local got = block or rest
+    if got ~= "" then assert(into:send(got)) end
+    bytes = bytes + #got
+  until not block
+  assert(bytes == size)
+  into:close()
+  from:close()
+end
+
 function scenarios.read_often(port, count, size)
   for _ = 1, count do
     local conn = connect(port)

@@ -62,6 +62,62 @@ function scenarios.lines(port, count, size)
   conn:close()
 end
 
+function scenarios.match_lines(port, count, size)
+  local conn = tcp.connect(HOST, port, TIMEOUT)
+  local bytes = 0
+  for _ = 1, count do
+    local code, mark, text = conn:read_match "^(%d%d%d)([ -])([^\r\n]*)\r?\n"
+    assert(code == "250" and mark == "-")
+    bytes = bytes + #text + 4
+  end
+  assert(conn:recv() == "" and bytes == count * size)
+  conn:close()
+end
+
+local function read_framed(framing)
+  return function(port, count, size)
+    local conn = tcp.connect(HOST, port, { timeout = TIMEOUT, framing = framing })
+    local bytes = 0
+    for body in conn:packets() do
+      bytes = bytes + #body
+    end
+    assert(bytes == count * size)
+    conn:close()
+  end
+end
+
+local function write_framed(framing)
+  return function(port, count)
+    local conn = tcp.connect(HOST, port, { timeout = TIMEOUT, framing = framing })
+    local body = common.body()
+    for _ = 1, count do
+      conn:write_packet(body)
+    end
+    assert(conn:read_line() == "taken")
+    conn:close()
+  end
+end
+
+scenarios.read_two, scenarios.write_two = read_framed(2), write_framed(2)
+scenarios.read_varint, scenarios.write_varint = read_framed "varint", write_framed "varint"
+
+function scenarios.unix_lines(path, count, size)
+  local conn = tcp.connect_unix(path, TIMEOUT)
+  local line = common.line(size)
+  for _ = 1, count do
+    conn:send(line, "\n")
+    assert(conn:read_line() == line)
+  end
+  conn:close()
+end
+
+function scenarios.copy(port, _, size)
+  local from, into = tcp.connect(HOST, port, TIMEOUT), tcp.connect(HOST, port, TIMEOUT)
+  assert(from:copy_to(into) == size)
+  into:close()
+  from:close()
+end
+
 function scenarios.read_often(port, count, size)
   for _ = 1, count do
     local conn = tcp.connect(HOST, port, { timeout = TIMEOUT, max_buffer = 2 ^ 31 })

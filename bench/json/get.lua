@@ -1,7 +1,8 @@
 --- `json.get` against decoding all: `lua bench/json/get.lua [PAIRS]`, with tcp on LUA_CPATH.
 -- Three fields of a text of about 100 KB, and texts of 10 MB that are passed whole. A ratio is the
 -- median, over pairs of slices run back to back, of the other's time by that of `get`. Where
--- lua-simdjson is there, its pointers into the same text are the other one, too.
+-- lua-simdjson is there (`luarocks install lua-simdjson`), its pointers into the same text are the other
+-- one, too: it reads all of a text before it looks for the first.
 
 local folder = arg[0]:match("^(.*)/") or "."
 package.path = folder .. "/?.lua;" .. package.path
@@ -57,6 +58,7 @@ local fields = {
 }
 
 print(("%s, three fields of %d bytes, median of %d pairs"):format(jit and jit.version or _VERSION, #text, PAIRS))
+if not has_simdjson then print "lua-simdjson is not installed, its pointers are left out" end
 print(("%-8s %8s  %9s  %s"):format("fields", "us", "decode", has_simdjson and "simdjson" or ""))
 for _, case in ipairs(fields) do
   local pointers = case[2]

@@ -1,4 +1,5 @@
 /* The limit that the libraries are measured against: client SCENARIO PORT COUNT SIZE FOLDER
+ * The port may be the path of a Unix socket.
  * The bare system calls of a scenario, on a blocking socket without timeouts, with no Lua and no JSON
  * around them. Says "start" and "end" on its output, as the other clients do. */
 
@@ -6,6 +7,7 @@
 #include "net.h"
 
 static int port;
+static const char *where;
 static long count;
 static size_t size;
 static const char *folder;
@@ -40,6 +42,14 @@ static struct stream connect_tcp(void) {
   return stream;
 }
 
+static struct stream connect_unix(void) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  struct stream stream = {socket(AF_UNIX, SOCK_STREAM, 0), NULL};
+  snprintf(address.sun_path, sizeof address.sun_path, "%s", where);
+  if (stream.fd < 0 || connect(stream.fd, (struct sockaddr *)&address, sizeof address) < 0) fail("connect");
+  return stream;
+}
+
 static struct stream connect_any(void) {
   struct stream stream = connect_tcp();
   if (!context) return stream;
@@ -57,7 +67,7 @@ static void round_trips(void) {
   char *packet = load_packet(path("large.json"), &length);
   char *id = find_id(packet, length);
   struct stream stream = connect_any();
-  struct packets in = {&stream, memory(ROOM), 0, 0};
+  struct packets in = {&stream, memory(ROOM), 0, 0, FOUR};
   for (long i = 0; i < count; i++) {
     put_id(id, FIRST_ID + (int)i);
     write_all(&stream, packet, HEADER + length);
@@ -69,7 +79,7 @@ static void round_trips(void) {
 
 static void read_packets(void) {
   struct stream stream = connect_any();
-  struct packets in = {&stream, memory(ROOM), 0, 0};
+  struct packets in = {&stream, memory(ROOM), 0, 0, FOUR};
   size_t length;
   long packets = 0;
   while (next_packet(&in, &length)) packets += length == size;
@@ -89,6 +99,62 @@ static void write_packets(void) {
   }
   expect(read_some(&stream, answer, sizeof answer) == 6, "the answer");
   close_stream(&stream);
+}
+
+static void unix_lines(void) {
+  char *line = memory(size + 1), *reply = memory(size + 1);
+  for (size_t at = 0; at < size; at++) line[at] = (char)('a' + at % 26);
+  line[size] = '\n';
+  struct stream stream = connect_unix();
+  for (long i = 0; i < count; i++) {
+    write_all(&stream, line, size + 1);
+    for (size_t have = 0; have <= size;) {
+      size_t got = read_some(&stream, reply + have, size + 1 - have);
+      expect(got > 0, "a reply");
+      have += got;
+    }
+    expect(memcmp(line, reply, size + 1) == 0, "the same line");
+  }
+  close_stream(&stream);
+}
+
+static void read_framed(enum framing framing) {
+  struct stream stream = connect_any();
+  struct packets in = {&stream, memory(ROOM), 0, 0, framing};
+  size_t length;
+  long packets = 0;
+  while (next_packet(&in, &length)) packets += length == size;
+  expect(packets == count, "the packets");
+  close_stream(&stream);
+}
+
+static void read_two(void) { read_framed(TWO); }
+static void read_varint(void) { read_framed(VARINT); }
+
+static void write_framed(enum framing framing) {
+  char answer[6];
+  size_t length;
+  char *packet = load_packet(path("small.json"), &length), *whole = memory(MOST + length);
+  struct stream stream = connect_any();
+  for (long i = 0; i < count; i++) {
+    size_t head = put_head(framing, whole, length);
+    memcpy(whole + head, packet + HEADER, length);
+    write_all(&stream, whole, head + length);
+  }
+  expect(read_some(&stream, answer, sizeof answer) == 6, "the answer");
+  close_stream(&stream);
+}
+
+static void write_two(void) { write_framed(TWO); }
+static void write_varint(void) { write_framed(VARINT); }
+
+/* From one connection to the other, block by block. */
+static void copy(void) {
+  struct stream from = connect_any(), into = connect_any();
+  char *block = memory(ROOM);
+  for (size_t got; (got = read_some(&from, block, ROOM)) > 0;) write_all(&into, block, got);
+  close_stream(&into);
+  close_stream(&from);
 }
 
 static void lines(void) {
@@ -167,7 +233,10 @@ static const struct {
     {"lines", lines, 0},                 {"read_once", read_until_end, 0},
     {"read_often", read_until_end, 0},   {"read_tls", read_blocks, 1},
     {"handshakes", handshakes, 1},       {"resumed", handshakes, 1},
-    {"connects", connects, 0},
+    {"connects", connects, 0},           {"unix_lines", unix_lines, 0},
+    {"read_two", read_two, 0},           {"write_two", write_two, 0},
+    {"read_varint", read_varint, 0},     {"write_varint", write_varint, 0},
+    {"match_lines", lines, 0},           {"copy", copy, 0},
 };
 
 int main(int argc, char **argv) {
@@ -177,7 +246,8 @@ int main(int argc, char **argv) {
   }
   alarm(LIFETIME);
   signal(SIGPIPE, SIG_IGN);
-  port = atoi(argv[2]);
+  where = argv[2];
+  port = atoi(where);
   count = atol(argv[3]);
   size = (size_t)atoll(argv[4]);
   folder = argv[5];

@@ -1,5 +1,5 @@
-/* What the benchmark's server and its C client share: a stream that is TCP or TLS, whole reads and
- * writes on it, and packets of four bytes of length and a body. Any failure ends the process. */
+/* What the benchmark's server and its C client share: a stream that is TCP, a Unix socket or TLS, whole
+ * reads and writes on it, and packets of a length and a body. Any failure ends the process. */
 
 #ifndef NET_H
 #define NET_H
@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { HEADER = 4, ROOM = 256 * 1024 };
@@ -93,23 +94,67 @@ static inline void put_length(char *header, size_t length) {
   memcpy(header, &number, HEADER);
 }
 
+/* How a length stands in front of a body: in four bytes, in two, or seven bits a byte (LEB128). */
+enum framing { FOUR, TWO, VARINT };
+
+/* Writes the length of a body: how many bytes that takes, MOST at most. */
+enum { MOST = 10 };
+static inline size_t put_head(enum framing framing, char *head, size_t length) {
+  size_t size = 0;
+  if (framing == FOUR) {
+    put_length(head, length);
+    return HEADER;
+  }
+  if (framing == TWO) {
+    head[0] = (char)(length >> 8);
+    head[1] = (char)length;
+    return 2;
+  }
+  for (; length > 0x7f; length >>= 7) head[size++] = (char)(length | 0x80);
+  head[size++] = (char)length;
+  return size;
+}
+
+/* Reads the length in front of a body: how many bytes that takes, 0 where more must come first. */
+static inline size_t get_head(enum framing framing, const char *head, size_t here, size_t *length) {
+  const unsigned char *bytes = (const unsigned char *)head;
+  if (framing == FOUR) {
+    if (here < HEADER) return 0;
+    *length = get_length(head);
+    return HEADER;
+  }
+  if (framing == TWO) {
+    if (here < 2) return 0;
+    *length = (size_t)bytes[0] << 8 | bytes[1];
+    return 2;
+  }
+  *length = 0;
+  for (size_t at = 0; at < here && at < MOST; at++) {
+    *length |= (size_t)(bytes[at] & 0x7f) << (7 * at);
+    if (bytes[at] < 0x80) return at + 1;
+  }
+  expect(here < MOST, "a varint");
+  return 0;
+}
+
 /* The packets that a stream brings, from a buffer of ROOM bytes. */
 struct packets {
   struct stream *stream;
   char *bytes;
   size_t start, end;
+  enum framing framing;
 };
 
 /* The next packet with its header, NULL at the end of the stream; its body's length in `length`. */
 static inline char *next_packet(struct packets *in, size_t *length) {
   for (;;) {
     size_t here = in->end - in->start;
-    if (here >= HEADER) {
-      *length = get_length(in->bytes + in->start);
-      expect(HEADER + *length <= ROOM, "a packet's length");
-      if (here >= HEADER + *length) {
+    size_t head = get_head(in->framing, in->bytes + in->start, here, length);
+    if (head > 0) {
+      expect(head + *length <= ROOM, "a packet's length");
+      if (here >= head + *length) {
         char *packet = in->bytes + in->start;
-        in->start += HEADER + *length;
+        in->start += head + *length;
         return packet;
       }
     }

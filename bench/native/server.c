@@ -1,10 +1,13 @@
 /* The benchmark's server: server SCENARIO COUNT SIZE FOLDER
- * Prints the port that it took on 127.0.0.1, serves one client's run of the scenario, checks what it
- * got, and ends: 0 if all was as it had to be. FOLDER has the packets, certificate and key. All that it
- * sends is made before it listens, so that it has as little as possible to do meanwhile. */
+ * Prints the port that it took on 127.0.0.1, or the path of its Unix socket, serves one client's run of
+ * the scenario, checks what it got, and ends: 0 if all was as it had to be. FOLDER has the packets,
+ * certificate and key. All that it sends is made before it listens, so that it has as little as possible
+ * to do meanwhile. */
 
 #define _GNU_SOURCE
 #include "net.h"
+
+#include <sys/wait.h>
 
 static long count;
 static size_t size;
@@ -36,10 +39,21 @@ static void start(void) {
   fflush(stdout);
 }
 
+static void start_unix(void) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  snprintf(address.sun_path, sizeof address.sun_path, "%s/server.sock", folder);
+  unlink(address.sun_path);
+  listener = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) < 0 || listen(listener, 4096) < 0)
+    fail("listen");
+  puts(address.sun_path);
+  fflush(stdout);
+}
+
 static struct stream next_client(void) {
   struct stream stream = {accept(listener, NULL, NULL), NULL};
   if (stream.fd < 0) fail("accept");
-  int on = 1;
+  int on = 1; /* a Unix socket refuses the option, which does no harm */
   setsockopt(stream.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (context) {
     stream.ssl = SSL_new(context);
@@ -64,7 +78,7 @@ static void finish(struct stream *stream) {
 static void echo(void) {
   start();
   struct stream stream = next_client();
-  struct packets in = {&stream, memory(ROOM), 0, 0};
+  struct packets in = {&stream, memory(ROOM), 0, 0, FOUR};
   size_t length;
   for (long i = 0; i < count; i++) {
     char *packet = next_packet(&in, &length);
@@ -73,6 +87,66 @@ static void echo(void) {
   }
   finish(&stream);
 }
+
+/* Sends each line back, at a Unix socket. */
+static void echo_lines(void) {
+  start_unix();
+  struct stream stream = next_client();
+  char *bytes = memory(ROOM);
+  for (size_t left = (size_t)count * (size + 1); left > 0;) {
+    size_t got = read_some(&stream, bytes, ROOM);
+    expect(got > 0 && got <= left, "a line to send back");
+    write_all(&stream, bytes, got);
+    left -= got;
+  }
+  finish(&stream);
+}
+
+/* The packet that is sent again and again, with its length in front, and its size. */
+static char *framed(enum framing framing, size_t *whole) {
+  size_t length;
+  char *packet = load_packet(path("small.json"), &length), *made = memory(MOST + length);
+  size_t head = put_head(framing, made, length);
+  memcpy(made + head, packet + HEADER, length);
+  *whole = head + length;
+  return made;
+}
+
+static void framed_packets(enum framing framing) {
+  size_t whole, many;
+  char *packet = framed(framing, &whole);
+  many = ROOM / whole;
+  char *block = memory(whole * many);
+  for (size_t i = 0; i < many; i++) memcpy(block + i * whole, packet, whole);
+  start();
+  struct stream stream = next_client();
+  for (size_t left = (size_t)count; left > 0;) {
+    size_t now = left < many ? left : many;
+    write_all(&stream, block, now * whole);
+    left -= now;
+  }
+  finish(&stream);
+}
+
+static void two_packets(void) { framed_packets(TWO); }
+static void varint_packets(void) { framed_packets(VARINT); }
+
+static void take_framed(enum framing framing) {
+  size_t whole, length;
+  char *wanted = framed(framing, &whole);
+  start();
+  struct stream stream = next_client();
+  struct packets in = {&stream, memory(ROOM), 0, 0, framing};
+  for (long i = 0; i < count; i++) {
+    char *packet = next_packet(&in, &length);
+    expect(packet && length == size && memcmp(packet, wanted, whole) == 0, "a packet");
+  }
+  write_all(&stream, "taken\n", 6);
+  finish(&stream);
+}
+
+static void take_two(void) { take_framed(TWO); }
+static void take_varint(void) { take_framed(VARINT); }
 
 /* Sends packets, numbered, as fast as it can. */
 static void packets(void) {
@@ -95,7 +169,7 @@ static void packets(void) {
 static void take(void) {
   start();
   struct stream stream = next_client();
-  struct packets in = {&stream, memory(ROOM), 0, 0};
+  struct packets in = {&stream, memory(ROOM), 0, 0, FOUR};
   size_t length;
   for (long i = 0; i < count; i++) {
     char *packet = next_packet(&in, &length);
@@ -106,11 +180,12 @@ static void take(void) {
   finish(&stream);
 }
 
-/* Sends lines of `size` bytes without the newline. */
-static void lines(void) {
-  size_t whole = size + 1, many = ROOM / whole;
+/* Sends lines of `size` bytes without the newline, which begin with these bytes. */
+static void lines_like(const char *begin) {
+  size_t whole = size + 1, many = ROOM / whole, fixed = strlen(begin);
   char *block = memory(whole * many);
   for (size_t at = 0; at < whole * many; at++) block[at] = at % whole == size ? '\n' : (char)('a' + at % whole % 26);
+  for (size_t i = 0; i < many; i++) memcpy(block + i * whole, begin, fixed);
   start();
   struct stream stream = next_client();
   for (size_t left = (size_t)count; left > 0;) {
@@ -119,6 +194,40 @@ static void lines(void) {
     left -= now;
   }
   finish(&stream);
+}
+
+static void lines(void) { lines_like(""); }
+
+/* As a mail server answers. */
+static void answers(void) { lines_like("250-"); }
+
+/* Sends `size` bytes to its first client, and takes them from its second: both are the forwarder. */
+static void forwarded(void) {
+  char *block = memory(ROOM);
+  for (size_t at = 0; at < ROOM; at++) block[at] = (char)('a' + at % 26);
+  start();
+  struct stream source = next_client();
+  pid_t child = fork();
+  if (child < 0) fail("fork");
+  if (child == 0) {
+    alarm(LIFETIME);
+    for (size_t left = size; left > 0;) {
+      size_t now = left < ROOM ? left : ROOM;
+      write_all(&source, block, now);
+      left -= now;
+    }
+    finish(&source);
+    exit(0);
+  }
+  close(source.fd);
+  struct stream sink = next_client();
+  char *got = memory(ROOM), last = 0;
+  size_t total = 0;
+  for (size_t some; (some = read_some(&sink, got, ROOM)) > 0; total += some) last = got[some - 1];
+  expect(total == size && last == block[(size - 1) % ROOM], "all bytes");
+  finish(&sink);
+  int status;
+  expect(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0, "the sender");
 }
 
 /* Sends `size` bytes to each of `count` clients. */
@@ -170,6 +279,10 @@ static const struct {
     {"write_packets", take, 0}, {"lines", lines, 0},          {"read_once", bytes, 0},
     {"read_often", bytes, 0},   {"read_tls", bytes, 1},       {"handshakes", greet, 1},
     {"resumed", greet, 1},      {"connects", accept_all, 0},
+    {"unix_lines", echo_lines, 0},     {"copy", forwarded, 0},
+    {"read_two", two_packets, 0},      {"write_two", take_two, 0},
+    {"read_varint", varint_packets, 0}, {"write_varint", take_varint, 0},
+    {"match_lines", answers, 0},
 };
 
 int main(int argc, char **argv) {
