@@ -55,7 +55,7 @@ pub fn listen(
     // Until it listens, others could not tell it from one that nobody listens at.
     let lock = options.unlink.then(|| Lock::take(path)).transpose()?;
     if lock.is_some() {
-        remove_stale(address, path)?;
+        remove_stale(path, || probe(address))?;
     }
     let file = bind_file(socket, address, path, options.mode)?;
     socket.listen(backlog)?;
@@ -165,27 +165,36 @@ fn identity(found: &Stat) -> (u64, u64) {
     (found.st_dev as u64, found.st_ino as u64)
 }
 
-/// Removes a socket's file that nobody listens at; no other file is touched.
-fn remove_stale(address: &UnixAddress, path: &Path) -> Result<()> {
-    match fs::lstat(path) {
+/// Removes a socket's file that nobody listens at, as `probe` tells; no other file is touched.
+fn remove_stale(path: &Path, probe: impl FnOnce() -> rustix::io::Result<()>) -> Result<()> {
+    let stale = match fs::lstat(path) {
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(bind_error(errno, "")),
         Ok(found) if !is_socket(&found) => {
             let detail = "the file there is no socket, and is not replaced";
             return Err(Error::new(Code::Address, detail));
         }
-        Ok(_) => {}
-    }
-    match probe(address) {
+        Ok(found) => identity(&found),
+    };
+    match probe() {
         Ok(()) | Err(Errno::AGAIN | Errno::INPROGRESS | Errno::PROTOTYPE) => {
             Err(bind_error(Errno::ADDRINUSE, ""))
         }
-        Err(Errno::CONNREFUSED) => match fs::unlink(path) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(bind_error(errno, "cannot replace the socket there: ")),
-        },
+        Err(Errno::CONNREFUSED) => remove(path, stale),
         Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(bind_error(errno, "cannot tell whether anybody listens there: ")),
+    }
+}
+
+/// Removes the file with this identity. A server that takes no lock may have put its own there.
+fn remove(path: &Path, stale: (u64, u64)) -> Result<()> {
+    match fs::lstat(path) {
+        Ok(found) if identity(&found) != stale => return Err(bind_error(Errno::ADDRINUSE, "")),
+        _ => {}
+    }
+    match fs::unlink(path) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(bind_error(errno, "cannot replace the socket there: ")),
     }
 }
 
@@ -258,4 +267,34 @@ fn open_lock(path: &Path) -> rustix::io::Result<Option<OwnedFd>> {
 fn lock_error(errno: Errno, path: &Path) -> Error {
     let path = printable(&path.to_string_lossy());
     bind_error(errno, &format!("cannot lock '{path}': "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_somebody_has_put_there_meanwhile_stays() {
+        let folder = std::env::temp_dir().join(format!("tcp-socket-file-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("socket");
+        let listen = |path: &Path| UnixListener::bind(path).expect("a socket");
+        // Its number stays its own as long as it is open.
+        let stale = listen(&path);
+        let mut live = None;
+        let error = remove_stale(&path, || {
+            std::fs::remove_file(&path).expect("is there");
+            live = Some(listen(&path));
+            Err(Errno::CONNREFUSED)
+        })
+        .expect_err("somebody listens");
+        assert_eq!(error.code(), Code::Address);
+        assert!(path.exists());
+        drop((stale, live));
+        remove_stale(&path, || Err(Errno::CONNREFUSED)).expect("nobody listens");
+        assert!(!path.exists());
+        std::fs::remove_dir_all(&folder).expect("is there");
+    }
 }
