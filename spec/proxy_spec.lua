@@ -882,6 +882,21 @@ describe("user and password", function()
     assert.matches("payload", text)
   end)
 
+  it("hide the proxy's words only where they stand in them, and not as a part of others", function()
+    local url = proxy("http", connect .. lines [[
+      c.send(b"HTTP/1.1 403 Access from here is not allowed\r\n\r\n")
+    ]])
+    local function fails(user, words)
+      local message = helper.fails_safely("proxy", words, safe.connect("127.0.0.1", 80, {
+        timeout = helper.timeout, proxy = (url:gsub("//", "//" .. user .. "@")) }))
+      return message
+    end
+    fails("a", "says: 403 Access from here is not allowed$")
+    fails("u:s", "says: 403 Access from here is not allowed$")
+    fails("here:x", "says: 403 %.%.%.$")
+    fails("x:allowed", "says: 403 %.%.%.$")
+  end)
+
   it("are not shown of a URL that is wrong", function()
     for _, url in ipairs { "ftp://Ulrike:Sesam%25d@a", "http://Ulrike:Sesam%25d@a:x", "Ulrike:Sesam%25d@",
       "http://a/Ulrike", "http://Ulrike:Sesam%25d", "http://Ulrike:1/@a" } do

@@ -2,7 +2,6 @@
 //! Uses `connect::proxy::{answer, destination, url}`, `transport::tls`, `error`.
 
 use httparse::{ParserConfig, Response, Status};
-use memchr::memmem;
 
 use super::answer::{Failure, Progress, Result, nonsense};
 use super::destination::Destination;
@@ -12,6 +11,9 @@ use crate::transport::tls::base64;
 
 /// Fields at most that an answer may have.
 const FIELDS: usize = 128;
+
+/// From so many bytes on a secret is one within other letters, too.
+const LONG: usize = 8;
 
 const VERSION: &[u8] = b"HTTP/1.";
 
@@ -46,7 +48,7 @@ impl Http {
             // may be a word of any sentence.
             let word = value.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
             let word = word.split(|byte| *byte == b'=').next().unwrap_or_default();
-            if word.len() >= 8 {
+            if word.len() >= LONG {
                 secrets.push(word.to_vec());
             }
         }
@@ -115,9 +117,21 @@ impl Http {
 
     /// The words of the proxy, unless they repeat what is ours alone.
     fn shown(&self, words: &[u8]) -> String {
-        let has = |secret: &Vec<u8>| memmem::find(words, secret).is_some();
+        let has = |secret: &Vec<u8>| stands_in(words, secret);
         if self.secrets.iter().any(has) { "...".to_owned() } else { excerpt(words) }
     }
+}
+
+/// Whether the words have this secret. A short one counts as a word of its own alone: by chance it
+/// is a part of others, and says nothing there.
+fn stands_in(words: &[u8], secret: &[u8]) -> bool {
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii();
+    let is_inside = |at: usize| {
+        let (before, behind) = (words[..at].last(), words.get(at + secret.len()));
+        before.is_some_and(is_letter) || behind.is_some_and(is_letter)
+    };
+    let mut places = words.windows(secret.len()).enumerate().filter(|(_, part)| *part == secret);
+    places.any(|(at, _)| secret.len() >= LONG || !is_inside(at))
 }
 
 /// Where the fields end: behind a line that is empty.
@@ -165,6 +179,26 @@ mod tests {
             panic!("it is refused");
         };
         assert_eq!(said, "407 ...");
+    }
+
+    #[test]
+    fn a_short_secret_hides_no_other_words() {
+        for (url, words, said) in [
+            ("http://a@a:1", "407 Authentication Required", "407 Authentication Required"),
+            ("http://u:pass@a:1", "403 Bypassing us", "403 Bypassing us"),
+            ("http://a@a:1", "407 not you, 'a'", "407 ..."),
+            ("http://u:pass@a:1", "407 user=u pass=pass", "407 ..."),
+            ("http://u:pass@a:1", "407 xpass pass", "407 ..."),
+            ("http://u:a%20a@a:1", "407 xa a a", "407 ..."),
+            ("http://u:password@a:1", "407 xpasswordx", "407 ..."),
+        ] {
+            let Err(Failure::Refused(shown)) =
+                to(url).0.advance(format!("HTTP/1.1 {words}\r\n\r\n").as_bytes())
+            else {
+                panic!("it is refused: {words}");
+            };
+            assert_eq!(shown, said, "{url}");
+        }
     }
 
     #[test]
