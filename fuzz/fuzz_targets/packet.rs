@@ -327,7 +327,8 @@ impl<'a> Run<'a> {
         let last = self.skipping.take();
         let mut left = patience;
         let outcome = loop {
-            match self.conn.step_skip_packet() {
+            let step = self.conn.step_skip_packet();
+            match step.map(|step| step.map(|length| length.map(|length| length as usize))) {
                 Ok(Step::Wait(_)) if left > 0 => left -= 1,
                 outcome => break outcome,
             }

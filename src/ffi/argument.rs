@@ -179,7 +179,17 @@ impl<'a> Argument<'a> {
         let whole = unsafe { whole_at(self.state, self.index) };
         match whole.and_then(|whole| usize::try_from(whole).ok()) {
             Some(whole) if (low..=high).contains(&whole) => Ok(whole),
-            _ => self.odd_integer(low, high),
+            _ => self.odd_integer(low as u64, high as u64).map(|number| number as usize),
+        }
+    }
+
+    /// A whole number from 0 on, of bytes that need not be in memory together.
+    pub fn count(&self) -> Result<u64> {
+        // SAFETY: the index is one of the call's.
+        let whole = unsafe { whole_at(self.state, self.index) };
+        match whole.and_then(|whole| u64::try_from(whole).ok()) {
+            Some(whole) => Ok(whole),
+            None => self.odd_integer(0, u64::MAX).map(|number| number as u64),
         }
     }
 
@@ -203,16 +213,17 @@ impl<'a> Argument<'a> {
 
     /// The failure of a value that is no number, or not a whole one.
     #[cold]
-    fn odd_integer(&self, low: usize, high: usize) -> Result<usize> {
+    fn odd_integer(&self, low: u64, high: u64) -> Result<f64> {
         let number = self.number()?;
         if number.fract() != 0.0 {
             return Err(self.wrong("number has no integer representation"));
         }
         if !(low as f64..=high as f64).contains(&number) {
-            let most = if high == usize::MAX { " or more".into() } else { format!(" to {high}") };
+            let is_open = high >= usize::MAX as u64;
+            let most = if is_open { " or more".into() } else { format!(" to {high}") };
             return Err(self.wrong(format_args!("{low}{most} expected, got {number}")));
         }
-        Ok(number as usize)
+        Ok(number)
     }
 
     /// A whole number from `low` on; `default` where there is none.

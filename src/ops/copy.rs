@@ -34,8 +34,9 @@ fn copy_to(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
         return Err(into.wrong(format_args!("{EXPECTED} expected")));
     }
     let reply = call.with_connection(into.index(), |other| {
-        let most = call.argument(2).integer_or(usize::MAX, 0)?;
-        copy(call, this, other, most as u64)
+        let most = call.argument(2);
+        let most = if most.is_absent() { u64::MAX } else { most.count()? };
+        copy(call, this, other, most)
     })?;
     reply.ok_or_else(|| into.expected(EXPECTED))
 }

@@ -34,7 +34,7 @@ fn peek(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 }
 
 fn skip(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let size = call.argument(1).integer(0, usize::MAX)?;
+    let size = call.argument(1).count()?;
     let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
     let stream = this.stream()?;
     call.drive(timeout, mode, || stream.step_skip(size))?;

@@ -35,9 +35,9 @@ pub enum Pending {
     /// `have` bytes have come; how many it takes is not known.
     More { have: usize },
     /// `have` of the `need` bytes of a skipped packet have come, and are gone.
-    Skipping { have: usize, need: usize },
+    Skipping { have: u64, need: u64 },
     /// `have` bytes of a skipped packet have come, and are gone; how many it has is not known.
-    SkippingMore { have: usize },
+    SkippingMore { have: u64 },
     /// `have` of `need` bytes have been taken by the system.
     Sending { have: usize, need: usize },
     /// A client of a listener.

@@ -1,7 +1,5 @@
 //! What stands in front of a packet's body, decoded. Uses `error`.
 
-use std::ops::Range;
-
 use crate::error::Pending;
 
 /// Where a packet's body is.
@@ -9,22 +7,10 @@ use crate::error::Pending;
 pub struct Head {
     /// Bytes in front of the body.
     pub before: usize,
-    /// Bytes of the body, as the peer announces them.
-    pub length: usize,
+    /// Bytes of the body, as the peer announces them: more, perhaps, than memory has addresses.
+    pub length: u64,
     /// Bytes behind the body.
     pub after: usize,
-}
-
-impl Head {
-    /// The body, where its length is within a limit.
-    pub fn body(&self) -> Range<usize> {
-        self.before..self.before + self.length
-    }
-
-    /// Bytes of the whole packet.
-    pub fn size(&self) -> usize {
-        self.before + self.length + self.after
-    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -102,12 +102,8 @@ impl Length {
             Endian::Big => BigEndian::read_uint(field, self.size),
             Endian::Little => LittleEndian::read_uint(field, self.size),
         };
-        let length = i128::from(said) + i128::from(self.adjustment);
-        if length < 0 {
-            return Err(self.under_zero(said));
-        }
-        // One that no memory can hold is over each limit.
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let length = said.checked_add_signed(self.adjustment);
+        let length = length.ok_or_else(|| self.no_length(said))?;
         Ok(Decoded::Head(Head { before: self.before(), length, after: 0 }))
     }
 
@@ -126,8 +122,9 @@ impl Length {
         Error::new(Code::Unexpected, detail)
     }
 
+    /// With its adjustment it is under zero, or over 64 bits.
     #[cold]
-    fn under_zero(&self, said: u64) -> Error {
+    fn no_length(&self, said: u64) -> Error {
         let adjustment = self.adjustment;
         let detail = format!("a length of {said}, length_adjustment is {adjustment}");
         Error::new(Code::Unexpected, detail)
@@ -198,7 +195,7 @@ mod tests {
             for endian in [Endian::Big, Endian::Little] {
                 let framing = Length { adjustment: -7, ..Length::plain(size) };
                 let mut head = [0; 8];
-                framing.close(&mut head, length - 7, endian).expect("fits");
+                framing.close(&mut head, length as usize - 7, endian).expect("fits");
                 let decoded = framing.decode(&head[..size], endian).expect("is a head");
                 let expected = Head { before: size, length: length - 7, after: 0 };
                 assert_eq!(decoded, Decoded::Head(expected));
@@ -209,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_is_never_under_zero() {
+    fn a_length_is_never_under_zero_nor_over_64_bits() {
         let framing = Length { adjustment: -4, ..Length::plain(2) };
         let error = framing.decode(&[0, 3], Endian::Big).unwrap_err();
         assert_eq!(error.code(), Code::Unexpected);
@@ -218,8 +215,12 @@ mod tests {
             framing.close(&mut [0; 8], 3, Endian::Big).unwrap_err().unfit_argument(),
             Some(1)
         );
+        let error = framing.decode(&[0xff; 8], Endian::Big).unwrap_err();
+        let detail = "a length of 18446744073709551615, length_adjustment is 4";
+        assert_eq!((error.code(), error.detail()), (Code::Unexpected, detail));
+        let framing = Length::plain(8);
         let Ok(Decoded::Head(head)) = framing.decode(&[0xff; 8], Endian::Big) else { panic!() };
-        assert_eq!(head.length, usize::MAX);
+        assert_eq!(head.length, u64::MAX);
     }
 
     #[test]

@@ -34,7 +34,9 @@ impl Framing {
     pub fn decode(&self, filled: &[u8], endian: Endian) -> Result<Decoded> {
         match self {
             Self::Plain => Ok(match length(filled, endian) {
-                Some(length) => Decoded::Head(Head { before: HEADER, length, after: 0 }),
+                Some(length) => {
+                    Decoded::Head(Head { before: HEADER, length: length as u64, after: 0 })
+                }
                 None => Decoded::NotYet(Pending::Header { have: filled.len(), need: HEADER }),
             }),
             Self::Length(length) => length.decode(filled, endian),
@@ -106,23 +108,26 @@ fn insert(out: &mut Vec<u8>, at: usize, bytes: &[u8]) -> Result<()> {
 
 /// Refuses a body over `limit` bytes.
 pub fn check(length: usize, limit: usize) -> Result<()> {
-    if length > limit {
-        return Err(too_large(length, limit, ""));
-    }
-    Ok(())
+    within(length as u64, limit).map(drop)
+}
+
+/// The length of a body that is announced, which is not over `limit` bytes.
+pub fn within(length: u64, limit: usize) -> Result<usize> {
+    let fits = usize::try_from(length).ok().filter(|length| *length <= limit);
+    fits.ok_or_else(|| too_large(length, limit, ""))
 }
 
 /// Refuses a body over `limit` bytes that `filled` announces, and says what else its header may be.
 pub fn check_announced(length: usize, limit: usize, filled: &[u8], endian: Endian) -> Result<()> {
     if length > limit {
         let likely = length::likely(&filled[..HEADER], endian, limit);
-        return Err(too_large(length, limit, &likely));
+        return Err(too_large(length as u64, limit, &likely));
     }
     Ok(())
 }
 
 #[cold]
-fn too_large(length: usize, limit: usize, likely: &str) -> Error {
+fn too_large(length: u64, limit: usize, likely: &str) -> Error {
     let detail = format!("a packet of {length} bytes, the limit (max_packet) is {limit}{likely}");
     Error::new(Code::TooLarge, detail)
 }

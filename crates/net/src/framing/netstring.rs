@@ -17,7 +17,6 @@ pub fn decode(filled: &[u8]) -> Result<Decoded> {
     for (at, byte) in filled.iter().enumerate().take(MOST + 1) {
         let next = match byte {
             b':' if at > 0 => {
-                let length = usize::try_from(length).unwrap_or(usize::MAX);
                 return Ok(Decoded::Head(Head { before: at + 1, length, after: 1 }));
             }
             // A leading zero is the only digit.
@@ -56,7 +55,7 @@ mod tests {
         for (bytes, before, length) in [
             (&b"0:,"[..], 2, 0),
             (b"12:hello world!,", 3, 12),
-            (b"18446744073709551615:", 21, usize::MAX),
+            (b"18446744073709551615:", 21, u64::MAX),
         ] {
             let decoded = decode(bytes).expect("is a netstring");
             assert_eq!(decoded, Decoded::Head(Head { before, length, after: 1 }));

@@ -143,14 +143,16 @@ impl Search {
             Decoded::Head(head) => head,
             Decoded::NotYet(pending) => return Ok(Found::NotYet(pending)),
         };
-        framing::check(head.length, max)?;
-        let (text, size) = (head.body(), head.size());
-        let Some(after) = filled.get(text.end..size) else {
-            let (have, need) = (filled.len() - head.before, head.length + head.after);
-            return Ok(Found::NotYet(Pending::Bytes { have, need }));
+        let length = framing::within(head.length, max)?;
+        // What has not come is not added up: with it a size may be over what memory has addresses.
+        let come = &filled[head.before..];
+        let Some(after) = come.get(length..).and_then(|behind| behind.get(..head.after)) else {
+            let need = length.saturating_add(head.after);
+            return Ok(Found::NotYet(Pending::Bytes { have: come.len(), need }));
         };
         framing.check_end(after)?;
-        Ok(Found::Item(Item { text, size }))
+        let text = head.before..head.before + length;
+        Ok(Found::Item(Item { size: text.end + head.after, text }))
     }
 
     fn delimited(&mut self, filled: &[u8], delimiter: &[u8], max: usize) -> Result<Found> {
@@ -246,11 +248,11 @@ fn packet(filled: &[u8], max: usize, endian: Endian) -> Result<Found> {
         return Ok(Found::NotYet(Pending::Header { have: filled.len(), need: HEADER }));
     };
     framing::check_announced(length, max, filled, endian)?;
-    let size = HEADER + length;
-    Ok(if filled.len() >= size {
-        Found::Item(Item { text: HEADER..size, size })
+    let come = filled.len() - HEADER;
+    Ok(if come >= length {
+        Found::Item(Item { text: HEADER..HEADER + length, size: HEADER + length })
     } else {
-        Found::NotYet(Pending::Bytes { have: filled.len() - HEADER, need: length })
+        Found::NotYet(Pending::Bytes { have: come, need: length })
     })
 }
 

@@ -93,7 +93,7 @@ impl Stream {
 
     /// Throws the next packet away without gathering it: its body's length. One that an earlier
     /// call has begun goes on.
-    pub fn step_skip_packet(&mut self) -> Result<Step<Option<usize>>> {
+    pub fn step_skip_packet(&mut self) -> Result<Step<Option<u64>>> {
         if !self.skip.goes_on(What::Packet) && !ready!(self.step_begin_packet()?) {
             return Ok(Step::Done(None));
         }
@@ -119,7 +119,7 @@ impl Stream {
     }
 
     /// Throws so many bytes away. A call for as many goes on where the last one ended early.
-    pub fn step_skip(&mut self, size: usize) -> Result<Step<()>> {
+    pub fn step_skip(&mut self, size: u64) -> Result<Step<()>> {
         if !self.skip.goes_on(What::Bytes(size)) {
             ready!(self.step_finish_skip()?);
             self.search.restart();

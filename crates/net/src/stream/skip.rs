@@ -9,7 +9,7 @@ use crate::stream::buffer::Buffer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     Packet,
-    Bytes(usize),
+    Bytes(u64),
 }
 
 /// What stands behind the bytes that are counted.
@@ -28,15 +28,15 @@ pub struct Skip {
     /// It has begun, and no read has ended it yet.
     what: Option<What>,
     /// Bytes that are still to come.
-    left: usize,
+    left: u64,
     /// Bytes of the whole, as far as that is known.
-    length: usize,
+    length: u64,
     end: End,
 }
 
 impl Skip {
     /// Begins to skip so many bytes.
-    pub fn bytes(size: usize) -> Self {
+    pub fn bytes(size: u64) -> Self {
         let what = Some(What::Bytes(size));
         Self { what, left: size, length: size, end: End::Nothing }
     }
@@ -79,7 +79,7 @@ impl Skip {
     }
 
     /// Bytes of a packet's body.
-    pub fn length(&self) -> usize {
+    pub fn length(&self) -> u64 {
         self.length
     }
 
@@ -92,9 +92,9 @@ impl Skip {
 
     /// Drops what has come of it: whether that is all.
     pub fn advance(&mut self, input: &mut Buffer) -> Result<bool> {
-        let here = self.left.min(input.len());
+        let here = usize::try_from(self.left).map_or(input.len(), |left| left.min(input.len()));
         input.consume(here);
-        self.left -= here;
+        self.left -= here as u64;
         match self.end {
             _ if self.left > 0 => return Ok(false),
             End::Nothing => return Ok(true),
@@ -106,7 +106,7 @@ impl Skip {
             End::Delimiter(delimiter) => {
                 let passed = delimiter::pass(input.filled(), &delimiter);
                 input.consume(passed.body + passed.delimiter);
-                self.length += passed.body;
+                self.length += passed.body as u64;
                 if passed.delimiter == 0 {
                     return Ok(false);
                 }
@@ -118,9 +118,11 @@ impl Skip {
 
     /// Of what has come, `input` and so many bytes behind it, how much is not to be skipped.
     pub fn unskipped(&mut self, input: &mut Buffer, behind: usize) -> usize {
+        let left = usize::try_from(self.left).ok();
+        let unskipped = |here: usize| left.map_or(0, |left| here.saturating_sub(left));
         match self.end {
-            End::Nothing => (input.len() + behind).saturating_sub(self.left),
-            End::Comma => (input.len() + behind).saturating_sub(self.left.saturating_add(1)),
+            End::Nothing => unskipped(input.len() + behind),
+            End::Comma => unskipped(input.len() + behind).saturating_sub(1),
             // A search for a delimiter does not fail. What is behind it may have the rest of it.
             End::Delimiter(_) => match self.advance(input) {
                 Ok(true) => input.len() + behind,
