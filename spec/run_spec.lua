@@ -586,6 +586,30 @@ describe("run", function()
     assert.equal("0 stop ended", status .. " " .. said)
   end)
 
+  it("leaves nothing behind where its own coroutine is closed", function()
+    if not coroutine.close then return pending "this Lua cannot close a coroutine" end -- luacheck: ignore 143
+    local found, why = helper.loop "luv"
+    if not found then return pending(why) end
+    local said, status = helper.run([[
+      local uv, tcp = require "luv", require "tcp"
+      tcp.use "luv"
+      local thread = coroutine.create(function()
+        tcp.run(function() tcp.sleep(1000) end)
+      end)
+      assert(coroutine.resume(thread))
+      local timer = uv.new_timer()
+      timer:start(50, 0, function()
+        timer:close()
+        assert(coroutine.close(thread))
+        collectgarbage()
+        collectgarbage()
+      end)
+      uv.run()
+      io.write "ended"
+    ]], "timeout 10")
+    assert.equal("0 ended", status .. " " .. said)
+  end)
+
   it("leaves nothing behind where it is interrupted, at whatever instruction", function()
     if type(jit) == "table" then return pending "hooks are the state's, and not run in compiled code" end
     local function work()

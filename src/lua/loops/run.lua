@@ -19,6 +19,9 @@ local WAIT = {}
 -- As often a task that was ended may go on.
 local MOST = 100
 local GENERATOR = "cannot wait in a coroutine inside a task"
+-- So many seconds a scheduler waits at a time in the loop around it. A script may close the
+-- coroutine in which it waits: then nobody ends its wait, and the loop would have to wait for ever.
+local LONGEST = 1
 
 -- The task that runs, if any; and all tasks by their coroutines.
 local current
@@ -256,7 +259,7 @@ local function rest(scheduler, is_busy)
   if why then
     return why
   elseif this and outer.is_polled then
-    local ok, ticket, seconds = native.add_timer(nil, is_busy and 0 or nil)
+    local ok, ticket, seconds = native.add_timer(nil, is_busy and 0 or LONGEST)
     if not ok then
       error(seconds, 0)
     end
