@@ -14,6 +14,7 @@
 local native = ...
 local error, pairs, type = error, pairs, type
 local min = math.min
+local unpack = table.unpack or unpack
 
 -- The loop in use, if any, and the function that finds it; see loops/choose.lua. Coroutines may
 -- still wait in loops that were in use before, so a closed descriptor is announced to all. Of the
@@ -153,8 +154,9 @@ end
 
 -- Makes the function that scripts call, from a native operation of one or two results. `closing`:
 -- the operations of its object, if it closes that. `is_on_last`: it works on the last connection,
--- which is its self when it is called again. A tail call would lose the caller's line.
-local function public(operation, closing, is_on_last)
+-- which is its self when it is called again. `spreads`: a table that it gives is a list of results.
+-- A tail call would lose the caller's line.
+local function public(operation, closing, is_on_last, spreads)
   return function(...)
     if closing and in_use[1] then
       announce(closing, (...))
@@ -169,6 +171,8 @@ local function public(operation, closing, is_on_last)
     end
     if ok and b ~= nil then
       return a, b
+    elseif ok and spreads and type(a) == "table" then
+      return unpack(a)
     elseif ok then
       return a
     elseif a ~= "return" then
@@ -422,19 +426,8 @@ if native.cuts then
   methods.read_line = cutting(native.cuts.read_line, operations.read_line)
 end
 
--- What a pattern captured: several values come in a table.
-local unpack = table.unpack or unpack
-function methods.read_match(...)
-  local ok, a, b, c, d = call(operations.read_match, ...)
-  if ok and type(a) == "table" then
-    return unpack(a)
-  elseif ok then
-    return a
-  elseif a ~= "return" then
-    raise(a, b, 2)
-  end
-  return nil, b, c, d
-end
+-- Several values that a pattern captured come in a table.
+methods.read_match = public(operations.read_match, nil, false, true)
 
 for _, name in pairs { "json_packets", "json_values", "packets" } do
   methods[name] = iterator(name, operations[name])
