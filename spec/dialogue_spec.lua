@@ -314,6 +314,33 @@ describe("read_match", function()
     assert(os.clock() - before < 1, "it took " .. os.clock() - before)
   end)
 
+  it("keeps its timeout, and lets others go on, however much there is to capture", function()
+    local listener = helper.keep(tcp.listen("127.0.0.1", 0))
+    local writer = helper.keep(tcp.connect("127.0.0.1", listener:port(), helper.timeout))
+    local reader = helper.keep(listener:accept(helper.timeout))
+    local text, pattern = ("a"):rep(20000) .. "x", ("(.-)"):rep(30) .. (".-"):rep(900) .. "x"
+    writer:send(text)
+    reader:set_timeout(0.05)
+    reader:peek(#text)
+    local before = helper.clock()
+    helper.fails("timeout", "^read_match .*after 20001 bytes", function() reader:read_match(pattern) end)
+    assert(helper.clock() - before < 0.5, "it took " .. helper.clock() - before)
+    reader:set_timeout(60)
+    local turns, captures = 0, nil
+    tcp.run(function()
+      tcp.spawn(function()
+        while not captures do
+          turns = turns + 1
+          tcp.sleep(0)
+        end
+      end)
+      captures = { reader:read_match(pattern) }
+    end)
+    assert.equal(30, #captures)
+    assert.equal("", table.concat(captures))
+    assert(turns > 5, turns .. " turns of another task")
+  end)
+
   -- Park and Miller's generator: what fails can be repeated.
   local seed = tonumber(os.getenv "TCP_SPEC_SEED") or os.time()
   local x = seed % 2147483646 + 1

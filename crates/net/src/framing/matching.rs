@@ -1,10 +1,11 @@
-//! Where the match of a pattern is in the bytes that have come so far. Uses `framing::pattern`,
-//! `error`.
+//! Where the match of a pattern is in the bytes that have come so far. Made in steps: what there is
+//! to look at may be much. Uses `framing::pattern`, `error`.
 
 use std::ops::Range;
 use std::rc::Rc;
 
 use crate::error::{Code, Error, Result};
+use crate::framing::pattern::capture::{Match, Search};
 use crate::framing::pattern::scan::Progress;
 use crate::framing::pattern::{Capture, Pattern};
 use crate::text::excerpt;
@@ -16,14 +17,25 @@ const SHOWN: usize = 200;
 #[derive(Debug, Default)]
 pub struct Matching {
     /// The pattern that is wanted, and the one that is rejected.
-    patterns: [Option<(Rc<Pattern>, Progress)>; 2],
+    looks: [Option<Look>; 2],
     captures: Vec<Capture>,
+}
+
+/// What a step has come to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Matched {
+    Text(Range<usize>),
+    /// Not in what has come.
+    Nothing,
+    /// There is more to look at.
+    Busy,
 }
 
 impl Matching {
     /// The bytes in front are others from now on.
+    #[inline]
     pub fn restart(&mut self) {
-        self.patterns.iter_mut().flatten().for_each(|(_, progress)| progress.restart());
+        self.looks.iter_mut().flatten().for_each(Look::restart);
     }
 
     /// The captures of the match that was found last.
@@ -33,58 +45,93 @@ impl Matching {
 
     /// The match in the first `max` bytes. Of two matches the one that begins first counts, and
     /// where there is one, that one.
-    pub fn find(
+    pub fn step_find(
         &mut self,
         filled: &[u8],
         pattern: &Rc<Pattern>,
         reject: Option<&Rc<Pattern>>,
         max: usize,
-    ) -> Result<Option<Range<usize>>> {
+    ) -> Result<Matched> {
         let window = filled.len().min(max);
-        let wanted = look(&mut self.patterns[0], pattern, filled, window);
+        let wanted = Look::at(&mut self.looks[0], pattern).step(filled, window)?;
         let refused = match reject {
-            Some(reject) => look(&mut self.patterns[1], reject, filled, window),
-            None => None,
+            Some(reject) => Look::at(&mut self.looks[1], reject).step(filled, window)?,
+            None => Looked::Nothing,
         };
         match (wanted, refused) {
-            (Some((text, captures)), None) => self.found(text, captures),
-            (Some((text, captures)), Some((other, _))) if text.start <= other.start => {
-                self.found(text, captures)
+            (Looked::Busy, _) | (_, Looked::Busy) => Ok(Matched::Busy),
+            (Looked::Match((text, captures)), Looked::Nothing) => Ok(self.found(text, captures)),
+            (Looked::Match((text, captures)), Looked::Match((other, _)))
+                if text.start <= other.start =>
+            {
+                Ok(self.found(text, captures))
             }
-            (_, Some((text, _))) => Err(rejected(&filled[text])),
-            (None, None) if filled.len() >= max => {
+            (_, Looked::Match((text, _))) => Err(rejected(&filled[text])),
+            (Looked::Nothing, Looked::Nothing) if filled.len() >= max => {
                 let detail = format!("no match in {max} bytes, the limit (max)");
                 Err(Error::new(Code::TooLarge, detail))
             }
-            (None, None) => Ok(None),
+            (Looked::Nothing, Looked::Nothing) => Ok(Matched::Nothing),
         }
     }
 
-    fn found(
-        &mut self,
-        text: Range<usize>,
-        captures: Vec<Capture>,
-    ) -> Result<Option<Range<usize>>> {
+    fn found(&mut self, text: Range<usize>, captures: Vec<Capture>) -> Matched {
         self.captures = captures;
-        Ok(Some(text))
+        Matched::Text(text)
     }
 }
 
-/// Looks at what has come since the last time, and for the match and its captures once there is
-/// one.
-fn look(
-    slot: &mut Option<(Rc<Pattern>, Progress)>,
-    pattern: &Rc<Pattern>,
-    filled: &[u8],
-    window: usize,
-) -> Option<(Range<usize>, Vec<Capture>)> {
-    if slot.as_ref().is_none_or(|(known, _)| known != pattern) {
-        *slot = None;
+/// How far one pattern has been looked for.
+#[derive(Debug)]
+struct Look {
+    pattern: Rc<Pattern>,
+    progress: Progress,
+    /// The search for the captures, once it is known that there is a match.
+    search: Option<Box<Search>>,
+}
+
+enum Looked {
+    Match(Match),
+    Nothing,
+    Busy,
+}
+
+impl Look {
+    /// The look for this pattern, from the front where it was another one.
+    fn at<'a>(slot: &'a mut Option<Self>, pattern: &Rc<Pattern>) -> &'a mut Self {
+        if slot.as_ref().is_none_or(|look| look.pattern != *pattern) {
+            *slot = None;
+        }
+        slot.get_or_insert_with(|| Self {
+            pattern: Rc::clone(pattern),
+            progress: Progress::default(),
+            search: None,
+        })
     }
-    let (_, progress) = slot.get_or_insert_with(|| (Rc::clone(pattern), Progress::default()));
-    let is_all = window == filled.len();
-    let is_found = progress.advance(pattern.masks(), &filled[..window], is_all);
-    is_found.then(|| pattern.find(filled, window)).flatten()
+
+    fn restart(&mut self) {
+        self.progress.restart();
+        if self.search.is_some() {
+            self.pattern.give_back(self.search.take());
+        }
+    }
+
+    /// Looks at what has come since the last time, and for the match and its captures once there is
+    /// one.
+    fn step(&mut self, filled: &[u8], window: usize) -> Result<Looked> {
+        let Self { pattern, progress, search } = self;
+        let is_all = window == filled.len();
+        match progress.advance(pattern.masks(), &filled[..window], is_all) {
+            None => return Ok(Looked::Busy),
+            Some(false) => return Ok(Looked::Nothing),
+            Some(true) => {}
+        }
+        if !pattern.step_search(search, filled, window)? {
+            return Ok(Looked::Busy);
+        }
+        let found = search.as_ref().and_then(|search| pattern.found(search));
+        Ok(found.map_or(Looked::Nothing, Looked::Match))
+    }
 }
 
 #[cold]

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use memchr::{memchr, memmem};
 
 use crate::error::{Code, Error, Pending, Result};
-use crate::framing::matching::Matching;
+use crate::framing::matching::{Matched, Matching};
 use crate::framing::pattern::{Capture, Pattern};
 use crate::framing::{self, Decoded, Endian, Framing, HEADER};
 use crate::json_scan::{self, Scan};
@@ -61,6 +61,8 @@ pub enum Found {
     End,
     /// More bytes are needed; at the end of the stream: an item is cut short.
     NotYet(Pending),
+    /// There is more to look at than one step does.
+    Busy,
 }
 
 /// How far the search for the item at the front of the buffer has come.
@@ -85,9 +87,10 @@ impl Search {
             Request::Line { max, keep } => self.line(filled, max, keep, end)?,
             Request::Match { pattern, reject, max } => {
                 let matching = self.matching.get_or_insert_default();
-                match matching.find(filled, pattern, reject, max)? {
-                    Some(text) => Found::Item(Item { size: text.end, text }),
-                    None => Found::NotYet(Pending::More { have: filled.len() }),
+                match matching.step_find(filled, pattern, reject, max)? {
+                    Matched::Text(text) => Found::Item(Item { size: text.end, text }),
+                    Matched::Nothing => Found::NotYet(Pending::More { have: filled.len() }),
+                    Matched::Busy => Found::Busy,
                 }
             }
             Request::Packet { max, endian } => packet(filled, max, endian)?,

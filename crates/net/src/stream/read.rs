@@ -30,6 +30,7 @@ impl Stream {
                     ready!(self.step_fill(pending)?);
                     waiting_for = pending;
                 }
+                Found::Busy => waiting_for = Pending::More { have: self.input.len() },
             }
         }
         self.step_yield(waiting_for)

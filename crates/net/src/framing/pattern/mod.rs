@@ -1,19 +1,24 @@
 //! Lua patterns that are regular: all but `%b`, `%f` and `%1`. Whether one matches is found byte by
-//! byte as they come, in time that is linear in them; the captures are found once, by the crate
-//! regex-automata. Uses `framing::pattern::parse`, `framing::pattern::scan`.
+//! byte as they come, in time that is linear in them; the captures are found once there is a match.
+//! Uses `framing::pattern::capture`, `framing::pattern::parse`, `framing::pattern::program`,
+//! `framing::pattern::scan`, `error`.
 
+mod backtrack;
+pub mod capture;
 pub mod parse;
+mod program;
 pub mod scan;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::ops::Range;
 use std::rc::Rc;
 
-use regex_automata::nfa::thompson::{self, pikevm::Cache, pikevm::PikeVM};
-use regex_automata::{Anchored, Input, util::syntax};
+pub use capture::Capture;
 
-use parse::{Parsed, parse};
+use crate::error::Result;
+use capture::{Match, Search};
+use parse::parse;
+use program::Program;
 use scan::Masks;
 
 /// Patterns that are kept compiled. A dialogue has a handful.
@@ -23,22 +28,13 @@ thread_local! {
     static COMPILED: RefCell<Vec<Rc<Pattern>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What a pattern matched with one of its parentheses, or as a whole. Places count from 0.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Capture {
-    Text(Range<usize>),
-    Position(usize),
-}
-
 /// A pattern that is compiled.
 pub struct Pattern {
     source: Vec<u8>,
-    is_anchored: bool,
-    /// Of each capture, whether it is one of a position.
-    positions: Vec<bool>,
     masks: Masks,
-    machine: PikeVM,
-    cache: RefCell<Cache>,
+    program: Program,
+    /// A search that is over, whose memory the next one takes.
+    spare: Cell<Option<Box<Search>>>,
 }
 
 impl PartialEq for Pattern {
@@ -57,7 +53,7 @@ impl fmt::Debug for Pattern {
 
 impl Pattern {
     /// The pattern, compiled now or not long ago; or what is wrong with it.
-    pub fn compile(source: &[u8]) -> Result<Rc<Self>, String> {
+    pub fn compile(source: &[u8]) -> std::result::Result<Rc<Self>, String> {
         COMPILED.with_borrow_mut(|kept| {
             let at = kept.iter().position(|pattern| pattern.source == source);
             let pattern = match at {
@@ -70,41 +66,49 @@ impl Pattern {
         })
     }
 
-    fn new(source: &[u8]) -> Result<Self, String> {
+    fn new(source: &[u8]) -> std::result::Result<Self, String> {
         let parsed = parse(source)?;
-        let text = parsed.to_regex();
-        let nfa = thompson::Compiler::new()
-            .syntax(syntax::Config::new().unicode(false).utf8(false))
-            .configure(thompson::Config::new().utf8(false))
-            .build(&text)
-            .map_err(|error| error.to_string())?;
-        let machine = PikeVM::new_from_nfa(nfa).map_err(|error| error.to_string())?;
-        let cache = RefCell::new(machine.create_cache());
-        let masks = Masks::new(&parsed);
-        let Parsed { is_anchored, .. } = parsed;
-        let positions = parsed.positions();
-        Ok(Self { source: source.to_vec(), is_anchored, positions, masks, machine, cache })
+        let (masks, program) = (Masks::new(&parsed), Program::new(&parsed));
+        Ok(Self { source: source.to_vec(), masks, program, spare: Cell::default() })
     }
 
     pub fn masks(&self) -> &Masks {
         &self.masks
     }
 
-    /// The first match in so many bytes of what has come, and its captures, as `string.find` has
-    /// them.
-    pub fn find(&self, filled: &[u8], window: usize) -> Option<(Range<usize>, Vec<Capture>)> {
-        let anchored = if self.is_anchored { Anchored::Yes } else { Anchored::No };
-        let input = Input::new(filled).span(0..window).anchored(anchored);
-        let mut slots = vec![None; 2 * (self.positions.len() + 1)];
-        self.machine.search_slots(&mut self.cache.borrow_mut(), &input, &mut slots)?;
-        let span = |group: usize| Some(slots[2 * group]?.get()..slots[2 * group + 1]?.get());
-        let whole = span(0)?;
-        let captures = (1..).zip(&self.positions).map(|(group, is_position)| {
-            let text = span(group)?;
-            Some(if *is_position { Capture::Position(text.start) } else { Capture::Text(text) })
-        });
-        let captures = captures.collect::<Option<_>>()?;
-        Some((whole, captures))
+    /// Goes on with a search in so many bytes of what has come, or begins one: whether it is over.
+    pub fn step_search(
+        &self,
+        search: &mut Option<Box<Search>>,
+        filled: &[u8],
+        window: usize,
+    ) -> Result<bool> {
+        let search = match search {
+            Some(search) if search.is_in(window) => search,
+            other => {
+                let mut fresh = other.take().or_else(|| self.spare.take()).unwrap_or_default();
+                fresh.begin(&self.program, filled, window)?;
+                other.insert(fresh)
+            }
+        };
+        Ok(search.advance(&self.program, filled))
+    }
+
+    /// The first match that a search has found, and its captures, as `string.find` has them.
+    pub fn found(&self, search: &Search) -> Option<Match> {
+        search.found(&self.program)
+    }
+
+    /// A search is not needed any more.
+    pub fn give_back(&self, search: Option<Box<Search>>) {
+        self.spare.set(search);
+    }
+
+    /// The first match in so many bytes.
+    pub fn find(&self, filled: &[u8], window: usize) -> Result<Option<Match>> {
+        let mut search = None;
+        while !self.step_search(&mut search, filled, window)? {}
+        Ok(search.and_then(|search| self.found(&search)))
     }
 }
 
@@ -112,8 +116,9 @@ impl Pattern {
 mod tests {
     use super::*;
 
-    fn find(pattern: &[u8], text: &[u8]) -> Option<(Range<usize>, Vec<Capture>)> {
-        Pattern::compile(pattern).expect("is a pattern").find(text, text.len())
+    fn find(pattern: &[u8], text: &[u8]) -> Option<Match> {
+        let pattern = Pattern::compile(pattern).expect("is a pattern");
+        pattern.find(text, text.len()).expect("memory")
     }
 
     #[test]
@@ -131,6 +136,30 @@ mod tests {
         assert_eq!(find(b"[%]%-x]$", b"]a-"), Some((2..3, vec![])));
         assert_eq!(find(b"[^\0-\xff]", b"abc"), None);
         assert_eq!(find(b"[\x80-\xff]+", b"a\xc3\xa9b"), Some((1..3, vec![])));
+        assert_eq!(find(b"(a?)(a-)(a*)b", b"aaab"), {
+            Some((0..4, vec![Text(0..1), Text(1..1), Text(1..3)]))
+        });
+        assert_eq!(find(b".-()$", b"ab"), Some((0..2, vec![Position(2)])));
+        assert_eq!(find(b"", b"ab"), Some((0..0, vec![])));
+        assert_eq!(find(b"$", b"ab"), Some((2..2, vec![])));
+        assert_eq!(find(b"a-$", b"baa"), Some((1..3, vec![])));
+    }
+
+    /// However much there is to look at, one step is short.
+    #[test]
+    fn a_search_is_made_in_short_steps() {
+        use Capture::Text;
+        let pattern = [b"(".repeat(30), b".-".repeat(900), b")".repeat(30), b"b".to_vec()].concat();
+        let pattern = Pattern::compile(&pattern).expect("is a pattern");
+        let text = [b"a".repeat(1000), b"b".to_vec()].concat();
+        let (mut search, mut steps) = (None, 1);
+        while !pattern.step_search(&mut search, &text, text.len()).expect("memory") {
+            steps += 1;
+        }
+        let (whole, captures) = pattern.found(&search.expect("has begun")).expect("a match");
+        assert_eq!((whole, captures.len()), (0..1001, 30));
+        assert_eq!(captures[29], Text(0..1000));
+        assert!(steps > 100, "{steps}");
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! The grammar of Lua patterns (Lua manual, section 6.4.1), read as Lua reads it. Uses nothing of
 //! ours.
 
-use std::fmt::Write;
-
 /// Captures that Lua has room for.
 const MOST_CAPTURES: usize = 32;
 
@@ -34,26 +32,6 @@ impl Class {
 
     pub fn has(&self, byte: u8) -> bool {
         self.0[usize::from(byte >> 6)] >> (byte & 63) & 1 != 0
-    }
-
-    /// As a regular expression writes it.
-    fn write(&self, text: &mut String) {
-        if self.0 == [0; 4] {
-            return text.push_str(r"[^\x00-\xff]");
-        }
-        text.push('[');
-        for byte in (0..=u8::MAX).filter(|byte| self.has(*byte)) {
-            // Only where a run begins and ends.
-            let begins = byte == 0 || !self.has(byte - 1);
-            let ends = byte == u8::MAX || !self.has(byte + 1);
-            if begins {
-                let _ = write!(text, r"\x{byte:02x}");
-            }
-            if ends && !begins {
-                let _ = write!(text, r"-\x{byte:02x}");
-            }
-        }
-        text.push(']');
     }
 }
 
@@ -87,31 +65,6 @@ pub struct Parsed {
 }
 
 impl Parsed {
-    /// The same as a regular expression without Unicode. What `^` says, it does not.
-    pub fn to_regex(&self) -> String {
-        let mut text = String::new();
-        for piece in &self.pieces {
-            match piece {
-                Piece::Single(class, times) => {
-                    class.write(&mut text);
-                    text.push_str(match times {
-                        Times::Once => "",
-                        Times::Maybe => "?",
-                        Times::Many => "*",
-                        Times::Few => "*?",
-                    });
-                }
-                Piece::Open => text.push('('),
-                Piece::Close => text.push(')'),
-                Piece::Position => text.push_str("()"),
-            }
-        }
-        if self.is_to_end {
-            text.push_str(r"\z");
-        }
-        text
-    }
-
     /// Of each capture, whether it is one of a position.
     pub fn positions(&self) -> Vec<bool> {
         let captures = self.pieces.iter().filter_map(|piece| match piece {

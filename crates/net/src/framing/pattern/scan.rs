@@ -3,6 +3,9 @@
 
 use super::parse::{Class, Parsed, Piece, Times};
 
+/// Words of places that one step carries on by a byte: some milliseconds' at most.
+const STEP: usize = 1 << 15;
+
 /// The pattern as bits: one for each single character, and one behind the last.
 pub struct Masks {
     words: usize,
@@ -113,23 +116,26 @@ impl Progress {
         self.is_found = false;
     }
 
-    /// Whether there is a match in `window`, of which the bytes before are those of the last call.
-    /// `is_all`: it is all that has come.
-    pub fn advance(&mut self, masks: &Masks, window: &[u8], is_all: bool) -> bool {
+    /// Whether there is a match in `window`, of which the bytes before are those of the last call;
+    /// none where there are more of them to look at than one step does. `is_all`: it is all that
+    /// has come.
+    pub fn advance(&mut self, masks: &Masks, window: &[u8], is_all: bool) -> Option<bool> {
         if self.is_found {
-            return true;
+            return Some(true);
         }
         if self.places.is_empty() {
             masks.begin(&mut self.places);
         }
         let unseen = window.get(self.seen..).unwrap_or_default();
+        let now = &unseen[..unseen.len().min(STEP / masks.words)];
+        let is_rest = now.len() == unseen.len();
         if masks.is_to_end {
-            unseen.iter().for_each(|byte| masks.take(&mut self.places, *byte));
-            self.seen += unseen.len();
-            return is_all && masks.is_match(&self.places);
+            now.iter().for_each(|byte| masks.take(&mut self.places, *byte));
+            self.seen += now.len();
+            return is_rest.then(|| is_all && masks.is_match(&self.places));
         }
         self.is_found = masks.is_match(&self.places);
-        for byte in unseen {
+        for byte in now {
             if self.is_found {
                 break;
             }
@@ -137,6 +143,6 @@ impl Progress {
             self.seen += 1;
             self.is_found = masks.is_match(&self.places);
         }
-        self.is_found
+        (self.is_found || is_rest).then_some(self.is_found)
     }
 }
