@@ -16,11 +16,13 @@ local function new_random(seed)
   end
 end
 
+local KINDS = 19
+
 -- The items that the peer sends, in order: kind and text.
 local function new_items(seed)
   local random, i = new_random(seed), 0
   return function()
-    local kind = random(7)
+    local kind = random(KINDS)
     local size = random(20) == 0 and random(60000) or random(200)
     i = i + 1
     return kind, ("%d:"):format(i) .. string.char(97 + random(26)):rep(size)
@@ -28,7 +30,7 @@ local function new_items(seed)
 end
 
 local peer_code = [[
-  rounds, seed = %d, %d
+  rounds, seed, kinds = %d, %d, %d
 
   def new_random(seed):
     x = seed %% 2147483646 + 1
@@ -38,13 +40,26 @@ local peer_code = [[
       return x %% n
     return random
 
+  def varint(text):
+    length, head = len(text), b""
+    while length > 127:
+      head, length = head + bytes([length & 127 | 128]), length >> 7
+    return head + bytes([length]) + text
+
+  def netstring(text):
+    return b"%%d:%%b," %% (len(text), text)
+
   random, parts = new_random(seed), []
   for i in range(1, rounds + 1):
-    kind = random(7)
+    kind = random(kinds)
     size = random(60000) if random(20) == 0 else random(200)
     text = b"%%d:" %% i + bytes([97 + random(26)]) * size
     quoted = b'"' + text + b'"'
-    parts.append([text + b"\r\n", text + b"--", packet(text), packet(quoted), quoted, text, packet(text)][kind])
+    parts.append([
+      text + b"\r\n", text + b"--", packet(text), packet(quoted), quoted, text, packet(text), varint(text),
+      netstring(text), struct.pack(">H", len(text)) + text, text + b"\0", text + b"\r\n.\r\n",
+      b"Q" + struct.pack(">I", len(text) + 4) + text, b"ZBXD" + struct.pack("<Q", len(text)) + text,
+      text + b"$", text, text, text + b"\r\n", netstring(text)][kind])
   stream = b"".join(parts)
 
   # Sends and receives by turns, in random pieces with random pauses.
@@ -79,9 +94,74 @@ local readers = {
   function(conn) return conn:read_json() end,
   function(conn, text) return conn:read(#text) end,
   function(conn) return conn:skip_packet() end,
+  function(conn) return conn:read_packet() end,
+  function(conn) return conn:read_packet() end,
+  function(conn) return conn:read_packet() end,
+  function(conn) return conn:read_packet() end,
+  function(conn) return conn:read_packet() end,
+  function(conn)
+    local body, header = conn:read_packet()
+    assert(header == "Q")
+    return body
+  end,
+  function(conn) return conn:read_packet() end,
+  function(conn)
+    local number, letters = conn:read_match "^(%d+):(%l*)%$"
+    return number .. ":" .. letters
+  end,
+  function(conn, text)
+    assert(conn:peek(#text) == text)
+    return conn:read(#text)
+  end,
+  function(conn, text)
+    conn:skip(#text)
+    return #text
+  end,
+  function(conn) return conn:read_line(nil, "keep") end,
+  function(conn) return conn:skip_packet() end,
 }
 
--- Something to send: what to call, and the bytes that must arrive.
+-- How the packets of a kind are cut, where that is not the default.
+local POSTGRES = { length_size = 4, length_offset = 1, length_adjustment = -4 }
+local framings = {
+  [7] = "varint", [8] = "netstring", [9] = 2, [10] = { delimiter = "\0" }, [11] = { delimiter = "\r\n.\r\n" },
+  [12] = POSTGRES, [13] = { length_size = 8, prefix = "ZBXD" }, [18] = "netstring",
+}
+local little = { [13] = true }
+
+-- What a read of a kind gives, where that is not the text.
+local function wanted_of(kind, text)
+  if kind == 6 or kind == 16 or kind == 18 then return #text end
+  return kind == 17 and text .. "\r\n" or text
+end
+
+local function varint(n)
+  local head = ""
+  while n > 127 do
+    head, n = head .. string.char(n % 128 + 128), math.floor(n / 128)
+  end
+  return head .. string.char(n)
+end
+
+local function length(n, size)
+  local head = ""
+  for _ = 1, size do
+    head, n = string.char(n % 256) .. head, math.floor(n / 256)
+  end
+  return head
+end
+
+-- Framings to write with, and what stands on the wire for a body.
+local written = {
+  [0] = { 4, function(body) return length(#body, 4) .. body end },
+  { 3, function(body) return length(#body, 3) .. body end },
+  { "varint", function(body) return varint(#body) .. body end },
+  { "netstring", function(body) return ("%d:%s,"):format(#body, body) end },
+  { { delimiter = "--" }, function(body) return body .. "--" end },
+  { POSTGRES, function(body) return "Q" .. length(#body + 4, 4) .. body end, "Q" },
+}
+
+-- Something to send: what to call, the bytes that must arrive, and the framing.
 local function new_write(random, i)
   local text = ("%d:"):format(i) .. ("w"):rep(random(10) == 0 and random(100000) or random(300))
   local kind = random(5)
@@ -90,10 +170,9 @@ local function new_write(random, i)
   elseif kind == 1 then
     return "write_json", { { i, text } }, ('[%d,"%s"]\n'):format(i, text)
   end
-  local body = kind == 2 and text or ('"%s"'):format(text)
-  local header = string.char(0, math.floor(#body / 65536) % 256, math.floor(#body / 256) % 256, #body % 256)
-  if kind == 2 then return "write_packet", { text }, header .. body end
-  return "write_json_packet", { text }, header .. body
+  local framing = written[random(6)]
+  if kind == 2 then return "write_packet", { text, framing[3] }, framing[2](text), framing[1] end
+  return "write_json_packet", { text, framing[3] }, framing[2](('"%s"'):format(text)), framing[1]
 end
 
 for _, over in ipairs(helper.kinds) do
@@ -102,7 +181,7 @@ for _, over in ipairs(helper.kinds) do
 
     it(("in %d random reads and writes under short timeouts"):format(rounds), function()
       local seed = first_seed % 1000000
-      local conn, peer = over.connect(peer_code:format(rounds, seed))
+      local conn, peer = over.connect(peer_code:format(rounds, seed, KINDS))
       local random, next_item, expected = new_random(seed + 2), new_items(seed), {}
       local timeouts, hint = 0, ("TCP_SPEC_SEED=%d: "):format(seed)
 
@@ -117,8 +196,9 @@ for _, over in ipairs(helper.kinds) do
       end
 
       local function write(i)
-        local method, arguments, bytes = new_write(random, i)
+        local method, arguments, bytes, framing = new_write(random, i)
         expected[#expected + 1] = bytes
+        if framing then conn:set_options { framing = framing, endian = "big" } end
         -- A write whose time is up is queued all the same.
         try(function() conn[method](conn, (table.unpack or unpack)(arguments)) end) -- luacheck: ignore 113 143
       end
@@ -127,10 +207,11 @@ for _, over in ipairs(helper.kinds) do
         local kind, text = next_item()
         local done, got
         repeat
+          conn:set_options { framing = framings[kind] or 4, endian = little[kind] and "little" or "big" }
           done, got = try(readers[kind], text)
           if random(4) == 0 and #expected < rounds then write(#expected + 1) end
         until done
-        local wanted = kind == 6 and #text or text
+        local wanted = wanted_of(kind, text)
         if got ~= wanted then
           assert.equal(wanted, got, hint .. ("item %d of kind %d"):format(i, kind))
         end
