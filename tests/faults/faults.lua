@@ -10,7 +10,8 @@ local tcp = require "tcp.safe"
 local found_uv, uv = pcall(require, "luv")
 -- PUC Lua 5.1 cannot yield across pcall, and scenarios fail by raising.
 local yields_across_pcall = coroutine.wrap(function() return pcall(coroutine.yield, true) end)() == true
-local timeout = 3
+local usual_timeout = 3
+local timeout = usual_timeout
 local getenv = os.getenv
 
 -- The errors of each call, and the codes that they may lead to. With "same", the result must be the
@@ -180,6 +181,69 @@ local function listen_with_tls(is_patient)
   end
 end
 
+-- Peers behind a dialogue of spec/support/dialogues.py: their port.
+local function behind(dialogue, code, options)
+  local margin = code:match "^ *"
+  return helper.listen(("%simport dialogues\n%sdialogues.%s\n%s"):format(margin, margin, dialogue, code), options).port
+end
+
+local connect_proxy = "connect_proxy(c.send, c.recv_exactly)"
+local socks_proxy = "socks_proxy(c.send, c.recv_exactly)"
+local hello_over_tls = "c.handshake('good')\nc.send(b'hello')"
+
+-- What ends the connection to a proxy while it is asked is the proxy's.
+local proxied = { closed = true, proxy = true }
+local through_proxy = {
+  recv = { [ECONNRESET] = proxied, [ETIMEDOUT] = proxied },
+  send = { [ECONNRESET] = proxied, [EPIPE] = proxied },
+}
+local to_proxy = { "recv", "send", "poll", "connect", "fcntl", "getpeername", "getsockname", "getsockopt", "socket" }
+
+local function by_proxy(name, scheme, dialogue, options)
+  local host = scheme == "https" and "localhost" or "127.0.0.1"
+  return { name = name, only = to_proxy, codes = through_proxy,
+    peers = function() return behind(dialogue, both_ways, options) end,
+    run = function(port)
+      local url = ("%s://user:password@%s:%d"):format(scheme, host, port)
+      return use_all(open(tcp.connect("127.0.0.1", 9, {
+        timeout = timeout, proxy = { url = url, tls = scheme == "https" and { ca_file = trusting.ca_file } or nil },
+      })))
+    end }
+end
+
+local source = { version = 1, source = { "192.0.2.7", 56324 }, destination = { "198.51.100.1", 443 } }
+
+-- Framings, and the header of their packets, if they have one.
+local framings = {
+  { 2 }, { "varint" }, { "netstring" }, { { delimiter = "\r\n.\r\n" } },
+  { { length_size = 3, length_offset = 3, prefix = "AB" }, "x" },
+}
+
+-- Packets of each framing, there and back, and what else reads dialogues.
+local function use_framings(conn)
+  for _, framing in ipairs(framings) do
+    try(conn:set_options { framing = framing[1] })
+    try(conn:write_packet(("body"):rep(3000), framing[2]))
+    try(conn:write_json_packet({ six = 6 }, framing[2]))
+    try(conn:write_packet("skipped", framing[2]))
+  end
+  try(conn:send("250-first\r\n250 last\r\n", ("skip"):rep(3000), "the end"))
+  try(conn:shutdown())
+  local parts = {}
+  for _, framing in ipairs(framings) do
+    try(conn:set_options { framing = framing[1] })
+    parts[#parts + 1] = #try(conn:read_packet())
+    parts[#parts + 1] = try(conn:read_json_packet "/six")
+    parts[#parts + 1] = try(conn:skip_packet())
+  end
+  parts[#parts + 1] = try(conn:read_match("^(250)%-[^\r\n]*\r\n", { reject = "^5" }))
+  parts[#parts + 1] = try(conn:read_match "^250 ([^\r\n]*)\r\n")
+  try(conn:skip(12000))
+  parts[#parts + 1] = try(conn:peek(7))
+  parts[#parts + 1] = try(conn:read_str())
+  return table.concat(parts, "|")
+end
+
 -- `peers` returns the arguments of `run`; it is called again after many connections.
 local scenarios = {
   { name = "resolve", run = function() return table.concat(try(tcp.resolve("localhost", timeout)), " ") end },
@@ -277,6 +341,65 @@ local scenarios = {
       return use_all(patient(conn))
     end },
   { name = "patient, accepted", only = { "recv", "send" }, passing = same, run = listen_with_tls(true) },
+  by_proxy("connect proxy", "http", connect_proxy),
+  by_proxy("socks proxy", "socks5h", socks_proxy),
+  by_proxy("https proxy", "https", connect_proxy, { tls = "good" }),
+  { name = "tls by proxy", only = to_proxy, codes = through_proxy,
+    peers = function() return behind(connect_proxy, hello_over_tls) end,
+    run = function(port)
+      return try(open(tcp.connect_tls("localhost", 9, {
+        timeout = timeout, ca_file = trusting.ca_file, proxy = "http://127.0.0.1:" .. port })):read_str())
+    end },
+  { name = "proxy header", only = to_proxy,
+    peers = function()
+      return helper.listen("  assert c.recv_line().endswith(b' 56324 443\\r\\n')\n" .. both_ways).port
+    end,
+    run = function(port)
+      return use_all(open(tcp.connect("127.0.0.1", port, { timeout = timeout, proxy_protocol = source })))
+    end },
+  { name = "behind a header", only = { "recv", "send", "poll", "accept4", "getpeername", "getsockname" },
+    codes = through_proxy,
+    run = function()
+      local listener = open(tcp.listen("127.0.0.1", 0, { timeout = timeout, proxy_protocol = true }))
+      local client = open(tcp.connect("127.0.0.1", listener:port(), { timeout = timeout, proxy_protocol = source }))
+      try(client:send "hello\n")
+      local served = open(listener:accept(timeout))
+      local said = try(served:read_line()) .. served:info().peer.ip
+      try(served:send "good bye")
+      try(served:shutdown())
+      return said .. try(client:read_str())
+    end },
+  { name = "framings", only = { "recv", "send", "poll" },
+    peers = function() return helper.listen("c.send(c.recv_all())").port end,
+    run = function(port) return use_framings(open(tcp.connect("127.0.0.1", port, timeout))) end },
+  { name = "framings by Unix", only = { "recv", "send", "poll" },
+    peers = function() helper.listen("c.send(c.recv_all())", { path = ".build/fault-echo.sock" }) end,
+    run = function() return use_framings(open(tcp.connect_unix(".build/fault-echo.sock", timeout))) end },
+  { name = "copy_to", only = { "recv", "send", "poll" },
+    peers = function()
+      local from = helper.listen "for _ in range(30): c.send(b'0123456789' * 100)"
+      return { from.port, helper.listen("c.send(b'%d' % len(c.recv_all()))").port }
+    end,
+    run = function(ports)
+      local from = open(tcp.connect("127.0.0.1", ports[1], timeout))
+      local into = open(tcp.connect("127.0.0.1", ports[2], timeout))
+      local copied = try(from:copy_to(into))
+      try(into:shutdown())
+      return copied .. " " .. try(into:read_str())
+    end },
+  { name = "map", only = { "recv", "send", "poll", "connect", "epoll_ctl", "epoll_wait", "getsockopt", "socket" },
+    peers = function() return helper.listen("c.send(c.recv_line())").port end,
+    run = function(port)
+      local all, errors = tcp.map({ "one", "two", "three" }, function(word)
+        local conn = open(tcp.connect("127.0.0.1", port, timeout))
+        try(conn:send(word, "\n"))
+        return try(conn:read_line())
+      end)
+      for i = 1, 3 do
+        if errors[i] then error(errors[i], 0) end
+      end
+      return table.concat(all, " ")
+    end },
   -- The first address does not answer, so that two connects wait behind one descriptor.
   { name = "race", slow = true, scarce = no_other,
     only = { "epoll_create1", "epoll_ctl", "epoll_wait", "socket", "connect", "getsockopt", "getpeername" },
@@ -306,6 +429,18 @@ local scenarios = {
       return result
     end },
 }
+
+-- What ten protocols say before TLS.
+for _, name in ipairs { "smtp", "lmtp", "imap", "pop3", "ftp", "sieve", "ldap", "postgres", "mysql", "xmpp" } do
+  scenarios[#scenarios + 1] = { name = "starttls " .. name, only = { "recv", "send" },
+    peers = function()
+      return behind(("starttls('%s', c.send, c.recv_exactly)"):format(name), hello_over_tls)
+    end,
+    run = function(port)
+      return try(open(tcp.connect_tls("localhost", port, {
+        timeout = timeout, ca_file = trusting.ca_file, starttls = name })):read_str())
+    end }
+end
 
 -- Running -----------------------------------------------------------------------------------------
 
@@ -367,6 +502,11 @@ local function fresh(scenario)
   return scenario.peers and scenario.peers()
 end
 
+-- A call for each byte takes long on a busy machine.
+local function set_timeout(seconds)
+  timeout, trusting.timeout, socket_options.timeout = seconds, seconds, seconds
+end
+
 -- From the nth descriptor on there are none for a while; afterwards all must be as before.
 local function run_out_of_descriptors(scenario, expected)
   local nth, given = -1, fresh(scenario)
@@ -400,10 +540,12 @@ local function sweep(scenario)
     end
   end
   run_out_of_descriptors(scenario, expected)
+  set_timeout(10 * usual_timeout)
   for _, each in ipairs(scenario.passing and {} or always) do
     given = fresh(scenario)
     case(scenario, given, expected, each[1], 0, each[2], same)
   end
+  set_timeout(usual_timeout)
   helper.finish()
   print(("%-16s %5d faults in %5.1f s"):format(scenario.name, cases - first, helper.clock() - begun))
   io.flush()

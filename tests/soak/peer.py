@@ -2,6 +2,7 @@
 until nobody can read its output any more. They are plain loops, so that 100,000 connections are nothing to
 them, and keep nothing of a connection that is over."""
 
+import functools
 import json
 import os
 import select
@@ -10,6 +11,9 @@ import ssl
 import struct
 import sys
 import threading
+
+sys.path.insert(0, "spec/support")
+import dialogues
 
 LONGEST = 10  # seconds that anything here may wait
 LINGER = struct.pack("ii", 1, 0)
@@ -49,6 +53,25 @@ def over_tls(certificate, serve):
         with made.wrap_socket(sock, server_side=True) as secure:
             serve(secure)
             secure.unwrap()
+
+    return handler
+
+
+def behind(talk, serve):
+    """What comes behind a dialogue: `talk` is called with how to send and how to receive."""
+
+    def handler(sock):
+        def receive(size):
+            parts = b""
+            while len(parts) < size:
+                part = sock.recv(size - len(parts))
+                if not part:
+                    raise ConnectionError("the end")
+                parts += part
+            return parts
+
+        talk(sock.sendall, receive)
+        serve(sock)
 
     return handler
 
@@ -121,7 +144,14 @@ def main():
         "plain": Server(answer_plainly),
         "reset": Server(reset),
         "cut": Server(cut_half(good)),
+        "connect_proxy": Server(behind(dialogues.connect_proxy, echo), threads=True),
+        "connect_proxy_tls": Server(behind(dialogues.connect_proxy, over_tls("good", greet)), threads=True),
+        "https_proxy": Server(over_tls("good", behind(dialogues.connect_proxy, echo)), threads=True),
+        "socks_proxy": Server(behind(dialogues.socks_proxy, echo), threads=True),
     }
+    for name in dialogues.TURNS:
+        talk = functools.partial(dialogues.starttls, name)
+        servers[name] = Server(behind(talk, over_tls("good", greet)), threads=True)
     ports = {name: server.port for name, server in servers.items()}
     taken = socket.socket()  # bound, so that nobody else listens there, and not listening
     taken.bind(("127.0.0.1", 0))
