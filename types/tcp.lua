@@ -1,8 +1,8 @@
 ---@meta tcp
 
--- What the module `tcp` has, for editors that use the Lua language server. Times are in seconds, sizes
--- in bytes. Failures are thrown as strings; the same functions of `tcp.safe` return nil, message, code
--- and, where there is more to know, details. The codes are those of `tcp.Code`.
+-- What the module `tcp` has, for editors that use the Lua language server. Times are in seconds,
+-- sizes in bytes. Failures are thrown as strings; the same functions of `tcp.safe` return nil,
+-- message, code and, where there is more to know, details. The codes are those of `tcp.Code`.
 
 ---@alias tcp.Code
 ---| "timeout" # the call's own time ran out; the same call may be made again
@@ -28,14 +28,18 @@
 ---@field timeout? number seconds for each call as a whole; `math.huge` is never; default 5
 ---@field connect_timeout? number seconds for connecting; default `timeout`
 ---@field family? "inet" | "inet6" addresses of this family only; default both
----@field bind? string | { [1]: string, [2]: integer } local address, or address and port; default none
----@field proxy? string | tcp.ProxyOptions a URL, or "environment"; of connect and connect_tls; default none
+---local address, or address and port; default none
+---@field bind? string | { [1]: string, [2]: integer }
+---a URL, or "environment"; of connect and connect_tls; default none
+---@field proxy? string | tcp.ProxyOptions
 ---@field nodelay? boolean TCP_NODELAY; default true
 ---@field keepalive? boolean | tcp.Keepalive default false
----@field ttl? integer hops that a packet may take, 1 to 255; over IPv6 the hop limit; default the system's
+---hops that a packet may take, 1 to 255; over IPv6 the hop limit; default the system's
+---@field ttl? integer
 ---@field tos? integer type of service, 0 to 255; over IPv6 the traffic class; default 0
 ---@field device? string the network interface that all packets take; Linux only; default any
----@field user_timeout? number seconds without an acknowledgement until it is given up; Linux only; default the system's
+---seconds without an acknowledgement until it is given up; Linux only; default the system's
+---@field user_timeout? number
 ---@field send_buffer? integer bytes of the system's own buffer; default the system's
 ---@field receive_buffer? integer bytes of the system's own buffer; default the system's
 ---@field reset_on_close? boolean `close` and the collector reset the connection; default false
@@ -44,8 +48,10 @@
 ---@field endian? "big" | "little" byte order of a packet's length; default "big"
 ---@field proxy_protocol? 1 | 2 | "local" | tcp.ProxyHeader begin with a PROXY header; default none
 ---@field framing? tcp.PacketFraming how packets are cut; default 4
----@field null? "null" | "nil" what JSON null becomes: `tcp.json.null`, or nothing in objects; default "null"
----@field bigint? "float" | "string" | "error" what an integer becomes that this Lua cannot hold; default "float"
+---what JSON null becomes: `tcp.json.null`, or nothing in objects; default "null"
+---@field null? "null" | "nil"
+---what an integer becomes that this Lua cannot hold; default "float"
+---@field bigint? "float" | "string" | "error"
 
 ---The ends that a PROXY header tells.
 ---@class tcp.ProxyHeader
@@ -67,8 +73,10 @@
 ---@field receive_buffer? integer bytes of the system's own buffer; default the system's
 ---@field endian? "big" | "little" byte order of a packet's length; default "big"
 ---@field framing? tcp.PacketFraming how packets are cut; default 4
----@field null? "null" | "nil" what JSON null becomes: `tcp.json.null`, or nothing in objects; default "null"
----@field bigint? "float" | "string" | "error" what an integer becomes that this Lua cannot hold; default "float"
+---what JSON null becomes: `tcp.json.null`, or nothing in objects; default "null"
+---@field null? "null" | "nil"
+---what an integer becomes that this Lua cannot hold; default "float"
+---@field bigint? "float" | "string" | "error"
 
 ---The options of `connect_unix`.
 ---@class tcp.UnixOptions: tcp.StreamOptions
@@ -113,7 +121,8 @@
 ---@class tcp.Framing
 ---@field length_size? 1 | 2 | 3 | 4 | 8 bytes of the length; default 4
 ---@field length_offset? integer bytes in front of it; default the size of `prefix`
----@field length_adjustment? integer what the body has more than the length says, in bytes; default 0
+---what the body has more than the length says, in bytes; default 0
+---@field length_adjustment? integer
 ---@field prefix? string constant bytes at the front, 16 at most; default none
 
 ---The options of `read_match`.
@@ -138,33 +147,39 @@
 ---@field ca_file? string a PEM file of certificates to trust; default the system's store
 ---@field ca_dir? string a folder of them, named by hash; default none
 ---@field ca? string the same as PEM text; default none
----@field cert_file? string a PEM file with our own certificate and the chain behind it; default none
+---a PEM file with our own certificate and the chain behind it; default none
+---@field cert_file? string
 ---@field cert? string the same as PEM text; default none
 ---@field key_file? string a PEM file with its key; default the certificate's file
 ---@field key? string the same as PEM text; default none
 ---@field key_password? string what opens an encrypted key; default none
----@field min_version? tcp.Version default "1.2"; below it OpenSSL also wants ciphers = "DEFAULT:@SECLEVEL=0"
+---default "1.2"; below it OpenSSL also wants ciphers = "DEFAULT:@SECLEVEL=0"
+---@field min_version? tcp.Version
 ---@field max_version? tcp.Version default none
 ---@field ciphers? string for TLS 1.2 and below, in OpenSSL's notation; default OpenSSL's
 ---@field ciphersuites? string for TLS 1.3; default OpenSSL's
 ---@field groups? string of the key exchange, in OpenSSL's notation; default OpenSSL's
 ---@field signature_algorithms? string in the handshake, in OpenSSL's notation; default OpenSSL's
----@field security_level? 0 | 1 | 2 | 3 | 4 | 5 how weak keys, signatures and ciphers may be; default OpenSSL's
+---how weak keys, signatures and ciphers may be; default OpenSSL's
+---@field security_level? 0 | 1 | 2 | 3 | 4 | 5
 ---@field partial_chain? boolean any trusted certificate ends the path, root or not; default false
 ---@field crl_file? string a PEM file with lists of revoked certificates; default none
 ---@field crl? string the same as PEM text; default none
 ---@field ocsp? "report" ask the server for an OCSP response, for `info()`; default none
----@field psk? tcp.Psk | table<string, string> a key in place of certificates; a server's by identity; default none
+---| table<string, string> a key in place of certificates; a server's by identity; default none
+---@field psk? tcp.Psk
 ---@field legacy_renegotiation? boolean connect also to servers without RFC 5746; default false
 ---@field alpn? string | string[] protocol names, preferred first (RFC 7301); default none
 ---@field session? string what `session()` of an earlier connection gave; default none
----@field pin_sha256? string | string[] SHA-256 of the peer's public key, base64 or hexadecimal; default none
+---SHA-256 of the peer's public key, base64 or hexadecimal; default none
+---@field pin_sha256? string | string[]
 ---@field close_notify? "require" | "ignore" whether an end needs TLS's goodbye; default "require"
 ---@field keylog? boolean write the keys to the file that SSLKEYLOGFILE names; default false
 
 ---The options of `start_tls`.
 ---@class tcp.StartTlsOptions: tcp.TlsOnlyOptions
----@field side? "client" | "server" who this side is in the handshake; default "server" where it was accepted
+---who this side is in the handshake; default "server" where it was accepted
+---@field side? "client" | "server"
 
 ---@alias tcp.StartTlsProtocol
 ---| "smtp"
@@ -183,30 +198,35 @@
 ---@field starttls? tcp.StartTlsProtocol what is said before the handshake; default nothing
 ---@field server_hello? string the name that EHLO and LHLO give; default the local address
 
----The options of `listen`. Those of `connect` (`bind` and `proxy` aside) are for what it accepts. `tls` takes no
----`server_name`, `session`, `ocsp` and `legacy_renegotiation`; without it there is no TLS.
+---The options of `listen`. Those of `connect` (`bind` and `proxy` aside) are for what it accepts.
+---`tls` takes no `server_name`, `session`, `ocsp` and `legacy_renegotiation`; without it there is
+---no TLS.
 ---@class tcp.ListenOptions: tcp.Options
 ---@field backlog? integer connections that the system keeps until they are accepted; default 128
 ---@field reuse_addr? boolean default true
 ---@field reuse_port? boolean default false
 ---@field proxy_protocol? boolean each client begins with a PROXY header; default false
----@field tls? tcp.TlsOnlyOptions accept TLS; with `ca_file`, `ca_dir` or `ca` clients must show a certificate
+---accept TLS; with `ca_file`, `ca_dir` or `ca` clients must show a certificate
+---@field tls? tcp.TlsOnlyOptions
 
 ---The options of `listen_unix`. `reuse_addr` and `reuse_port` change nothing there.
 ---@class tcp.UnixListenOptions: tcp.StreamOptions
 ---@field connect_timeout? number seconds for listening; default `timeout`
 ---@field proxy_protocol? boolean each client begins with a PROXY header; default false
 ---@field backlog? integer connections that the system keeps until they are accepted; default 128
----@field mode? string permission bits of the file in octal, such as "0600"; default the umask decides
+---permission bits of the file in octal, such as "0600"; default the umask decides
+---@field mode? string
 ---@field unlink? boolean replace a socket's file at which nobody listens; default false
 ---@field reuse_addr? boolean default true
 ---@field reuse_port? boolean default false
----@field tls? tcp.TlsOnlyOptions accept TLS; with `ca_file`, `ca_dir` or `ca` clients must show a certificate
+---accept TLS; with `ca_file`, `ca_dir` or `ca` clients must show a certificate
+---@field tls? tcp.TlsOnlyOptions
 
 ---The options of `listener_from_fd`.
 ---@class tcp.GivenListenOptions: tcp.GivenOptions
 ---@field proxy_protocol? boolean each client begins with a PROXY header; default false
----@field tls? tcp.TlsOnlyOptions accept TLS; with `ca_file`, `ca_dir` or `ca` clients must show a certificate
+---accept TLS; with `ca_file`, `ca_dir` or `ca` clients must show a certificate
+---@field tls? tcp.TlsOnlyOptions
 
 ---One end: `ip` and `port`, or of a Unix socket the others.
 ---@class tcp.Address
@@ -298,7 +318,8 @@
 ---@field tls? tcp.TlsInfo
 ---@field tcp? tcp.TcpInfo on Linux, until the connection is closed
 
----A connection. A read that fails consumes nothing; a write that times out keeps what is left in order.
+---A connection. A read that fails consumes nothing; a write that times out keeps what is left in
+---order.
 ---@class tcp.Connection
 local Connection = {}
 
@@ -312,7 +333,8 @@ function Connection:read_str(max) end
 ---@return string
 function Connection:read(n) end
 
----What `read` would give, which stays; without `n` what is there, at least one byte, "" at the end of the stream.
+---What `read` would give, which stays; without `n` what is there, at least one byte, "" at the end
+---of the stream.
 ---@param n? integer
 ---@return string
 function Connection:peek(n) end
@@ -327,7 +349,8 @@ function Connection:skip(n) end
 ---@return string
 function Connection:read_line(max, keep) end
 
----Waits until the Lua pattern matches, gives its captures (the match, if it has none), and consumes all up to its end.
+---Waits until the Lua pattern matches, gives its captures (the match, if it has none), and consumes
+---all up to its end.
 ---@param pattern string without `%b`, `%f` and `%1`
 ---@param options? tcp.MatchOptions
 ---@return string | integer ...
@@ -475,7 +498,8 @@ function Connection:getfd() end
 ---Finishes what an accepted connection begins with: a PROXY header, a TLS handshake.
 function Connection:handshake() end
 
----Whether there is something to read that a wait for the descriptor would not see, for LuaSocket's `select`.
+---Whether there is something to read that a wait for the descriptor would not see, for LuaSocket's
+---`select`.
 ---@return boolean
 function Connection:dirty() end
 
@@ -498,7 +522,8 @@ function Connection:timeout() end
 ---@field info fun(self: tcp.TlsConnection): tcp.TlsConnectionInfo
 local TlsConnection = {}
 
----What resumes this session later, an opaque secret, to be kept as a private key is; nil until the server has sent it.
+---What resumes this session later, an opaque secret, to be kept as a private key is; nil until the
+---server has sent it.
 ---@return string?
 function TlsConnection:session() end
 
@@ -548,8 +573,10 @@ function Listener:timeout() end
 
 ---The options of `json.decode`.
 ---@class tcp.JsonOptions
----@field null? "null" | "nil" what JSON null becomes: `tcp.json.null`, or nothing in objects; default "null"
----@field bigint? "float" | "string" | "error" what an integer becomes that this Lua cannot hold; default "float"
+---what JSON null becomes: `tcp.json.null`, or nothing in objects; default "null"
+---@field null? "null" | "nil"
+---what an integer becomes that this Lua cannot hold; default "float"
+---@field bigint? "float" | "string" | "error"
 
 ---The options of `json.encode`.
 ---@class tcp.JsonLayout
@@ -571,15 +598,16 @@ function json.encode(value, options) end
 ---@return any
 function json.decode(text, options) end
 
----The value that a JSON Pointer (RFC 6901) leads to, nil where there is none; with a list of pointers a table
----of such values. What is passed on the way must be JSON; what stands behind the last value is not looked at.
+---The value that a JSON Pointer (RFC 6901) leads to, nil where there is none; with a list of
+---pointers a table of such values. What is passed on the way must be JSON; what stands behind the
+---last value is not looked at.
 ---@param text string
 ---@param pointer string | string[]
 ---@return any
 function json.get(text, pointer) end
 
----Marks a table as an array, also if it is empty, and gives it back. A table with another metatable is
----a bad argument.
+---Marks a table as an array, also if it is empty, and gives it back. A table with another metatable
+---is a bad argument.
 ---@generic T: table
 ---@param table T
 ---@return T
@@ -647,11 +675,13 @@ function tcp.poll(readers, writers, timeout) end
 
 ---A loop that the module does not know.
 ---@class tcp.Loop
----@field wait fun(fd: integer, mode: "r" | "w", timeout?: number): boolean? yields until it is ready, or the time is up
+---yields until it is ready, or the time is up
+---@field wait fun(fd: integer, mode: "r" | "w", timeout?: number): boolean?
 ---@field close? fun(fd: integer) told before a descriptor is closed
 ---@field sleep? fun(seconds: number) waits for so long, for ever with `math.huge`
 
----From now on, what would wait inside a coroutine of this loop yields to it. nil goes back to blocking.
+---From now on, what would wait inside a coroutine of this loop yields to it. nil goes back to
+---blocking.
 ---@param loop "cqueues" | "copas" | "luv" | tcp.Loop | nil
 function tcp.use(loop) end
 
@@ -667,15 +697,16 @@ function tcp.now() end
 ---@param seconds number 0 or more; `math.huge` is for ever
 function tcp.sleep(seconds) end
 
----Calls a function in a task. Gives what it gave when it and all that it spawned have ended; raises the first error, as
----it was, and ends the other tasks then.
+---Calls a function in a task. Gives what it gave when it and all that it spawned have ended; raises
+---the first error, as it was, and ends the other tasks then.
 ---@generic T
 ---@param fn fun(...): T
 ---@param ... any
 ---@return T
 function tcp.run(fn, ...) end
 
----Calls a function in another task of the innermost `run`, or item of `map`, that the calling task is in.
+---Calls a function in another task of the innermost `run`, or item of `map`, that the calling task
+---is in.
 ---@param fn fun(...)
 ---@param ... any
 function tcp.spawn(fn, ...) end
@@ -685,8 +716,8 @@ function tcp.spawn(fn, ...) end
 ---@field concurrency? integer so many items at once, at most; default 100
 ---@field timeout? number seconds for the whole; default none
 
----Calls a function for each item, each in a task of its own. `errors[i]` is what it raised, or the second value that it
----gave where the first is nil.
+---Calls a function for each item, each in a task of its own. `errors[i]` is what it raised, or the
+---second value that it gave where the first is nil.
 ---@generic T, R
 ---@param list T[]
 ---@param fn fun(item: T, index: integer): R?, any
@@ -695,8 +726,9 @@ function tcp.spawn(fn, ...) end
 ---@return table<integer, any> errors
 function tcp.map(list, fn, options) end
 
----Traces what connections do: `true` on stderr, a function with each line, `false` or nil no longer. "payload", as the
----first or second argument, also shows what is read and written. The environment variable TCP_DEBUG does the same.
+---Traces what connections do: `true` on stderr, a function with each line, `false` or nil no
+---longer. "payload", as the first or second argument, also shows what is read and written. The
+---environment variable TCP_DEBUG does the same.
 ---@param to boolean | "payload" | fun(line: string) | nil
 ---@param detail? "payload"
 function tcp.debug(to, detail) end

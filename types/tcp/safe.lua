@@ -1,10 +1,11 @@
 ---@meta tcp.safe
 
--- `tcp.safe` for editors: the functions of `tcp`, which return nil, message, code and, where there is more to
--- know, details in place of throwing. The methods of the connections that they give do so, too; what returns
--- nothing on success returns true.
+-- `tcp.safe` for editors: the functions of `tcp`, which return nil, message, code and, where there
+-- is more to know, details in place of throwing. The methods of the connections that they give do
+-- so, too; what returns nothing on success returns true.
 
----`tls` of `info()` for the codes "certificate" and "tls", with the alert; for "timeout" while connecting, the phase.
+---`tls` of `info()` for the codes "certificate" and "tls", with the alert; for "timeout" while
+---connecting, the phase.
 ---@alias tcp.Alert { alert?: string, alert_number?: integer, from?: "peer" | "here" }
 ---@alias tcp.Details tcp.TlsInfo | tcp.Alert | { phase?: "dns" | "connect" | "proxy" | "starttls" | "tls" }
 
