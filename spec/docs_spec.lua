@@ -359,6 +359,9 @@ local function new_world(block)
       if not here then return helper.keep(module.connect_tls(host, port, real(options))) end
       return helper.keep(module.connect_tls("127.0.0.1", here, trusting(options, host)))
     end
+    function ours.certificates(of)
+      return module.certificates(real(of))
+    end
     function ours.listen(host, port, options)
       return helper.keep(module.listen(host, port, real(options)))
     end

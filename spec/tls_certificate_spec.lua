@@ -47,8 +47,37 @@ local function groups(address)
   return address:upper()
 end
 
+-- The words of OpenSSL for what a key may be used for, and those of RFC 5280.
+local usages = {
+  ["Digital Signature"] = "digitalSignature", ["Non Repudiation"] = "nonRepudiation",
+  ["Key Encipherment"] = "keyEncipherment", ["Certificate Sign"] = "keyCertSign", ["CRL Sign"] = "cRLSign",
+  ["TLS Web Server Authentication"] = "serverAuth", ["TLS Web Client Authentication"] = "clientAuth",
+}
+
+-- What stands below the title of an extension, as a list; nil if there is no such title.
+local function extension(text, title)
+  local words = text:match("X509v3 " .. title .. ": ?[^\n]*\n +([^\n]+)\n")
+  if not words then return nil end
+  local all = {}
+  for word in (words .. ", "):gmatch "(.-), " do all[#all + 1] = usages[word] or word end
+  return all
+end
+
+-- Those of them that begin so, without that.
+local function beginning(all, prefix)
+  local some = {}
+  for _, word in ipairs(all or {}) do
+    if word:sub(1, #prefix) == prefix then some[#some + 1] = word:sub(#prefix + 1) end
+  end
+  return some
+end
+
 -- What OpenSSL's own program says of the first certificate of a file, in the form of `info`.
 local function described(file)
+  local long = output("openssl x509 -in %s -noout -text -nameopt RFC2253", file)
+  local names = extension(long, "Subject Alternative Name")
+  local algorithm = long:match "Public Key Algorithm: (%S+)"
+  local sha1 = output("openssl x509 -in %s -noout -fingerprint -sha1", file)
   local text = output("openssl x509 -in %s -serial -dates -dateopt iso_8601 -subject -issuer -fingerprint -sha256"
     .. " -nameopt utf8,sep_multiline,sname,-esc_msb -ext subjectAltName 2>/dev/null", file)
   local dns, ips = {}, {}
@@ -60,6 +89,24 @@ local function described(file)
     serial = text:match "serial=(%x+)\n",
     not_before = seconds(text:match "notBefore=([^\n]+)"),
     not_after = seconds(text:match "notAfter=([^\n]+)"),
+    version = tonumber(long:match "Version: (%d)"),
+    subject_text = long:match "Subject: ?([^\n]*)",
+    issuer_text = long:match "Issuer: ?([^\n]*)",
+    signature_algorithm = long:match "Signature Algorithm: (%S+)",
+    public_key = {
+      algorithm = algorithm,
+      bits = tonumber(long:match "Public%-Key: %((%d+) bit%)" or (algorithm == "ED448" and 456 or 256)),
+      curve = long:match "ASN1 OID: (%S+)",
+    },
+    key_usage = extension(long, "Key Usage") or false,
+    extended_key_usage = extension(long, "Extended Key Usage") or false,
+    is_ca = long:find "CA:TRUE" ~= nil,
+    emails = beginning(names, "email:"),
+    uris = beginning(names, "URI:"),
+    ocsp_urls = {},
+    issuer_urls = {},
+    crl_urls = {},
+    fingerprint_sha1 = sha1:match "Fingerprint=([%x:]+)\n":gsub(":", ""):lower(),
     dns_names = dns,
     ip_addresses = ips,
     fingerprint_sha256 = text:match "Fingerprint=([%x:]+)\n":gsub(":", ""):lower(),
@@ -81,7 +128,7 @@ local function agrees(certificate, file)
     given.ip_addresses[i] = address:find ":" and groups(address) or address
   end
   for field, value in pairs(remembered[file]) do
-    assert.same({ [field] = value }, { [field] = given[field] })
+    assert.same({ [field] = value }, { [field] = given[field] or false })
     given[field] = nil
   end
   assert.same({}, given)
@@ -127,7 +174,9 @@ describe("info().tls.certificate agrees with openssl x509:", function()
     { "ECDSA on another curve, and a wildcard", "p384" },
     { "RSA", "rsa" },
     { "RSA-PSS", "pss" },
+    { "ECDSA on a third curve", "p521" },
     { "Ed25519", "ed25519" },
+    { "Ed448", "ed448" },
     { "a hundred alternative names, addresses among them", "many" },
     { "no alternative names", "cn_only" },
     { "a wildcard", "wildcard" },
@@ -146,7 +195,11 @@ describe("info().tls.certificate agrees with openssl x509:", function()
   local request = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout OUT.key -out OUT"
     .. " -subj /CN=localhost %s && cat OUT.key >>OUT && rm OUT.key"
 
+  local names = {}
+  for i = 1, 500 do names[i] = ("DNS:host-%d.many.example"):format(i) end
+
   for _, case in ipairs {
+    { "five hundred alternative names", "-addext subjectAltName=" .. table.concat(names, ",") },
     { "a small serial", "-set_serial 5" },
     { "a serial of an odd number of digits", "-set_serial 0x123" },
     { "the serial 0", "-set_serial 0" },
@@ -163,6 +216,7 @@ describe("info().tls.certificate agrees with openssl x509:", function()
       if case[3] then
         assert.same({}, certificate.subject)
         assert.same({}, certificate.issuer)
+        assert.same({ "", "" }, { certificate.subject_text, certificate.issuer_text })
         assert.equal(output("openssl x509 -in %s", file), certificate.pem)
       else
         agrees(certificate, file)

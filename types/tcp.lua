@@ -254,13 +254,27 @@
 ---@field first_byte? number from the last write to the first byte behind it, once that was read
 
 ---@class tcp.Certificate
+---@field version? integer 1 to 3
 ---@field subject table<string, string> attributes by short name: CN, O ...
 ---@field issuer table<string, string>
+---@field subject_text? string as RFC 4514 writes it
+---@field issuer_text? string
 ---@field serial? string hexadecimal
 ---@field not_before? integer seconds since 1970, UTC
 ---@field not_after? integer seconds since 1970, UTC
----@field dns_names string[]
----@field ip_addresses string[]
+---@field dns_names? string[] nil if the certificate's names cannot be read; so are the three below
+---@field ip_addresses? string[]
+---@field emails? string[]
+---@field uris? string[]
+---@field signature_algorithm? string by OpenSSL's name
+---@field public_key tcp.PublicKey
+---@field key_usage? string[] by the names of RFC 5280; nil if the certificate does not say
+---@field extended_key_usage? string[] the same
+---@field is_ca? boolean
+---@field ocsp_urls? string[]
+---@field issuer_urls? string[]
+---@field crl_urls? string[]
+---@field fingerprint_sha1? string hexadecimal
 ---@field fingerprint_sha256? string hexadecimal
 ---@field public_key_sha256? string base64; what `pin_sha256` takes
 ---@field pem? string
@@ -273,9 +287,16 @@
 ---@field revoked_at? integer
 ---@field error? string why it is stale or invalid
 
+---@class tcp.PublicKey
+---@field algorithm? string by OpenSSL's name
+---@field bits? integer
+---@field curve? string if it is on one that has a name
+
 ---@class tcp.TlsInfo
 ---@field version? string nil in the details of a handshake that did not get so far
 ---@field cipher? string
+---@field group? string in which the keys were exchanged
+---@field signature_algorithm? string the peer's, in the handshake
 ---@field alpn? string
 ---@field resumed boolean
 ---@field server_name? string
@@ -283,9 +304,14 @@
 ---@field verify_error? string what verification says, also where it was not asked
 ---@field ocsp? tcp.Ocsp where the option `ocsp` asked for it, and it has come
 ---@field psk_identity? string whose key both sides have used
+---@field verify_code? integer OpenSSL's number for it, 0 if nothing is wrong
+---@field verify_depth? integer the certificate that is wrong, 0 for the peer's own
 ---@field certificate? tcp.Certificate the peer's
 ---@field chain tcp.Certificate[] as the peer has sent it, leaf first
 ---@field verified_chain? tcp.Certificate[] the path that verification has built
+---@field expires? integer the earliest `not_after` on that path, or of `chain` if nothing has verified
+---@field client_certificate_requested boolean
+---@field acceptable_issuers? string[] of a client's certificate, if that is requested
 
 ---@class tcp.StartTlsInfo
 ---@field protocol tcp.StartTlsProtocol
@@ -647,6 +673,11 @@ function tcp.from_fd(fd, options) end
 ---@param timeout? number default 5
 ---@return string[]
 function tcp.resolve(host, timeout) end
+
+---The certificates of a PEM text, or of a file. One that cannot be read is `{ error = "..." }` at its place.
+---@param pem string | { file: string, timeout?: number }
+---@return (tcp.Certificate | { error: string })[]
+function tcp.certificates(pem) end
 
 ---@param host string
 ---@param port integer 0 takes any

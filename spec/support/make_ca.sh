@@ -29,6 +29,7 @@ good               middle       p256     always  chain  /O=Specs/CN=localhost   
 direct             root         p256     always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1,IP:::1
 rsa                middle       rsa2048  always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1,IP:::1
 ed25519            middle       ed25519  always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1,IP:::1
+ed448              middle       ed448    always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1,IP:::1
 incomplete         middle       p256     always  leaf   /CN=localhost              DNS:localhost,IP:127.0.0.1,IP:::1
 other_host         middle       p256     always  chain  /CN=localhost              DNS:other.example,DNS:www.other.example
 other_ip           middle       p256     always  chain  /CN=127.0.0.1              DNS:localhost,IP:192.0.2.7
@@ -56,6 +57,7 @@ utf8               middle       p256     always  chain  /C=BR/ST=SÃ£o Paulo/L=SÃ
 many               middle       rsa2048  always  chain  /CN=many                   many
 pss                middle       pss2048  always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1
 p384               middle       p384     always  chain  /CN=localhost              DNS:*.example,DNS:localhost,email:ca@example.com,URI:https://example.com/
+p521               middle       p521     always  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1,IP:::1
 TABLE
 }
 
@@ -63,10 +65,12 @@ new_key() {
   case $1 in
     p256) openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 ;;
     p384) openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 ;;
+    p521) openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521 ;;
     rsa1024) openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 ;;
     rsa2048) openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 ;;
     pss2048) openssl genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 ;;
     ed25519) openssl genpkey -algorithm ED25519 ;;
+    ed448) openssl genpkey -algorithm ED448 ;;
   esac 2>/dev/null
 }
 

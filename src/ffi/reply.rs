@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::c_int;
+use std::rc::Rc;
 
 use mlua::{Function, Lua};
 
@@ -59,6 +60,8 @@ pub enum Value {
     Word(&'static str),
     Bytes(Vec<u8>),
     List(Vec<Value>),
+    /// One that stands in several places; each gets a table of its own.
+    Shared(Rc<Value>),
     Record(Vec<(Cow<'static, str>, Value)>),
 }
 
@@ -91,6 +94,7 @@ impl Value {
                 Self::Number(value) => lua_pushnumber(state, *value),
                 Self::Word(word) => push_bytes(state, word.as_bytes()),
                 Self::Bytes(bytes) => push_bytes(state, bytes),
+                Self::Shared(value) => value.push(state),
                 Self::List(values) => {
                     lua_createtable(state, values.len() as c_int, 0);
                     for (value, index) in values.iter().zip(1..) {

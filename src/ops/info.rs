@@ -1,17 +1,18 @@
 //! `info()`: a fresh table of what a monitoring script wants to know. Uses `ffi`.
 
-use std::borrow::Cow;
+use std::rc::Rc;
 
 use net::connect::proxy::ProxyFacts;
 use net::connect::starttls::{Outcome, Transcript};
 use net::endpoint::{Address, Name};
-use net::error::{Attempt, Copied, CopySide, Error};
+use net::error::{self, Attempt, Copied, CopySide, Error};
 use net::io::tcp_info::{self, TcpInfo};
 use net::memory::copy;
 use net::text::address_text;
-use net::transport::tls::{Certificate, Chain, Ocsp, Report};
+use net::transport::tls::{Ocsp, Report};
 use net::unix::credentials::Credentials;
 
+use super::certificates::certificate;
 use crate::connection::{Connection, Facts};
 use crate::ffi::call::{Call, Result};
 use crate::ffi::reply::{Reply, Value};
@@ -43,7 +44,7 @@ pub fn connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
         ("bytes_read", (traffic.read as i64).into()),
         ("bytes_written", (traffic.written as i64).into()),
         ("starttls", this.starttls.as_deref().map(starttls).transpose()?.into()),
-        ("tls", report.as_deref().map(tls).into()),
+        ("tls", report.as_deref().map(tls).transpose()?.into()),
         ("tcp", kernel.as_ref().map(tcp).into()),
     ])
     .into())
@@ -114,7 +115,7 @@ fn tcp(info: &TcpInfo) -> Value {
 /// What there is to know of a failure besides its message and code; of one in TLS, with a report.
 pub fn details(error: &Error, report: Option<&Report>) -> Value {
     let mut details = match report.map(tls) {
-        Some(Value::Record(members)) => members,
+        Some(Ok(Value::Record(members))) => members,
         _ => Vec::new(),
     };
     details.push(("phase".into(), error.phase().into()));
@@ -150,21 +151,31 @@ fn attempts(attempts: &[Attempt]) -> Value {
 }
 
 /// What a handshake came to, also one that failed.
-pub fn tls(report: &Report) -> Value {
-    Value::record([
+pub fn tls(report: &Report) -> error::Result<Value> {
+    let described = report.describe(|facts| Ok(Rc::new(certificate(facts)?)))?;
+    let chain = |chain: Vec<Rc<Value>>| Value::list(chain.into_iter().map(Value::Shared));
+    let failure = report.failure.as_ref();
+    Ok(Value::record([
         ("version", report.version.into()),
         ("cipher", report.cipher.into()),
+        ("group", report.group.clone().into()),
+        ("signature_algorithm", report.signature_algorithm.clone().into()),
         ("alpn", report.alpn.clone().into()),
         ("resumed", report.resumed.into()),
         ("server_name", report.server_name.clone().into()),
         ("verified", report.verified.into()),
-        ("verify_error", report.verify_error.clone().into()),
+        ("verify_error", failure.map(|failure| failure.words.clone()).into()),
+        ("verify_code", report.verify_code().map(i64::from).into()),
+        ("verify_depth", failure.map(|failure| i64::from(failure.depth)).into()),
+        ("expires", report.expires().into()),
         ("ocsp", report.ocsp.as_ref().map(ocsp).into()),
         ("psk_identity", report.psk_identity.clone().into()),
-        ("certificate", report.chain.certificates().next().as_ref().map(certificate).into()),
-        ("chain", certificates(&report.chain)),
-        ("verified_chain", report.verified_chain.as_ref().map(certificates).into()),
-    ])
+        ("certificate", described.chain.first().cloned().map(Value::Shared).into()),
+        ("chain", chain(described.chain)),
+        ("verified_chain", described.verified_chain.map(chain).into()),
+        ("client_certificate_requested", report.client_certificate_requested.into()),
+        ("acceptable_issuers", report.acceptable_issuers.clone().map(Value::list).into()),
+    ]))
 }
 
 /// What a stapled response says.
@@ -176,36 +187,4 @@ fn ocsp(response: &Ocsp) -> Value {
         ("revoked_at", response.revoked_at.into()),
         ("error", response.error.clone().into()),
     ])
-}
-
-fn certificates(chain: &Chain) -> Value {
-    Value::list(chain.certificates().map(|each| certificate(&each)))
-}
-
-fn certificate(facts: &Certificate) -> Value {
-    Value::record([
-        ("subject", name(&facts.subject)),
-        ("issuer", name(&facts.issuer)),
-        ("serial", facts.serial.clone().into()),
-        ("not_before", facts.not_before.into()),
-        ("not_after", facts.not_after.into()),
-        ("dns_names", Value::list(facts.dns_names.iter().cloned())),
-        ("ip_addresses", Value::list(facts.ip_addresses.iter().cloned())),
-        ("fingerprint_sha256", facts.fingerprint_sha256.clone().into()),
-        ("public_key_sha256", facts.public_key_sha256.clone().into()),
-        ("pem", facts.pem.clone().into()),
-    ])
-}
-
-/// A distinguished name by attribute; the values of one that stands there several times are joined.
-fn name(attributes: &[(String, String)]) -> Value {
-    let mut joined: Vec<(&str, String)> = Vec::new();
-    for (key, value) in attributes {
-        match joined.iter_mut().find(|(other, _)| other == key) {
-            Some((_, before)) => *before = format!("{before}, {value}"),
-            None => joined.push((key, value.clone())),
-        }
-    }
-    let members = joined.into_iter().map(|(key, text)| (Cow::from(key.to_owned()), text.into()));
-    Value::Record(members.collect())
 }

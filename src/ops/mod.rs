@@ -1,6 +1,7 @@
 //! Each operation once: arguments in, a reply out. Safe code but where an operation must make sure
 //! of the stack.
 
+pub mod certificates;
 pub mod codec;
 pub mod connect;
 pub mod copy;
@@ -23,7 +24,8 @@ use crate::listener;
 
 /// The module's functions, by name, besides `send` and `recv`, which are methods of the last
 /// connection.
-pub static FUNCTIONS: [Operation; 12] = [
+pub static FUNCTIONS: [Operation; 13] = [
+    Operation { name: "certificates", body: Function(certificates::certificates) },
     Operation { name: "connect", body: Function(connect::connect) },
     Operation { name: "connect_tls", body: Function(connect::connect_tls) },
     Operation { name: "connect_unix", body: Function(connect::connect_unix) },

@@ -33,7 +33,7 @@ pub use codec::{layout, pointers, pointers_or_none};
 pub use live::LiveOptions;
 pub use proxy::ProxyOption;
 pub use socket::keepalive;
-pub use tls::start as start_tls;
+pub use tls::{path, start as start_tls};
 
 use proxy_protocol::proxy_protocol;
 use tls::{is_known, set, set_of};

@@ -174,7 +174,7 @@ fn pin(option: Argument<'_>) -> Result<tls::Pin> {
     })
 }
 
-fn path(option: Argument<'_>) -> Result<PathBuf> {
+pub fn path(option: Argument<'_>) -> Result<PathBuf> {
     let path = option.text()?;
     if path.len() > LONGEST || path.contains('\0') {
         return Err(option.wrong("a path of up to 4096 bytes, without a zero byte, expected"));

@@ -52,6 +52,12 @@ function safe.from_fd(fd, options) end
 ---@return tcp.Code? code
 function safe.resolve(host, timeout) end
 
+---@param pem string | { file: string, timeout?: number }
+---@return (tcp.Certificate | { error: string })[]?
+---@return string? message
+---@return tcp.Code? code
+function safe.certificates(pem) end
+
 ---@param host string
 ---@param port integer 0 takes any
 ---@param options? tcp.ListenOptions

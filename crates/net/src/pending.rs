@@ -40,8 +40,15 @@ pub enum Pending {
     SkippingMore { have: u64 },
     /// `have` of `need` bytes have been taken by the system.
     Sending { have: usize, need: usize },
+    /// The rest of a file's certificates, of which `have` are read.
+    Certificates { have: usize },
     /// A client of a listener.
     Client,
+}
+
+/// Returns the name of the option for the file of `option`, and `file` for the empty name.
+pub fn file_option(option: &str) -> String {
+    if option.is_empty() { "file".to_owned() } else { format!("{option}_file") }
 }
 
 /// How far the way through a proxy is.
@@ -77,7 +84,7 @@ impl fmt::Display for Pending {
             }
             Self::Connecting(address) => write!(f, "connecting to {}", address_text(address)),
             Self::Backlog => f.write_str("the backlog of its listener is full"),
-            Self::File { option } => write!(f, "cannot read {option}_file in time"),
+            Self::File { option } => write!(f, "cannot read {} in time", file_option(option)),
             Self::Proxy(address, stage) => {
                 let stage = match stage {
                     ProxyStage::Connecting => "connecting to",
@@ -97,6 +104,7 @@ impl fmt::Display for Pending {
             Self::Skipping { have, need } => write!(f, "{have} of {need} bytes skipped"),
             Self::SkippingMore { have } => write!(f, "{have} bytes skipped"),
             Self::Sending { have, need } => write!(f, "{have} of {need} bytes sent"),
+            Self::Certificates { have } => write!(f, "after {have} certificates"),
             Self::Client => f.write_str("no client"),
         }
     }

@@ -78,9 +78,10 @@ pub fn record_error(error: ssl::Error) -> Error {
     }
 }
 
-/// Returns OpenSSL's reason texts for a failure, all of them.
+/// Returns OpenSSL's reason texts for a failure, all of them. Each level of ASN.1 adds the same.
 pub fn reasons(stack: &ErrorStack) -> String {
-    let words: Vec<_> = stack.errors().iter().filter_map(reason).collect();
+    let mut words: Vec<_> = stack.errors().iter().filter_map(reason).collect();
+    words.dedup();
     if words.is_empty() { stack.to_string() } else { words.join(", ") }
 }
 
@@ -97,10 +98,14 @@ fn reason(error: &error::Error) -> Option<Cow<'_, str>> {
 /// Returns the error of a failed setup, before there is a peer.
 #[cold]
 pub fn openssl_error(stack: ErrorStack) -> Error {
-    // The reason code for it differs between versions of OpenSSL.
-    let is_memory = |error: &openssl::error::Error| error.reason() == Some("malloc failure");
-    match stack.errors().iter().any(is_memory) {
+    match is_memory(&stack) {
         true => Error::out_of_memory(),
         false => Error::new(Code::Tls, reasons(&stack)),
     }
+}
+
+/// Whether OpenSSL had no memory.
+pub fn is_memory(stack: &ErrorStack) -> bool {
+    // The reason code for it differs between versions of OpenSSL.
+    stack.errors().iter().any(|error| error.reason() == Some("malloc failure"))
 }

@@ -2,16 +2,28 @@
 //! it has the expected name and those of the certificate, the date of expiry, or the unknown
 //! issuer.
 
+use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use openssl::x509::{X509, X509Ref, X509StoreContextRef};
 
-use super::certificate::{alternative_names, short};
+use super::certificate::short;
 use super::errors::clear_errors;
+use super::extensions::alternative_names;
 use super::profile::Profile;
 use super::{ca_store, crl, ffi, hints, verify};
 use crate::error::Error;
 use crate::text::printable;
+
+/// Why a verification has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub words: String,
+    /// OpenSSL's number for it (X509_V_ERR_*).
+    pub code: i32,
+    /// The place of the certificate in the path, 0 for the peer's own.
+    pub depth: u32,
+}
 
 /// The verification of one peer.
 pub struct Verification {
@@ -19,7 +31,7 @@ pub struct Verification {
     /// The peer's chain. OpenSSL drops its own copy when the handshake fails.
     sent: OnceLock<Vec<X509>>,
     /// The first failure that verification has found.
-    failure: OnceLock<String>,
+    failure: OnceLock<Failure>,
     /// The shortage of descriptors or memory that kept the trusted certificates from being read.
     shortage: OnceLock<Error>,
 }
@@ -35,8 +47,8 @@ impl Verification {
         }
     }
 
-    pub fn failure(&self) -> Option<&str> {
-        self.failure.get().map(String::as_str)
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.get()
     }
 
     /// Returns the chain as the peer has sent it, leaf first; none before it has come.
@@ -61,8 +73,10 @@ impl Verification {
         {
             self.shortage.get_or_init(|| error);
         }
-        let words = || self.describe(store, profile);
-        self.failure.get_or_init(words);
+        self.failure.get_or_init(|| {
+            let words = self.describe(store, profile);
+            Failure { words, code: store.error().as_raw(), depth: store.error_depth() }
+        });
         // A failure that is ignored must not be taken for the result of the operation.
         clear_errors();
     }
@@ -137,8 +151,11 @@ fn remedy(system: bool) -> String {
 
 /// Returns the names of a certificate, in words.
 fn names(certificate: &X509Ref, expected: &str) -> String {
-    let (dns, ips) = alternative_names(certificate);
-    let names = [&*dns, &*ips].concat();
+    let names = alternative_names(certificate).unwrap_or_default();
+    let texts = names.dns.unwrap_or_default().into_iter();
+    let dns: Vec<_> = texts.map(|name| String::from_utf8_lossy(&name).into_owned()).collect();
+    let ips = names.ips.unwrap_or_default();
+    let names: Vec<_> = dns.iter().cloned().chain(ips.iter().map(IpAddr::to_string)).collect();
     if names.is_empty() {
         let subject = short(certificate.subject_name());
         return format!("no name at all (the subject, {subject}, does not count)");

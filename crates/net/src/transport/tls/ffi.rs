@@ -29,6 +29,7 @@ const SSL2: c_int = 0;
 // Handshake messages (RFC 8446, section 4).
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
+const CERTIFICATE_REQUEST: u8 = 13;
 
 /// The version of SSL 3 in a hello (RFC 6101, section 5.6).
 const SSL3: u16 = 0x300;
@@ -58,6 +59,8 @@ pub struct Messages {
     refused_renegotiation: AtomicBool,
     /// The version in the peer's first hello, 0 before it has come.
     hello_version: AtomicU16,
+    /// The server has asked the client for a certificate.
+    requested_certificate: AtomicBool,
 }
 
 impl Messages {
@@ -80,6 +83,10 @@ impl Messages {
 
     pub fn has_refused_renegotiation(&self) -> bool {
         self.refused_renegotiation.load(Ordering::Relaxed)
+    }
+
+    pub fn has_requested_certificate(&self) -> bool {
+        self.requested_certificate.load(Ordering::Relaxed)
     }
 
     /// Notes that payload has come: the peer goes on without the renegotiation.
@@ -123,17 +130,21 @@ unsafe extern "C" fn on_message(
     _: *mut c_void,
 ) {
     let is_ours = is_ours != 0;
-    if bytes.is_null() || !matches!((kind, is_ours), (ALERT, true) | (HANDSHAKE | SSL2, false)) {
+    let is_read = matches!((kind, is_ours), (ALERT, true) | (HANDSHAKE, _) | (SSL2, false));
+    if bytes.is_null() || !is_read {
         return;
     }
     // SAFETY: OpenSSL passes its live connection, and as many bytes as `size` says.
     let (ssl, bytes) =
         unsafe { (SslRef::from_ptr(ssl), slice::from_raw_parts(bytes.cast::<u8>(), size)) };
     let Some(messages) = Messages::of(ssl) else { return };
-    match (kind, bytes) {
-        (ALERT, &[level, number]) => messages.note_sent_alert(level, number),
-        (HANDSHAKE, &[CLIENT_HELLO | SERVER_HELLO, _, _, _, major, minor, ..])
-        | (SSL2, &[CLIENT_HELLO, major, minor, ..]) => messages.note_hello([major, minor]),
+    match (kind, is_ours, bytes) {
+        (ALERT, _, &[level, number]) => messages.note_sent_alert(level, number),
+        (HANDSHAKE, _, &[CERTIFICATE_REQUEST, ..]) => {
+            messages.requested_certificate.store(true, Ordering::Relaxed);
+        }
+        (HANDSHAKE, false, &[CLIENT_HELLO | SERVER_HELLO, _, _, _, major, minor, ..])
+        | (SSL2, _, &[CLIENT_HELLO, major, minor, ..]) => messages.note_hello([major, minor]),
         _ => {}
     }
 }

@@ -67,8 +67,9 @@ impl Tls {
             if self.config.settings.profile.psk.is_some() && !self.stream.ssl().is_server() {
                 return Error::new(Code::Tls, NO_KEY_USED);
             }
-            let why = self.config.verification.failure().unwrap_or("verification failed");
-            return Error::new(Code::Certificate, why);
+            let failure = self.config.verification.failure();
+            let words = failure.map_or("verification failed", |failure| &failure.words);
+            return Error::new(Code::Certificate, words);
         }
         if is_end(&error) {
             // Zabbix agents, for one, send no alert.

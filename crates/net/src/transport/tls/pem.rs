@@ -15,6 +15,7 @@ use crate::error::{Code, Error, Pending, Result};
 use crate::io::deadline::Deadline;
 use crate::io::step::{Step, Wait, Want};
 use crate::io::wait::{Member, poll_all};
+use crate::pending::file_option;
 use crate::text::system_text;
 
 /// The largest file, in bytes: a device may have no end.
@@ -63,6 +64,7 @@ impl Pem {
 pub struct Reader {
     file: File,
     is_pipe: bool,
+    /// The script's option without `_file`; empty if the whole option is `file`.
     option: &'static str,
     text: Vec<u8>,
 }
@@ -111,5 +113,5 @@ impl Reader {
 #[cold]
 fn unreadable(option: &str, path: &Path, error: &io::Error) -> Error {
     let (path, why) = (path.display(), system_text(error));
-    Error::new(Code::Io, format!("cannot read {option}_file '{path}': {why}"))
+    Error::new(Code::Io, format!("cannot read {} '{path}': {why}", file_option(option)))
 }

@@ -12,16 +12,18 @@ use openssl::stack::Stack;
 use openssl::x509::{X509, X509StoreContext, X509StoreContextRef};
 
 use super::certificate::pin;
+use super::failure::Failure;
 use super::pem::Pem;
 use super::profile::{Profile, Settings};
 use super::psk::Psk;
+use super::report::owned;
 use super::verify::verify_server;
 use crate::memory::copy;
 
 /// The most parts of the string: more certificates than a handshake can carry.
 const PARTS: usize = 256;
-/// The longest reason of a failed verification, in bytes.
-const LONGEST_WHY: usize = 4096;
+/// The longest failure of a verification, in bytes.
+const LONGEST_FAILURE: usize = 4096;
 
 /// The first bytes of the string, with the number of its format.
 const MAGIC: &[u8] = b"tcp session 1\n";
@@ -30,8 +32,10 @@ pub struct Session {
     pub resume: SslSession,
     /// Leaf first.
     pub chain: Vec<X509>,
+    /// The path that the chain verifies by today; none if verification failed.
+    pub path: Option<Vec<X509>>,
     /// Why verification failed when the peer showed that chain, if it did.
-    pub failure: Option<String>,
+    pub failure: Option<Failure>,
 }
 
 impl Session {
@@ -45,7 +49,7 @@ impl Session {
         let mut parts = vec![
             settings.server_name.as_bytes().to_vec(),
             digest(settings, context)?.to_vec(),
-            self.failure.clone().unwrap_or_default().into_bytes(),
+            self.failure.as_ref().map_or(Vec::new(), failure_bytes),
             self.resume.to_der()?,
         ];
         for certificate in &self.chain {
@@ -68,38 +72,59 @@ impl Session {
         {
             return None;
         }
-        let failure = parts.next().filter(|why| why.len() <= LONGEST_WHY)?;
-        let failure = String::from_utf8_lossy(failure).into_owned();
+        let failure = match parts.next().filter(|part| part.len() <= LONGEST_FAILURE)? {
+            [] => None,
+            part => Some(failure(part)?),
+        };
         let resume = SslSession::from_der(parts.next()?).ok()?;
         let chain = decode(parts.collect())?;
-        let session = Self { resume, chain, failure: Some(failure).filter(|why| !why.is_empty()) };
+        let mut session = Self { resume, chain, path: None, failure };
         let holds = match session.failure {
             Some(_) => !settings.verify,
-            None => session.verifies(context),
+            None => {
+                session.path = session.verified_path(context);
+                session.path.is_some()
+            }
         };
         (holds && session.is_pinned(settings)).then_some(session)
     }
 
-    /// Whether the chain verifies today, as that of a server. The name is the same as when the peer
-    /// showed the chain, and was checked then.
-    fn verifies(&self, context: &SslContextRef) -> bool {
-        let verify = || -> Result<bool, ErrorStack> {
+    /// Returns the path by which the chain verifies today, as that of a server. The name is the
+    /// same as when the peer showed the chain, and was checked then.
+    fn verified_path(&self, context: &SslContextRef) -> Option<Vec<X509>> {
+        let verify = || -> Result<Option<Vec<X509>>, ErrorStack> {
             let mut untrusted = Stack::new()?;
             for certificate in self.chain.iter().skip(1) {
                 untrusted.push(certificate.clone())?;
             }
-            let Some(leaf) = self.chain.first() else { return Ok(false) };
+            let Some(leaf) = self.chain.first() else { return Ok(None) };
             let mut store = X509StoreContext::new()?;
-            let verify = |store: &mut X509StoreContextRef| verify_server(store, context);
-            store.init(context.cert_store(), leaf, &untrusted, verify)
+            store.init(context.cert_store(), leaf, &untrusted, |store| {
+                let path = |store: &X509StoreContextRef| owned(store.chain());
+                Ok(verify_server(store, context)?.then(|| path(store)))
+            })
         };
-        verify().unwrap_or(false)
+        verify().ok().flatten()
     }
 
     fn is_pinned(&self, settings: &Settings) -> bool {
         let key = || self.chain.first().and_then(|leaf| pin(leaf).ok());
         settings.pins.is_empty() || key().is_some_and(|key| settings.pins.contains(&key))
     }
+}
+
+/// Encodes a failure as code, depth and words.
+fn failure_bytes(failure: &Failure) -> Vec<u8> {
+    let Failure { words, code, depth } = failure;
+    format!("{code} {depth} {words}").into_bytes()
+}
+
+fn failure(bytes: &[u8]) -> Option<Failure> {
+    let text = String::from_utf8_lossy(bytes);
+    let (code, rest) = text.split_once(' ')?;
+    let (depth, words) = rest.split_once(' ')?;
+    let words = words.to_owned();
+    Some(Failure { words, code: code.parse().ok()?, depth: depth.parse().ok()? })
 }
 
 /// A chain and its DER encoding.

@@ -5,19 +5,17 @@ use std::mem;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use openssl::ssl::{self, ErrorCode, NameType, SslStream};
+use openssl::ssl::{self, ErrorCode, SslStream};
 use openssl::x509::X509;
 
 use super::errors::*;
 use super::failure::Verification;
-use super::ffi::{self, Messages};
+use super::ffi::Messages;
 use super::profile::Settings;
-use super::report::{Chain, Report};
 use super::session::Session;
 use crate::error::{Code, Error, Pending, Result};
 use crate::io::fork;
 use crate::io::step::{Step, ready};
-use crate::text::excerpt;
 use crate::trace::{Phase, Trace};
 use crate::transport::tcp::Tcp;
 use crate::transport::{Carrier, Transport};
@@ -89,50 +87,6 @@ impl Tls {
         outcome.map(Step::Done)
     }
 
-    /// What the trace says of a handshake that ended well.
-    fn summary(&self) -> String {
-        let Report { version, cipher, alpn, resumed, verified, verify_error, psk_identity, .. } =
-            self.report();
-        let (version, cipher) = (version.unwrap_or("no version"), cipher.unwrap_or("no cipher"));
-        let session = if resumed { "resumed" } else { "new session" };
-        let verified = match (verified, verify_error, psk_identity) {
-            (true, ..) => "verified".to_owned(),
-            (false, Some(why), _) => format!("not verified: {why}"),
-            (false, None, Some(name)) => format!("the key of '{}'", excerpt(&name)),
-            (false, None, None) => "no certificate".to_owned(),
-        };
-        let alpn = alpn.map(|name| format!(", ALPN {}", name.escape_ascii())).unwrap_or_default();
-        format!("{version}, {cipher}, {session}{alpn}, {verified}")
-    }
-
-    pub fn report(&self) -> Report {
-        let ssl = self.stream.ssl();
-        let name = &self.config.settings.server_name;
-        let server_name = match ssl.is_server() {
-            true => ssl.servername(NameType::HOST_NAME).map(str::to_owned),
-            false => Some(name.clone()),
-        };
-        let (verify_error, chain) = (self.verify_error(), self.chain());
-        let cipher = ffi::agreed_cipher(ssl);
-        let verified = ssl.verified_chain();
-        let verified = verified.map(|path| path.iter().map(ToOwned::to_owned).collect::<Vec<_>>());
-        // A peer that has shown a certificate proves that it has the key later in the handshake.
-        let is_proved = matches!(self.outcome, Some(Ok(())));
-        Report {
-            version: cipher.map(|_| ssl.version_str()),
-            cipher: cipher.and_then(|cipher| cipher.standard_name()),
-            alpn: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),
-            resumed: ssl.session_reused() && self.config.settings.profile.psk.is_none(),
-            server_name,
-            verified: is_proved && verify_error.is_none() && !chain.is_empty(),
-            verify_error,
-            ocsp: self.ocsp(&chain, verified.as_deref()),
-            chain: Chain(chain),
-            verified_chain: verified.map(Chain),
-            psk_identity: self.psk_identity(),
-        }
-    }
-
     /// What resumes this session in a later connection; none before the server has sent it.
     pub fn session(&self) -> Result<Option<Vec<u8>>> {
         // The id is that of a ticket, or of a session that the server keeps.
@@ -143,15 +97,9 @@ impl Tls {
             return Ok(None);
         };
         let resume = session.to_owned();
-        let session = Session { resume, chain: self.chain(), failure: self.verify_error() };
+        let (chain, failure) = (self.chain(), self.unverified().cloned());
+        let session = Session { resume, chain, path: None, failure };
         session.to_bytes(&self.config.settings, ssl.ssl_context()).map(Some).map_err(openssl_error)
-    }
-
-    fn verify_error(&self) -> Option<String> {
-        match self.resumed() {
-            Some(session) => session.failure.clone(),
-            None => self.config.verification.failure().map(str::to_owned),
-        }
     }
 
     /// The session that this connection goes on with.
