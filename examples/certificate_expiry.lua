@@ -1,36 +1,57 @@
--- How many days a server's certificate is still good for, whether it verifies or not.
--- usage: lua examples/certificate_expiry.lua HOST PORT [WARN_DAYS [CRITICAL_DAYS]]
--- exit status: 0 good, 1 fewer than WARN_DAYS (30) left, 2 fewer than CRITICAL_DAYS (7) left, expired, or not
--- trusted, 3 there is no certificate to look at
+-- How long the certificates of a server or of a PEM file are still good for: a plugin for Nagios and its kin.
+-- usage: lua examples/certificate_expiry.lua HOST PORT | FILE [WARN_DAYS [CRITICAL_DAYS]] [OPTION=VALUE]...
+--   starttls=smtp     what the server speaks before TLS    name=NAME   whom to verify, if not HOST
+--   ca=FILE           whom to trust                        crl=FILE    lists of revoked certificates
+--   ocsp=report       asks the server for what its CA says of revocation
+-- The certificate that expires first on the path counts. exit status: 0 good, 1 fewer than WARN_DAYS (30) left,
+-- 2 fewer than CRITICAL_DAYS (7) left, expired, revoked, or not trusted, 3 there is no certificate to look at
 
 local tcp = require "tcp.safe"
 
-local host, port = arg[1], tonumber(arg[2])
-local warn, critical = tonumber(arg[3] or 30), tonumber(arg[4] or 7)
-
--- Without `verify` any certificate can be read; `info` tells all the same what verification says.
-local conn, message = tcp.connect_tls(host, port, { timeout = 10, verify = false })
-if not conn then
-  print("UNKNOWN " .. message)
-  os.exit(3)
+local words, options = {}, {}
+for _, word in ipairs(arg) do
+  local name, value = word:match "^(%l+)=(.*)$"
+  if name then options[name] = value else words[#words + 1] = word end
 end
-local tls = conn:info().tls
-conn:close()
+local host = table.remove(words, 1)
+local is_file = not words[1] or io.open(host or "")
+local port = not is_file and tonumber(table.remove(words, 1))
+local warning, critical = tonumber(words[1] or 30), tonumber(words[2] or 7)
 
-local certificate = tls.certificate
-local days = math.floor((certificate.not_after - os.time()) / 86400)
-local words = ("%s: %d days left, until %s, issued by %s, %s"):format(
-  certificate.subject.CN or certificate.dns_names[1] or host, days,
-  os.date("!%Y-%m-%d", certificate.not_after), certificate.issuer.CN or certificate.issuer.O or "?", tls.version)
-
-if not tls.verified then
-  print("CRITICAL " .. tls.verify_error .. "; " .. words)
-  os.exit(2)
-elseif days < critical then
-  print("CRITICAL " .. words)
-  os.exit(2)
-elseif days < warn then
-  print("WARNING " .. words)
-  os.exit(1)
+local function finish(status, text)
+  print(({ [0] = "OK", "WARNING", "CRITICAL", "UNKNOWN" })[status] .. " " .. text)
+  os.exit(status)
 end
-print("OK " .. words)
+
+local path, expires, problem, rest, times = {}, math.huge, nil, "", ""
+if is_file then
+  local list, message = tcp.certificates { file = host or "" }
+  if not list then finish(3, message) end
+  for i, each in ipairs(list) do
+    problem = problem or each.error and ("certificate %d cannot be read: %s"):format(i, each.error)
+    if each.not_after then path[#path + 1] = each end
+    expires = math.min(expires, each.not_after or expires)
+  end
+else
+  -- Without `verify` any certificate can be read; `info` tells all the same what verification says.
+  local ok, conn, message = pcall(tcp.connect_tls, host, port, { timeout = 10, verify = false, ca_file = options.ca,
+    starttls = options.starttls, server_name = options.name, crl_file = options.crl, ocsp = options.ocsp })
+  if not ok or not conn then finish(3, ok and message or conn) end
+  local info = conn:info()
+  conn:close()
+  local tls, ocsp = info.tls, info.tls.ocsp and info.tls.ocsp.status
+  path, expires, problem = tls.verified and tls.verified_chain or tls.chain, tls.expires or expires, tls.verify_error
+  problem = problem or ocsp == "revoked" and "revoked, by OCSP" or nil
+  rest = (", %s %s%s"):format(tls.version, tls.group or tls.cipher, ocsp and ", OCSP " .. ocsp or "")
+  times = (" connect=%.3fs tls=%.3fs"):format(info.timings.connect, info.timings.tls)
+end
+if expires == math.huge then finish(3, problem or "no certificate with a date") end
+
+local days, leaf, first = math.floor((expires - os.time()) / 86400), path[1], nil
+for _, each in ipairs(path) do first = first or each.not_after == expires and each end
+local key = leaf.public_key
+finish((problem or days < critical) and 2 or days < warning and 1 or 0,
+  ("%s%s: %d days left, until %s%s, issued by %s, %s %s%s, %s%s | days=%d;%d:;%d:%s"):format(
+    problem and problem .. "; " or "", leaf.subject.CN or host, days, os.date("!%Y-%m-%d", expires),
+    first == leaf and "" or " of " .. first.subject_text, leaf.issuer.CN or leaf.issuer_text, key.algorithm,
+    key.bits, key.curve and " " .. key.curve or "", leaf.signature_algorithm, rest, days, warning, critical, times))

@@ -60,10 +60,13 @@ describe("the example", function()
       return run("certificate_expiry", "localhost", helper.listen("c.hold()", { tls = certificate }).port, ...)
     end
 
+    local data = " | days=%-?%d+;30:;7: connect=%d%.%d+s tls=%d%.%d+s\n$"
+
     it("is content with a good one", function()
       local said, status = check "good"
       assert.matches("^OK localhost: %d+ days left, until 2049%-12%-31, ", said)
-      assert.matches(", issued by Specs Intermediate, TLSv1%.3\n$", said)
+      assert.matches(", issued by Specs Intermediate, id%-ecPublicKey 256 prime256v1, ecdsa%-with%-SHA256, "
+        .. "TLSv1%.3 x25519" .. data, said)
       assert.equal(0, status)
     end)
 
@@ -72,8 +75,63 @@ describe("the example", function()
       assert.matches("^WARNING localhost: ", said)
       assert.equal(1, status)
       said, status = check("good", 1000000, 1000000)
-      assert.matches("^CRITICAL localhost: ", said)
+      assert.matches("^CRITICAL localhost: .* | days=%d+;1000000:;1000000: ", said)
       assert.equal(2, status)
+    end)
+
+    it("names the one that expires first", function()
+      local said, status = check "old_issuer"
+      assert.matches("^CRITICAL expired on Jun 30 .*; localhost: %-%d+ days left, "
+        .. "until 2021%-06%-30 of CN=Old Intermediate, ", said)
+      assert.equal(2, status)
+    end)
+
+    it("says STARTTLS, and verifies another name and CA", function()
+      local peer = helper.listen [[
+        c.send(b"220 mail\r\n")
+        c.recv_line()
+        c.send(b"250-mail\r\n250 STARTTLS\r\n")
+        c.recv_line()
+        c.send(b"220 go ahead\r\n")
+        c.handshake("other_host")
+        c.hold()
+      ]]
+      local said, status = run("certificate_expiry", "127.0.0.1", peer.port, "starttls=smtp", "name=www.other.example",
+        "ca=" .. helper.pem "root")
+      assert.matches("^OK localhost: ", said)
+      assert.equal(0, status)
+      said, status = run("certificate_expiry", "127.0.0.1", peer.port, "starttls=smtp", "ca=" .. helper.pem "root")
+      assert.matches("^CRITICAL host name mismatch: .*; localhost: ", said)
+      assert.equal(2, status)
+    end)
+
+    it("reads a file", function()
+      local said, status = run("certificate_expiry", helper.pem "good", 40)
+      assert.matches("^OK localhost: %d+ days left, until 2049%-12%-31, issued by Specs Intermediate, "
+        .. "id%-ecPublicKey 256 prime256v1, ecdsa%-with%-SHA256 | days=%d+;40:;7:\n$", said)
+      assert.equal(0, status)
+      said, status = run("certificate_expiry", helper.pem "old_issuer")
+      assert.matches("^CRITICAL localhost: %-%d+ days left, until 2021%-06%-30 of CN=Old Intermediate, ", said)
+      assert.equal(2, status)
+      local broken = os.tmpname()
+      local file = assert(io.open(broken, "wb"))
+      file:write(helper.contents(helper.pem "middle"), "-----BEGIN CERTIFICATE-----\nAA")
+      file:close()
+      said, status = run("certificate_expiry", broken)
+      os.remove(broken)
+      assert.matches("^CRITICAL certificate 2 cannot be read: .*; Specs Intermediate: %d+ days left", said)
+      assert.equal(2, status)
+      for name, why in pairs { ["/nowhere"] = "io: cannot read file", [helper.pem("good", "key")] = "tls: no PEM" } do
+        said, status = run("certificate_expiry", name)
+        assert.matches("^UNKNOWN certificates: " .. why, said)
+        assert.equal(3, status)
+      end
+    end)
+
+    it("says what is wrong with its call", function()
+      local said, status = run("certificate_expiry", "localhost", 1, "starttls=telnet")
+      assert.matches("^UNKNOWN bad argument #3 to 'connect_tls'", said)
+      assert.equal(3, status)
     end)
 
     it("reads one that does not verify", function()
@@ -329,10 +387,11 @@ describe("the examples", function()
     assert.same({}, missing)
   end)
 
-  it("have 15 to 40 lines, but for the one that does the most", function()
+  it("have 15 to 40 lines, but for the two that do the most", function()
     for name in output("ls examples/*.lua"):gmatch "[^\n]+" do
       local _, lines = helper.contents(name):gsub("\n", "")
-      assert(lines >= 15 and lines <= 40 or name:find "check_many", name .. " has " .. lines)
+      local most = name:find "certificate_expiry" and 60 or 40
+      assert(lines >= 15 and lines <= most or name:find "check_many", name .. " has " .. lines)
     end
   end)
 
