@@ -279,6 +279,10 @@ local files = {
   ["server-ca.pem"] = function() return helper.pem "root" end,
   ["client.pem"] = function() return helper.pem "client" end,
   ["client.key"] = function() return helper.pem("client", "key") end,
+  ["a.pem"] = function() return helper.pem "rsa" end,
+  ["a.key"] = function() return helper.pem("rsa", "key") end,
+  ["b.pem"] = function() return helper.pem "wildcard" end,
+  ["b.key"] = function() return helper.pem("wildcard", "key") end,
   ["server.pem"] = function() return helper.pem "good" end,
   ["server.key"] = function() return helper.pem("good", "key") end,
   ["localhost.pem"] = function() return folder .. "/localhost.pem" end,
@@ -311,7 +315,7 @@ local function new_world(block)
     if type(options) ~= "table" then return options end
     local copy = {}
     for k, v in pairs(options) do
-      if k == "tls" then v = real(v) end
+      if type(v) == "table" then v = real(v) end
       if k == "proxy" then v = near(v) end
       copy[k] = files[v] and files[v]() or v
     end

@@ -944,10 +944,13 @@ describe("TLS at the listening end", function()
 
     for _, way in ipairs { { "a ticket", "pass" }, { "a session id", "context.options |= ssl.OP_NO_TICKET" } } do
       it("verifies whole each time who shows a certificate, over TLS " .. version .. " with " .. way[1], function()
+        local pin = helper.output(("openssl x509 -in %s -noout -pubkey | openssl pkey -pubin -outform DER | "
+          .. "openssl dgst -sha256 -r"):format(helper.pem "client")):match "^%x+"
         for _, case in ipairs {
           { "client", { ca_file = helper.pem "root" }, true },
           { "client_stranger", { ca_file = helper.pem "root", verify = false }, false, "unknown issuer" },
           { "client_expired", { ca_dir = helper.certificates .. "/hashed", verify = false }, false, "expired" },
+          { "client", { pin_sha256 = pin, verify = false }, false, "unknown issuer" },
         } do
           local listener = listen(serving("good", case[2]))
           local peer = resuming({ listener:port(), listener:port() },

@@ -457,6 +457,33 @@ describe("start_tls", function()
     assert.is_true(conn:is_open())
   end)
 
+  it("takes either part in each loop", function()
+    local loops = require "spec.support.loops"
+    for _, loop in ipairs(loops) do
+      for _, side in ipairs { "client", "server" } do
+        if loop.found then
+          local listener = helper.keep(tcp.listen("127.0.0.1", 0, { timeout = helper.timeout }))
+          local server = { cert_file = helper.pem "good", key_file = helper.pem("good", "key") }
+          local client = { ca_file = root }
+          local heard
+          loop.within(function()
+            local conn = helper.keep(listener:accept())
+            -- Without `side` it is the server.
+            if side == "client" then client.side, client.server_name = "client", "localhost" end
+            local tls = helper.keep(conn:start_tls(side == "client" and client or server))
+            heard = tls:read_line()
+          end, function()
+            local conn = helper.keep(tcp.connect("localhost", listener:port(), helper.timeout))
+            if side == "client" then server.side = "server" end
+            local tls = helper.keep(conn:start_tls(side == "client" and server or client))
+            tls:send(tls:info().tls.version, "\n")
+          end)
+          assert.equal("TLSv1.3", heard, loop.name)
+        end
+      end
+    end
+  end)
+
   it("works on a connection that was accepted, whose other end is the server", function()
     local listener = helper.keep(tcp.listen("127.0.0.1", 0))
     helper.dial(listener:port(), [[

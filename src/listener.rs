@@ -9,7 +9,7 @@ use net::error::{self, Error};
 use net::io::deadline::Deadline;
 use net::io::step::Step;
 use net::listen::{self, Bind, Source};
-use net::transport::tls::{Setup, Side};
+use net::transport::tls::{Reload, Setup, Side};
 use net::unix::given::{GivenSocket, Role};
 
 use crate::connection::{Connection, ConnectionConfig};
@@ -20,6 +20,8 @@ use crate::options::ListenOptions;
 use crate::pending::{LongOperation, PendingOp};
 
 pub struct Listener {
+    /// Seconds that reading its certificates may take.
+    patience: f64,
     /// None once the script has closed it.
     socket: Option<listen::Listener>,
     pub local: Address,
@@ -41,6 +43,7 @@ impl Listener {
 
 struct Binding {
     bind: Bind,
+    patience: f64,
     config: ConnectionConfig,
 }
 
@@ -48,7 +51,8 @@ impl LongOperation for Binding {
     fn step(&mut self) -> error::Result<Step<Reply>> {
         Ok(self.bind.step()?.map(|socket| {
             let (local, config) = (socket.local().clone(), self.config.clone());
-            Reply::Listener(Box::new(Listener { socket: Some(socket), local, config }))
+            let (patience, socket) = (self.patience, Some(socket));
+            Reply::Listener(Box::new(Listener { patience, socket, local, config }))
         }))
     }
 
@@ -87,7 +91,8 @@ pub fn listener_from_fd(call: &mut Call<'_>) -> Result<Reply> {
 fn begin(call: &Call<'_>, options: ListenOptions, given: Option<GivenSocket>) -> Result<PendingOp> {
     let ListenOptions { accepted, backlog, reuse_addr, reuse_port, proxy_protocol, tls, file } =
         options;
-    let deadline = Deadline::after(accepted.connect_timeout.unwrap_or(accepted.timeout));
+    let patience = accepted.connect_timeout.unwrap_or(accepted.timeout);
+    let deadline = Deadline::after(patience);
     let (connect, name) = (accepted.connect, accepted.name);
     let source = match (given, &name) {
         (Some(given), _) => Source::Given(given),
@@ -111,7 +116,7 @@ fn begin(call: &Call<'_>, options: ListenOptions, given: Option<GivenSocket>) ->
     };
     let bind =
         start().map_err(|error| Stop::from(error.with_context(call.name(), &config.name)))?;
-    Ok(PendingOp::new(Binding { bind, config }, deadline))
+    Ok(PendingOp::new(Binding { bind, patience, config }, deadline))
 }
 
 type Method = fn(&mut Call<'_>, &mut Listener) -> Result<Reply>;
@@ -121,7 +126,7 @@ const fn method(name: &'static str, body: Method) -> Operation {
 }
 
 /// `tostring` among them, which is for the metatable alone.
-pub static METHODS: [Operation; 12] = [
+pub static METHODS: [Operation; 13] = [
     method("accept", accept),
     method("close", close),
     method("dirty", dirty),
@@ -132,6 +137,7 @@ pub static METHODS: [Operation; 12] = [
     method("is_open", is_open),
     method("pollfd", fd),
     method("port", port),
+    method("reload_tls", reload_tls),
     method("timeout", timeout),
     method("tostring", tostring),
 ];
@@ -182,6 +188,30 @@ fn port(_: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {
         Address::Unix(_) => Value::Nil,
     }
     .into())
+}
+
+struct Reloading {
+    reload: Reload,
+    label: String,
+}
+
+impl LongOperation for Reloading {
+    fn step(&mut self) -> error::Result<Step<Reply>> {
+        Ok(self.reload.step()?.map(|()| Reply::Nothing))
+    }
+
+    fn label(&self) -> String {
+        self.label.clone()
+    }
+}
+
+/// Reads the files of its TLS again. Where that fails, nothing changes.
+fn reload_tls(call: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {
+    if let Some(pending) = call.take_pending() {
+        return pending.go_on(call);
+    }
+    let work = Reloading { reload: this.socket()?.reload_tls()?, label: this.label() };
+    Box::new(PendingOp::new(work, call.deadline(this.patience))).go_on(call)
 }
 
 /// Nothing of a listener waits where poll cannot see it (LuaSocket).

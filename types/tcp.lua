@@ -175,6 +175,15 @@
 ---@field pin_sha256? string | string[]
 ---@field close_notify? "require" | "ignore" whether an end needs TLS's goodbye; default "require"
 ---@field keylog? boolean write the keys to the file that SSLKEYLOGFILE names; default false
+---@field names? table<string, tcp.NamedCertificate> of a server: by the name that a client asks for; default none
+
+---A certificate for one name, or for those that "*." stands for.
+---@class tcp.NamedCertificate
+---@field cert_file? string a PEM file with the certificate and the chain behind it
+---@field cert? string the same as PEM text
+---@field key_file? string a PEM file with its key; default the certificate's file
+---@field key? string the same as PEM text
+---@field key_password? string what opens an encrypted key; default none
 
 ---The options of `start_tls`.
 ---@class tcp.StartTlsOptions: tcp.TlsOnlyOptions
@@ -573,6 +582,9 @@ function Listener:port() end
 function Listener:info() end
 
 ---@return boolean
+---Reads the files of the option `tls` again, for the connections that come. A failure changes nothing.
+function Listener:reload_tls() end
+
 function Listener:is_open() end
 
 function Listener:close() end

@@ -4,6 +4,7 @@
 mod codec;
 mod framing;
 mod live;
+mod names;
 mod proxy;
 mod proxy_protocol;
 mod psk;
@@ -36,7 +37,7 @@ pub use socket::keepalive;
 pub use tls::{path, start as start_tls};
 
 use proxy_protocol::proxy_protocol;
-use tls::{is_known, set, set_of};
+use tls::{is_known, set_of};
 
 /// Seconds that a call may take unless the script says otherwise.
 pub const TIMEOUT: f64 = 5.0;
@@ -143,7 +144,7 @@ impl Options {
             _ if socket::set(&mut self.connect.socket, option)? => {}
             _ => {
                 let tls = match &mut self.tls {
-                    Some(tls) => set(tls, option)?,
+                    Some(tls) => set_of(Side::Client, tls, option)?,
                     None if is_known(option) => {
                         return Err(option.wrong("one of connect_tls and start_tls"));
                     }

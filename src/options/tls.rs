@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use net::transport::tls::{self, Side};
 
+use super::names::names;
 use super::psk;
 use crate::ffi::argument::{Argument, Type};
 use crate::ffi::call::Result;
@@ -47,6 +48,7 @@ pub fn start(
 pub fn set_of(side: Side, settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
     match option.name() {
         "server_name" | "session" if side == Side::Server => return Ok(false),
+        "names" if side == Side::Client => return Ok(false),
         "ocsp" | "legacy_renegotiation" if side == Side::Server => {
             return Err(option.wrong("a client's, this side is the server"));
         }
@@ -69,6 +71,7 @@ pub fn set(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
         "ca_dir" => profile.trust.dir = Some(path(option)?),
         "cert_file" | "cert" => once(&mut profile.certificate, option)?,
         "key_file" | "key" => once(&mut profile.key, option)?,
+        "names" => profile.names = names(option)?,
         "key_password" => profile.key_password = Some(Arc::new(option.owned_bytes()?)),
         "min_version" => profile.min_version = version(option)?,
         "max_version" => profile.max_version = Some(version(option)?),
@@ -111,7 +114,7 @@ fn pem(option: Argument<'_>) -> Result<tls::Pem> {
 }
 
 /// Sets what may be given as a file or as text, and not as both.
-fn once(pem_of: &mut Option<tls::Pem>, option: Argument<'_>) -> Result<()> {
+pub fn once(pem_of: &mut Option<tls::Pem>, option: Argument<'_>) -> Result<()> {
     match pem_of.replace(pem(option)?) {
         Some(_) => Err(option.wrong("given as a file and as text")),
         None => Ok(()),

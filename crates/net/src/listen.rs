@@ -114,6 +114,7 @@ impl Bind {
             trace.note(format_args!("listen: at {local}"));
         }
         let (trace, resumes) = (self.trace.take(), Cell::new(Deadline::at(0.0)));
+        let tls = tls.map(tls::Served::new);
         Ok(Step::Done(Listener { _file: file, socket, local, config, tls, trace, resumes }))
     }
 }
@@ -158,7 +159,7 @@ pub struct Listener {
     socket: Socket,
     local: Address,
     config: ListenConfig,
-    tls: Option<tls::Config>,
+    tls: Option<tls::Served>,
     trace: Option<Trace>,
     /// See [`Listener::resumes`].
     resumes: Cell<Deadline>,
@@ -172,6 +173,12 @@ impl Listener {
 
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// Begins to read the files of its TLS again.
+    pub fn reload_tls(&self) -> Result<tls::Reload> {
+        let none = || Error::new(Code::Tls, "this listener has no TLS");
+        self.tls.as_ref().ok_or_else(none)?.reload()
     }
 
     /// Whether its clients tell by a PROXY header who they are.

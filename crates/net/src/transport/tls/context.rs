@@ -5,7 +5,6 @@ use std::env;
 use std::ffi::OsString;
 use std::sync::{Mutex, PoisonError};
 
-use openssl::error::ErrorStack;
 use openssl::ssl::{
     AlpnError, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode,
     SslVerifyMode,
@@ -13,15 +12,15 @@ use openssl::ssl::{
 use openssl::x509::store::X509Store;
 use openssl_sys::SSL_OP_LEGACY_SERVER_CONNECT;
 
-use super::algorithms::{self, refused};
-use super::decode::{certificates, private_key};
+use super::algorithms;
 use super::errors::{clear_errors, openssl_error};
+use super::identity::Identity;
 use super::pem::Pem;
 use super::profile::{Profile, Settings};
 use super::stamp::{self, Stamp};
 use super::store::{self, Stamps};
 use super::verify::Rules;
-use super::{hints, key_log};
+use super::{key_log, sni};
 use crate::error::{Code, Error, Result};
 
 /// The most contexts in the cache.
@@ -68,6 +67,9 @@ pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
     let (store, is_whole) = store::shared(&profile.trust, &key.profile.trust, &key.trusted)?;
     let is_new_log = key.log.is_none() && key_log::path(profile).is_some();
     let mut builder = build(profile, SslMethod::tls_client(), store)?;
+    if let Some(identity) = Identity::of_profile(profile)? {
+        identity.give_to_context(&mut builder)?;
+    }
     if let Some(psk) = &profile.psk {
         let Profile { ciphers, ciphersuites, .. } = profile;
         psk.install_in_client(&mut builder, ciphers.is_some(), ciphersuites.is_some())?;
@@ -94,8 +96,9 @@ pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
 /// Makes a server's context from a profile whose files are read. If the profile names trusted
 /// certificates, clients are asked for one. With `verify` or pins they must send it.
 pub fn server(profile: &Profile, settings: &Settings) -> Result<SslContext> {
-    if profile.certificate.is_none() && profile.psk.is_none() {
-        return Err(Error::new(Code::Tls, "a server needs a certificate: cert_file or cert"));
+    let Profile { certificate, names, psk, .. } = profile;
+    if certificate.is_none() && names.is_empty() && psk.is_none() {
+        return Err(Identity::missing());
     }
     let asks = !profile.trust.is_system() || !settings.pins.is_empty();
     if !profile.lists.is_empty() && !asks {
@@ -124,6 +127,13 @@ pub fn server(profile: &Profile, settings: &Settings) -> Result<SslContext> {
             // No name in common is fatal (RFC 7301, section 3.2).
             select(&ours, theirs).ok_or(AlpnError::ALERT_FATAL)
         });
+    }
+    let identity = Identity::of_profile(profile)?;
+    if !names.is_empty() {
+        return sni::serve(builder, identity, profile);
+    }
+    if let Some(identity) = identity {
+        identity.give_to_context(&mut builder)?;
     }
     Ok(builder.build())
 }
@@ -164,45 +174,8 @@ fn build(profile: &Profile, method: SslMethod, store: X509Store) -> Result<SslCo
     algorithms::restrict(&mut builder, profile)?;
     builder.set_cert_store(store);
     Rules::install(&mut builder, profile)?;
-    identify(&mut builder, profile)?;
     if let Some(path) = key_log::path(profile) {
         key_log::append(&mut builder, &path)?;
     }
     Ok(builder)
-}
-
-/// Gives the context its certificate and key, if the profile has them.
-fn identify(builder: &mut SslContextBuilder, profile: &Profile) -> Result<()> {
-    let Some(pem) = &profile.certificate else {
-        return match profile.key {
-            Some(_) => {
-                Err(Error::new(Code::Tls, "a key without a certificate, give cert_file or cert"))
-            }
-            None => Ok(()),
-        };
-    };
-    let mut chain = certificates(pem, "cert")?.into_iter();
-    let leaf = chain.next().expect("one at least");
-    builder.set_certificate(&leaf).map_err(|stack| unfit(&stack))?;
-    for certificate in chain {
-        builder.add_extra_chain_cert(certificate).map_err(openssl_error)?;
-    }
-    // The same PEM may hold the certificate and the key.
-    let (pem, option) = profile.key.as_ref().map_or((pem, "cert"), |key| (key, "key"));
-    let key = private_key(pem, option, profile.key_password.as_ref().map(|password| &***password))?;
-    builder.set_private_key(&key).map_err(|_| mismatch())?;
-    builder.check_private_key().map_err(|_| mismatch())
-}
-
-/// The failure of a certificate that OpenSSL does not take for one of this end's.
-fn unfit(stack: &ErrorStack) -> Error {
-    let error = refused("cert", stack);
-    match stack.errors().iter().any(|error| hints::is_weak(error.reason_code())) {
-        true => Error::new(Code::Tls, format!("{} ({})", error.detail(), hints::WEAK)),
-        false => error,
-    }
-}
-
-fn mismatch() -> Error {
-    Error::new(Code::Tls, "the key does not match the certificate")
 }

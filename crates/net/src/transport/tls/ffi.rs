@@ -1,7 +1,7 @@
 //! The functions of OpenSSL that the crate `openssl` does not offer. They give what a connection's
-//! messages tell, its cipher before the handshake ends, and the chain that was sent. They prepare
-//! the verification of a server, and tell malformed certificates and privileged processes. Uses
-//! `alert`.
+//! messages tell, its cipher before the handshake ends, and the chain that was sent. They take
+//! a connection's certificates away, prepare the verification of a server, and tell the hash of a
+//! signature, malformed certificates and privileged processes. Uses `alert`.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_void};
@@ -46,6 +46,7 @@ unsafe extern "C" {
     fn OPENSSL_issetugid() -> c_int;
     fn SSL_get_pending_cipher(ssl: *const SSL) -> *const SSL_CIPHER;
     fn SSL_set_msg_callback(ssl: *mut SSL, on_message: OnMessage);
+    fn SSL_certs_clear(ssl: *mut SSL);
     fn X509_STORE_CTX_set_default(store: *mut X509_STORE_CTX, name: *const c_char) -> c_int;
     fn X509_STORE_CTX_get0_untrusted(store: *const X509_STORE_CTX) -> *mut stack_st_X509;
 }
@@ -166,6 +167,12 @@ pub fn set_server_purpose(store: &mut X509StoreContextRef) -> Result<(), ErrorSt
         1 => Ok(()),
         _ => Err(ErrorStack::get()),
     }
+}
+
+/// Takes a connection's certificates and keys away, those that it has from its context among them.
+pub fn clear_certificates(ssl: &mut SslRef) {
+    // SAFETY: the connection is alive, and not used elsewhere meanwhile.
+    unsafe { SSL_certs_clear(ssl.as_ptr()) };
 }
 
 /// Whether OpenSSL cannot read an extension of the certificate.

@@ -28,6 +28,7 @@ const NO_COMMON_CIPHER: i32 = 193;
 const NO_CERTIFICATE_RETURNED: i32 = 199;
 const NO_COMMON_PROTOCOL: i32 = 235;
 const PSK_IDENTITY_NOT_FOUND: i32 = 223;
+const CALLBACK_FAILED: i32 = 234;
 const UNEXPECTED_MESSAGE: i32 = 244;
 const UNKNOWN_PROTOCOL: i32 = 252;
 const UNSUPPORTED_COMPRESSION_ALGORITHM: i32 = 257;
@@ -162,6 +163,9 @@ pub fn to_server(reason: i32, settings: &Settings) -> Option<&'static str> {
         NO_CERTIFICATE_RETURNED => "ca_file, ca_dir, ca or pin_sha256 demand one of each client",
         NO_COMMON_CIPHER => "see ciphers, and the kind of key in key_file",
         NO_SUITABLE_KEY_SHARE | NO_SUITABLE_GROUPS => "no key exchange group in common, see groups",
+        CALLBACK_FAILED => {
+            "there is no certificate for the name that the client asks for, see names"
+        }
         NO_COMMON_PROTOCOL => "the client speaks none of alpn",
         PROTOCOL_VERSION | UNSUPPORTED_PROTOCOL => VERSIONS,
         _ => return None,

@@ -25,12 +25,16 @@ impl Loader {
 
     /// Returns the profile once all of its files are read.
     pub fn step(&mut self) -> Result<Step<&Profile>> {
-        let Profile { trust, certificate, key, lists, .. } = &mut self.profile;
+        let Profile { trust, certificate, key, lists, names, .. } = &mut self.profile;
         let trusted = trust.certificates.iter_mut().chain(&mut trust.pipe).map(|pem| (pem, "ca"));
         let own = certificate.iter_mut().map(|pem| (pem, "cert"));
         let keys = key.iter_mut().map(|pem| (pem, "key"));
         let lists = lists.iter_mut().map(|pem| (pem, "crl"));
-        for (pem, option) in trusted.chain(own).chain(keys).chain(lists) {
+        let named = names.iter_mut().flat_map(|named| {
+            let own = named.certificate.iter_mut().map(|pem| (pem, "cert"));
+            own.chain(named.key.iter_mut().map(|pem| (pem, "key")))
+        });
+        for (pem, option) in trusted.chain(own).chain(keys).chain(lists).chain(named) {
             let Pem::File(path) = pem else { continue };
             let reader = match &mut self.reader {
                 Some(reader) => reader,

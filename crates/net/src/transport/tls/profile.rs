@@ -38,6 +38,16 @@ impl Trust {
     }
 }
 
+/// A certificate of a server for one name, or for several.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Named {
+    /// In ASCII, in lower case, without a final dot; `*.` in front stands for one label.
+    pub name: String,
+    pub certificate: Option<Pem>,
+    pub key: Option<Pem>,
+    pub key_password: Option<Arc<Vec<u8>>>,
+}
+
 /// The options that an OpenSSL context is made from.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Profile {
@@ -46,6 +56,8 @@ pub struct Profile {
     pub certificate: Option<Pem>,
     pub key: Option<Pem>,
     pub key_password: Option<Arc<Vec<u8>>>,
+    /// Certificates of a server that are for some names alone.
+    pub names: Vec<Named>,
     pub min_version: Version,
     pub max_version: Option<Version>,
     /// The ciphers of TLS 1.2 and below, in OpenSSL's notation.
@@ -82,6 +94,7 @@ impl Default for Profile {
             certificate: None,
             key: None,
             key_password: None,
+            names: Vec::new(),
             min_version: Version::Tls12,
             max_version: None,
             ciphers: None,

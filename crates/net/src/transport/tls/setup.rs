@@ -85,6 +85,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// The same side again, with its files read anew.
+    pub fn setup_again(&self) -> Result<Setup> {
+        Setup::new(self.side, Settings::clone(&self.settings))
+    }
+
     /// A connection whose handshake is to be made.
     pub fn begin(&self, carrier: Carrier, trace: Option<&Trace>) -> Result<Tls> {
         match self.side {
