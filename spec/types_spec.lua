@@ -49,7 +49,8 @@ describe("the annotations", function()
   local readme = helper.contents "README.md"
   local source = ""
   for _, file in ipairs {
-    "lua/shim.lua", "ops/copy.rs", "ops/settings.rs", "ops/dialogue.rs", "ops/read.rs", "ops/write.rs", "listener.rs",
+    "lua/shim.lua", "ops/copy.rs", "ops/settings.rs", "ops/tls.rs", "ops/dialogue.rs", "ops/read.rs", "ops/write.rs",
+    "listener.rs",
   } do
     source = source .. helper.contents("src/" .. file)
   end

@@ -565,6 +565,11 @@ function TlsConnection:session() end
 ---@class tcp.Listener
 local Listener = {}
 
+---Bytes that both ends of this connection know, for SCRAM-PLUS (RFC 9266, RFC 5929).
+---@param kind "tls-exporter" | "tls-server-end-point"
+---@return string
+function TlsConnection:channel_binding(kind) end
+
 ---The next client.
 ---@param timeout? number default for ever; 0 does not wait
 ---@return tcp.Connection | tcp.TlsConnection

@@ -28,6 +28,8 @@ fi
 cd "$folder"
 $as initdb -D "$folder/data" -U specs --auth=trust --no-sync --no-instructions --locale=C >"$folder/log" 2>&1 ||
   { cat "$folder/log"; exit 1; }
+# One user has to know a password.
+$as sed -i '1i host all scram all scram-sha-256' "$folder/data/pg_hba.conf"
 cat >>"$folder/data/postgresql.conf" <<END
 listen_addresses = '127.0.0.1'
 port = $port

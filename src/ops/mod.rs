@@ -16,6 +16,7 @@ pub mod scheduler;
 pub mod settings;
 pub mod start_tls;
 pub mod time;
+pub mod tls;
 pub mod write;
 
 use crate::ffi::call::Body::Function;

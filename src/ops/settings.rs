@@ -8,7 +8,7 @@ use net::error::{Code, Error};
 use net::socket_options::{Domain, SocketOptions};
 use socket2::SockRef;
 
-use super::{info, start_tls};
+use super::{info, start_tls, tls};
 use crate::connection::Connection;
 use crate::ffi::call::{Body, Call, Method, Operation, Result};
 use crate::ffi::reply::{Reply, Value};
@@ -24,20 +24,21 @@ const fn shakes(name: &'static str, body: Method) -> Operation {
 }
 
 /// `tostring` among them, which is for the metatable alone.
-pub static METHODS: [Operation; 20] = [
+pub static METHODS: [Operation; 21] = [
+    method("channel_binding", tls::channel_binding),
     method("close", close),
     method("dirty", dirty),
     method("events", events),
     method("fd", fd),
     method("getfd", fd),
-    shakes("handshake", handshake),
+    shakes("handshake", tls::handshake),
     method("info", info::connection),
     method("is_alive", is_alive),
     method("is_open", is_open),
     method("pending", pending),
     method("pollfd", fd),
     method("queued", queued),
-    method("session", session),
+    method("session", tls::session),
     method("set_keepalive", set_keepalive),
     method("set_nodelay", set_nodelay),
     method("set_options", set_options),
@@ -65,28 +66,6 @@ fn close(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
 
 fn is_open(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     Ok(this.is_open().into())
-}
-
-/// Finishes what an accepted connection begins with: a PROXY header, a TLS handshake.
-fn handshake(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
-    let is_proxied = this.via.is_some();
-    let stream = this.stream()?;
-    if !is_proxied && stream.transport().as_tls().is_none() {
-        return Err(no_tls().into());
-    }
-    call.drive(timeout, mode, || stream.step_begin())?;
-    Ok(Reply::Nothing)
-}
-
-/// What resumes this TLS session later; nil before the server has sent it.
-fn session(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
-    let tls = this.stream()?.transport().as_tls().ok_or_else(no_tls)?;
-    Ok(tls.session()?.into())
-}
-
-fn no_tls() -> Error {
-    Error::new(Code::Tls, "this connection has no TLS")
 }
 
 fn set_timeout(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {

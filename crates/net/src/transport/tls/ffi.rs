@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_void};
+use std::ptr;
 use std::slice;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
+use openssl::nid::Nid;
 use openssl::ssl::{Ssl, SslCipherRef, SslRef};
 use openssl::stack::StackRef;
 use openssl::x509::{X509, X509Ref, X509StoreContextRef};
@@ -47,6 +49,13 @@ unsafe extern "C" {
     fn SSL_get_pending_cipher(ssl: *const SSL) -> *const SSL_CIPHER;
     fn SSL_set_msg_callback(ssl: *mut SSL, on_message: OnMessage);
     fn SSL_certs_clear(ssl: *mut SSL);
+    fn X509_get_signature_info(
+        certificate: *mut openssl_sys::X509,
+        digest: *mut c_int,
+        key: *mut c_int,
+        bits: *mut c_int,
+        flags: *mut u32,
+    ) -> c_int;
     fn X509_STORE_CTX_set_default(store: *mut X509_STORE_CTX, name: *const c_char) -> c_int;
     fn X509_STORE_CTX_get0_untrusted(store: *const X509_STORE_CTX) -> *mut stack_st_X509;
 }
@@ -173,6 +182,18 @@ pub fn set_server_purpose(store: &mut X509StoreContextRef) -> Result<(), ErrorSt
 pub fn clear_certificates(ssl: &mut SslRef) {
     // SAFETY: the connection is alive, and not used elsewhere meanwhile.
     unsafe { SSL_certs_clear(ssl.as_ptr()) };
+}
+
+/// Returns the hash of the certificate's signature, also where it is a parameter of the algorithm
+/// (RSA-PSS); undefined where there is none, and nothing for a signature that OpenSSL cannot read.
+pub fn signature_digest(certificate: &X509Ref) -> Option<Nid> {
+    let (mut digest, none) = (0, ptr::null_mut());
+    let flags = ptr::null_mut();
+    // SAFETY: the certificate is alive, and what is not asked for may be null.
+    let is_known = unsafe {
+        X509_get_signature_info(certificate.as_ptr(), &raw mut digest, none, none, flags) == 1
+    };
+    is_known.then(|| Nid::from_raw(digest))
 }
 
 /// Whether OpenSSL cannot read an extension of the certificate.

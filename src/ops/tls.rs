@@ -1,0 +1,41 @@
+//! What a connection's TLS is asked for: its handshake, its session, its channel binding. Uses
+//! `ffi`, `connection`.
+
+use net::error::{Code, Error};
+use net::transport::tls::ChannelBinding;
+
+use crate::connection::Connection;
+use crate::ffi::call::{Call, Result};
+use crate::ffi::reply::Reply;
+
+/// Finishes what a connection begins with: a PROXY header, a TLS handshake.
+pub fn handshake(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
+    let is_proxied = this.via.is_some();
+    let stream = this.stream()?;
+    if !is_proxied && stream.transport().as_tls().is_none() {
+        return Err(no_tls().into());
+    }
+    call.drive(timeout, mode, || stream.step_begin())?;
+    Ok(Reply::Nothing)
+}
+
+/// What resumes this TLS session later; nil before the server has sent it.
+pub fn session(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let tls = this.stream()?.transport().as_tls().ok_or_else(no_tls)?;
+    Ok(tls.session()?.into())
+}
+
+/// Bytes that an authentication above TLS binds itself to (RFC 5929, RFC 9266).
+pub fn channel_binding(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let kind = call.argument(1).one_of(&[
+        ("tls-exporter", ChannelBinding::Exporter),
+        ("tls-server-end-point", ChannelBinding::ServerEndPoint),
+    ])?;
+    let tls = this.stream()?.transport().as_tls().ok_or_else(no_tls)?;
+    Ok(tls.channel_binding(kind)?.into())
+}
+
+fn no_tls() -> Error {
+    Error::new(Code::Tls, "this connection has no TLS")
+}
