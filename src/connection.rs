@@ -31,6 +31,8 @@ pub struct Connection {
     open: Option<Box<Stream>>,
     /// The facts of the stream when it was closed.
     closed: Facts,
+    /// The failure of a handshake has closed it, and not the script.
+    pub has_failed: bool,
     /// The addresses of the socket.
     pub addresses: Addresses,
     /// Who has connected, where a PROXY header tells who the peer is.
@@ -84,6 +86,7 @@ impl Connection {
         Self {
             open: Some(stream),
             closed: Facts::default(),
+            has_failed: false,
             addresses,
             via: None,
             timings,
@@ -106,7 +109,8 @@ impl Connection {
 
     /// Returns the stream; an error once the script has closed it.
     pub fn stream(&mut self) -> error::Result<&mut Stream> {
-        let closed = || Error::closed("this connection was closed by the script");
+        let how = if self.has_failed { "when its handshake failed" } else { "by the script" };
+        let closed = || Error::closed(format!("this connection was closed {how}"));
         self.open.as_deref_mut().ok_or_else(closed)
     }
 
@@ -177,6 +181,10 @@ impl Connection {
 
     /// Returns the facts of the stream, also after it was closed.
     pub fn facts(&mut self) -> Facts {
+        // Of a handshake that came after connecting.
+        if let (None, Some(stream)) = (self.timings.tls, &mut self.open) {
+            self.timings.tls = stream.transport().as_tls().and_then(|tls| tls.handshake_seconds());
+        }
         match &mut self.open {
             Some(stream) => Facts {
                 traffic: stream.traffic(),

@@ -206,6 +206,7 @@
 ---@class tcp.TlsOptions: tcp.Options, tcp.TlsOnlyOptions
 ---@field starttls? tcp.StartTlsProtocol what is said before the handshake; default nothing
 ---@field server_hello? string the name that EHLO and LHLO give; default the local address
+---@field handshake? "now" | "later" whether it is left to the first read or write; default "now"
 
 ---The options of `listen`. Those of `connect` (`bind` and `proxy` aside) are for what it accepts.
 ---`tls` takes no `server_name`, `session`, `ocsp` and `legacy_renegotiation`; without it there is
@@ -301,6 +302,7 @@
 ---@field bits? integer
 ---@field curve? string if it is on one that has a name
 
+---Before a handshake that `handshake = "later"` has left, `server_name` alone.
 ---@class tcp.TlsInfo
 ---@field version? string nil in the details of a handshake that did not get so far
 ---@field cipher? string
@@ -530,7 +532,8 @@ function Connection:fd() end
 ---@return integer
 function Connection:getfd() end
 
----Finishes what an accepted connection begins with: a PROXY header, a TLS handshake.
+---Finishes what an accepted connection begins with: a PROXY header, a TLS handshake; or the handshake that was left for
+---later.
 function Connection:handshake() end
 
 ---Whether there is something to read that a wait for the descriptor would not see, for LuaSocket's
@@ -562,13 +565,13 @@ local TlsConnection = {}
 ---@return string?
 function TlsConnection:session() end
 
----@class tcp.Listener
-local Listener = {}
-
 ---Bytes that both ends of this connection know, for SCRAM-PLUS (RFC 9266, RFC 5929).
 ---@param kind "tls-exporter" | "tls-server-end-point"
 ---@return string
 function TlsConnection:channel_binding(kind) end
+
+---@class tcp.Listener
+local Listener = {}
 
 ---The next client.
 ---@param timeout? number default for ever; 0 does not wait
@@ -579,6 +582,9 @@ function Listener:accept(timeout) end
 ---@return fun(): tcp.Connection | tcp.TlsConnection | nil
 function Listener:connections() end
 
+---Reads the files of the option `tls` again, for the connections that come. A failure changes nothing.
+function Listener:reload_tls() end
+
 ---Nil of a Unix socket.
 ---@return integer?
 function Listener:port() end
@@ -587,9 +593,6 @@ function Listener:port() end
 function Listener:info() end
 
 ---@return boolean
----Reads the files of the option `tls` again, for the connections that come. A failure changes nothing.
-function Listener:reload_tls() end
-
 function Listener:is_open() end
 
 function Listener:close() end

@@ -23,6 +23,7 @@ use super::*;
 use crate::alloc;
 use crate::event_loop::Host;
 use crate::listener::Listener;
+use crate::ops::tls::close_failed;
 use crate::owners::Sides;
 use crate::pending::PendingOp;
 
@@ -168,6 +169,7 @@ unsafe fn on_connection(call: &mut Call<'_>, is_method: bool, sides: Sides, body
         if let Err(Stop::Failed(error)) = result {
             let stop = Stop::Failed(this.explained(error)).with_context(call.name, &this.label());
             result = Err(stop.reported(|| this.report()));
+            close_failed(call, this);
         }
         give(call, result, Some(this))
     }

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use net::error::{Copied, CopySide, Error};
 use net::stream::copy::step_copy;
 
+use super::tls::close_failed;
 use crate::connection::Connection;
 use crate::ffi::call::{Body, Call, Operation, Result, Stop};
 use crate::ffi::reply::{Reply, Value};
@@ -101,5 +102,7 @@ fn failure(
 ) -> Stop {
     let failed = if copied.side == CopySide::Read { this } else { other };
     let error = error.with_context(call.name(), failed.label()).with_copied(copied);
-    Stop::from(error).reported(|| failed.report())
+    let stop = Stop::from(error).reported(|| failed.report());
+    close_failed(call, failed);
+    stop
 }

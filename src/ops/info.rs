@@ -152,6 +152,9 @@ fn attempts(attempts: &[Attempt]) -> Value {
 
 /// What a handshake came to, also one that failed.
 pub fn tls(report: &Report) -> error::Result<Value> {
+    if report.is_pending {
+        return Ok(Value::record([("server_name", report.server_name.clone().into())]));
+    }
     let described = report.describe(|facts| Ok(Rc::new(certificate(facts)?)))?;
     let chain = |chain: Vec<Rc<Value>>| Value::list(chain.into_iter().map(Value::Shared));
     let failure = report.failure.as_ref();

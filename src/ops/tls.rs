@@ -1,6 +1,8 @@
 //! What a connection's TLS is asked for: its handshake, its session, its channel binding. Uses
 //! `ffi`, `connection`.
 
+use std::os::fd::AsRawFd;
+
 use net::error::{Code, Error};
 use net::transport::tls::ChannelBinding;
 
@@ -38,4 +40,18 @@ pub fn channel_binding(call: &mut Call<'_>, this: &mut Connection) -> Result<Rep
 
 fn no_tls() -> Error {
     Error::new(Code::Tls, "this connection has no TLS")
+}
+
+/// Closes a connection whose handshake was left for later and has failed. Another coroutine that
+/// waits for the same handshake is to hear of the failure first.
+#[cold]
+pub fn close_failed(call: &Call<'_>, this: &mut Connection) {
+    let is_awaited = this.awaited(call) != [None, None];
+    let Ok(stream) = this.stream() else { return };
+    let has_failed = stream.transport().as_tls().is_some_and(|tls| tls.is_failed_client());
+    if has_failed && !is_awaited {
+        call.host.remove_fd(stream.fd().as_raw_fd());
+        this.close();
+        this.has_failed = true;
+    }
 }

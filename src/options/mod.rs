@@ -135,11 +135,15 @@ impl Options {
             "bind" => self.connect.bind = Some(address(option)?),
             "proxy" => self.proxy = Some(ProxyOption::new(option)?),
             "proxy_protocol" => self.connect.proxy_protocol = Some(proxy_protocol(option)?),
-            "starttls" | "server_hello" if self.tls.is_none() => {
+            "starttls" | "server_hello" | "handshake" if self.tls.is_none() => {
                 return Err(option.wrong("one of connect_tls"));
             }
             "starttls" => self.starttls = Some(option.one_of(&PROTOCOLS)?),
             "server_hello" => self.hello = Some(hello(option)?),
+            "handshake" => {
+                let is_later = option.one_of(&[("now", false), ("later", true)])?;
+                self.tls.iter_mut().for_each(|tls| tls.is_handshake_later = is_later);
+            }
             _ if set_limit(&mut self.limits, option)? => {}
             _ if socket::set(&mut self.connect.socket, option)? => {}
             _ => {

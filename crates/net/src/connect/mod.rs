@@ -87,6 +87,8 @@ pub struct ConnectOp {
     tried: (Vec<Attempt>, f64),
     /// What waits for its stage, if TLS is wanted, and what comes before it.
     setup: Option<Box<tls::Setup>>,
+    /// The handshake is left to the first read or write.
+    is_handshake_later: bool,
     starttls: Option<Box<starttls::Settings>>,
     /// What that came to.
     outcome: Option<Box<starttls::Outcome>>,
@@ -114,6 +116,7 @@ impl ConnectOp {
         starttls: Option<Box<starttls::Settings>>,
         limits: Limits,
     ) -> Result<Self> {
+        let is_handshake_later = tls.as_ref().is_some_and(|settings| settings.is_handshake_later);
         let setup = tls.map(|settings| tls::Setup::new(Side::Client, *settings)).transpose()?;
         let setup = setup.map(Box::new);
         let (trace, proxy_protocol) = (options.trace.clone(), options.proxy_protocol);
@@ -136,6 +139,7 @@ impl ConnectOp {
             proxy_protocol,
             tried: (Vec::new(), begun),
             setup,
+            is_handshake_later,
             starttls,
             outcome: None,
             limits,
@@ -214,6 +218,10 @@ impl ConnectOp {
 
     fn step_handshake(&mut self) -> Result<Step<Established>> {
         let Stage::Handshaking(handshake) = &mut self.stage else { unreachable!("it has begun") };
+        if self.is_handshake_later {
+            let tls = ready!(handshake.step_unshaken()?);
+            return Ok(Step::Done(self.finish(Box::new(tls))));
+        }
         let tls = ready!(handshake.step()?);
         self.timings.tls = Some(now() - self.begun - self.timings.total());
         Ok(Step::Done(self.finish(Box::new(tls))))

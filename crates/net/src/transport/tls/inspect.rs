@@ -43,6 +43,7 @@ impl Tls {
         // A peer that has shown a certificate proves that it has the key later in the handshake.
         let is_proved = matches!(self.outcome, Some(Ok(())));
         Report {
+            is_pending: self.outcome.is_none() && !ssl.is_server(),
             version: cipher.map(|_| ssl.version_str()),
             cipher: cipher.and_then(|cipher| cipher.standard_name()),
             alpn: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),

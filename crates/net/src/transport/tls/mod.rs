@@ -15,6 +15,7 @@ mod errors;
 mod extensions;
 mod failure;
 mod ffi;
+mod handshake;
 mod hints;
 mod identity;
 mod inspect;
@@ -37,9 +38,9 @@ mod verify;
 mod x509;
 
 pub use certificate::{Attributes, Certificate, parse_pin};
+pub use channel_binding::ChannelBinding;
 pub use entries::{Entry, entries};
 pub use errors::keeping_errors;
-pub use channel_binding::ChannelBinding;
 pub use ocsp::Ocsp;
 pub use openssl::base64::encode_block as base64;
 pub use pem::{Pem, Reader};

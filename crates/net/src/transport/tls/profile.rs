@@ -157,6 +157,8 @@ pub struct Settings {
     pub pins: Vec<Pin>,
     /// Treat an end of stream without close_notify as a clean end.
     pub ignore_truncation: bool,
+    /// Connecting leaves the handshake to the first read or write.
+    pub is_handshake_later: bool,
     /// The session that `Tls::session` returned for an earlier connection.
     pub session: Option<Vec<u8>>,
     /// The profile, which cached contexts share.
@@ -171,6 +173,7 @@ impl Settings {
             verify: true,
             pins: Vec::new(),
             ignore_truncation: false,
+            is_handshake_later: false,
             session: None,
             profile: Profile::default(),
         }

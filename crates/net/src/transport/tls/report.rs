@@ -12,6 +12,8 @@ use crate::memory::reserve;
 /// The result of a handshake, or its state so far.
 #[derive(Clone)]
 pub struct Report {
+    /// This is a client whose handshake is still to be made, or to go on.
+    pub is_pending: bool,
     /// None before it is negotiated; so is the cipher.
     pub version: Option<&'static str>,
     pub cipher: Option<&'static str>,

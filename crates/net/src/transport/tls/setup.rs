@@ -122,17 +122,16 @@ impl Config {
     }
 
     /// The handshake may run with the first read or write, so that a silent client holds up nobody.
-    fn accept(&self, mut carrier: Carrier, trace: Option<&Trace>) -> Result<Tls> {
+    fn accept(&self, carrier: Carrier, trace: Option<&Trace>) -> Result<Tls> {
         let mut ssl = Ssl::new(&self.context).map_err(openssl_error)?;
         let verification = self.observe(&mut ssl, self.context.verify_mode(), "the client")?;
         ssl.set_accept_state();
-        // Whoever reads or writes first makes the handshake, and must not take what another waits
-        // for.
-        carrier.set_reads_ahead(false);
         let stream = SslStream::new(ssl, carrier).map_err(openssl_error)?;
         let config =
             HandshakeConfig { settings: Arc::clone(&self.settings), verification, offered: None };
-        Ok(Tls::new(stream, config, trace))
+        let mut tls = Tls::new(stream, config, trace);
+        tls.share_carrier();
+        Ok(tls)
     }
 
     /// Has written down what OpenSSL forgets: what the verification of `expected` sees, and what
@@ -193,15 +192,28 @@ impl Handshake {
 
     /// The transport, once both sides are through.
     pub fn step(&mut self) -> Result<Step<Tls>> {
+        ready!(self.step_begin()?);
+        let Some(tls) = &mut self.tls else { unreachable!("a step after the last") };
+        ready!(tls.step_handshake()?);
+        Ok(Step::Done(self.tls.take().expect("it was there above")))
+    }
+
+    /// The transport before its handshake, which is left to whoever reads or writes first.
+    pub fn step_unshaken(&mut self) -> Result<Step<Tls>> {
+        ready!(self.step_begin()?);
+        let mut tls = self.tls.take().expect("it has begun");
+        tls.share_carrier();
+        Ok(Step::Done(tls))
+    }
+
+    fn step_begin(&mut self) -> Result<Step<()>> {
         if let Some((setup, ..)) = &mut self.waiting {
             let config = ready!(setup.step()?);
             let begin =
                 |(_, carrier, trace): (_, _, Option<Trace>)| config.begin(carrier, trace.as_ref());
             self.tls = self.waiting.take().map(begin).transpose()?;
         }
-        let Some(tls) = &mut self.tls else { unreachable!("a step after the last") };
-        ready!(tls.step_handshake()?);
-        Ok(Step::Done(self.tls.take().expect("it was there above")))
+        Ok(Step::Done(()))
     }
 
     /// What is known of the peer so far.

@@ -14,6 +14,7 @@ use super::ffi::Messages;
 use super::profile::Settings;
 use super::session::Session;
 use crate::error::{Code, Error, Pending, Result};
+use crate::io::deadline::now;
 use crate::io::fork;
 use crate::io::step::{Step, ready};
 use crate::trace::{Phase, Trace};
@@ -40,6 +41,9 @@ pub struct Tls {
     /// clean end.
     pub(super) refusal: Option<Error>,
     tracing: Tracing,
+    /// When the handshake began, and when it ended.
+    pub(super) begun: Option<f64>,
+    pub(super) ended: Option<f64>,
     /// The count of forks when this process last shook hands, read or wrote.
     forks: u64,
 }
@@ -55,7 +59,8 @@ impl Tls {
     pub fn new(stream: SslStream<Carrier>, config: HandshakeConfig, trace: Option<&Trace>) -> Self {
         let tracing = trace.map_or(Tracing::Off, |trace| Tracing::NotBegun(trace.clone()));
         let forks = fork::forks();
-        Self { stream, config, outcome: None, refusal: None, tracing, forks }
+        let (outcome, refusal, begun, ended) = (None, None, None, None);
+        Self { stream, config, outcome, refusal, tracing, begun, ended, forks }
     }
 
     /// Finishes a handshake that is pending. Nothing is read or written before it has ended well.
@@ -64,6 +69,7 @@ impl Tls {
         if let Some(outcome) = &self.outcome {
             return outcome.clone().map(Step::Done);
         }
+        self.begun.get_or_insert_with(now);
         if let Tracing::NotBegun(trace) = &self.tracing {
             self.tracing = Tracing::Begun(trace.begin("tls"));
         }
@@ -78,6 +84,7 @@ impl Tls {
         let outcome = outcome.map_err(|error| error.in_phase_unless_known("tls"));
         self.stream.get_mut().set_reads_ahead(true);
         self.outcome = Some(outcome.clone());
+        self.ended = Some(now());
         if let Tracing::Begun(phase) = mem::replace(&mut self.tracing, Tracing::Off) {
             match &outcome {
                 Ok(()) => phase.end(self.summary()),
