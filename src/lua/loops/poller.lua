@@ -33,6 +33,7 @@ local informed
 --   arm(seconds)       has it call `poll_events` when the descriptor can be read, and in so many
 --                      seconds if given
 --   disarm()           ends that
+--   rearm()            one of the two, as the poller's waits want it
 --   pause()            yields until `go_on(coroutine)`
 --   is_deferring       whether `go_on` only notes who is to go on, and so may be called anywhere
 --   is_owner           whether it keeps its coroutines itself
@@ -61,15 +62,19 @@ return function(loop)
     return tickets[fd] == ticket and fd or ticket
   end
 
+  -- Tells the loop when `poll_events` must be called: at once where a wait was ended meanwhile.
   local function rearm()
     informed = loop
     local _, count, seconds = native.next_timeout(nil)
-    if count == 0 and not loop.over[1] then
+    if loop.over[1] then
+      loop.arm(0)
+    elseif count == 0 then
       loop.disarm()
     else
       loop.arm(seconds)
     end
   end
+  loop.rearm = rearm
 
   -- Resumes all coroutines after the poller has failed. One that must wait again gets the poller's
   -- error, if it persists. Coroutines of another loop are resumed by that loop.

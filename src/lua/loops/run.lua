@@ -289,6 +289,11 @@ local function drive(scheduler, group)
     if not ok then
       error(message, 0)
     elseif group.is_over then
+      -- The loop around it may sleep for a wait of a task that was ended.
+      local outer = native.innermost()
+      if outer and outer.is_polled then
+        outer.rearm()
+      end
       return
     end
     local is_busy, why = scheduler.first <= scheduler.last, nil
