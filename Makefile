@@ -38,7 +38,7 @@ install: ## copy what `make` built to $(DESTDIR)$(LIBDIR); LuaRocks calls it
 	install -m 755 $(LIBRARY) '$(DESTDIR)$(LIBDIR)/tcp.$(LIB_EXTENSION)'
 
 deps: ## install what `make check` needs: apt-get on Debian and Ubuntu, elsewhere it says what
-	@LUA='$(LUA)' scripts/deps build lua rocks demo test lint
+	@LUA='$(LUA)' scripts/deps build lua rocks demo test docs lint
 
 demo: ## build, install into .build/tree-$(FLAVOR), run the four examples against local servers
 	@MAKE='$(MAKE)' scripts/demo '$(LUA)'

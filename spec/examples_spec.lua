@@ -382,7 +382,7 @@ describe("the examples", function()
   it("are all described", function()
     local page, missing = helper.contents "docs/examples.md", {}
     for name in output("ls examples/*.lua"):gmatch "examples/([%w_]+%.lua)" do
-      if not page:find("\n| `" .. name, 1, true) then missing[#missing + 1] = name end
+      if not page:find("\n| [`" .. name, 1, true) then missing[#missing + 1] = name end
     end
     assert.same({}, missing)
   end)
