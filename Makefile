@@ -19,7 +19,7 @@ unexport CC CFLAGS
 PROFILE ?= release
 LIBRARY = target/$(FLAVOR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-many bench-tls docs deb reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
+.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-many bench-tls docs types deb reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
 
 build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
@@ -89,6 +89,9 @@ bench-tls: module ## handshakes against LuaSec: ratios, paired in one run
 docs: ## render README.md and docs/ to .build/docs/index.html
 	@scripts/deps docs
 	@docs/html/build .build/docs
+
+types: ## make types/tcp/safe.lua from types/tcp.lua, after a change of that
+	@$(LUA) scripts/types.lua > .types && mv .types types/tcp/safe.lua
 
 deb: ## Debian packages, one for each Lua from 5.1 to 5.4, in .build/deb
 	@scripts/deps build deb

@@ -548,7 +548,7 @@ describe("the pages", function()
     end
     for name in pairs(tcp.json) do assert(reference:find("`tcp.json." .. name, 1, true), name) end
     assert(loadfile "types/tcp/safe.lua")
-    for name in helper.contents("types/tcp/safe.lua"):gmatch "function safe%.([%w_]+)" do
+    for name in helper.contents("types/tcp/safe.lua"):gmatch "function tcp%.([%w_]+)" do
       assert.equal("function", type(tcp[name]), name)
     end
   end)

@@ -59,6 +59,40 @@ describe("the annotations", function()
     assert(loadfile "types/tcp.lua")
   end)
 
+  it("of tcp.safe are made from those of tcp", function()
+    local made = helper.output(helper.interpreter() .. " scripts/types.lua 2>&1")
+    assert(made == helper.contents "types/tcp/safe.lua", "types/tcp/safe.lua is not what `make types` makes")
+    assert(loadfile "types/tcp/safe.lua")
+    for class in ("Connection TlsConnection Listener json"):gmatch "%S+" do
+      assert(made:find("---@class tcp.safe." .. class, 1, true), class)
+      assert.same(sorted(declared(types, class)), sorted(declared(made, class)))
+    end
+  end)
+
+  -- What the comments of types/tcp.lua say of failing, asked of closed objects.
+  it("say which calls of tcp.safe cannot fail", function()
+    local listener = helper.keep(safe.listen("127.0.0.1", 0))
+    local conn = helper.keep(safe.connect("127.0.0.1", listener:port()))
+    conn:close()
+    listener:close()
+    local count = 0
+    for comment, class, name in types:gmatch "\n\n(%-%-%-[^\n]*.-)\nfunction (%w+)[.:]([%w_]+)" do
+      comment = comment:match ".*\n\n(.*)$" or comment
+      local object = ({ Connection = conn, Listener = listener })[class]
+      if object and not comment:find("@param", 1, true) then
+        local ok, value, message = pcall(object[name], object)
+        local fails = not ok or value == nil and type(message) == "string"
+        if comment:find "Never fails%." then
+          assert(not fails, name)
+        elseif comment:find "Fails only when closed%." then
+          assert(fails, name)
+        end
+        count = count + 1
+      end
+    end
+    assert(count > 20, count)
+  end)
+
   it("name the module's functions", function()
     assert.same(sorted(tcp), sorted(declared(types, "tcp", fields(types, "tcp"))))
     assert.same(sorted(tcp), sorted(safe))

@@ -3,6 +3,9 @@
 -- What the module `tcp` has, for editors that use the Lua language server. Times are in seconds,
 -- sizes in bytes. Failures are thrown as strings; the same functions of `tcp.safe` return nil,
 -- message, code and, where there is more to know, details. The codes are those of `tcp.Code`.
+--
+-- types/tcp/safe.lua is made from this file by `make types`; scripts/types.lua says which words
+-- of a comment count there.
 
 ---@alias tcp.Code
 ---| "timeout" # the call's own time ran out; the same call may be made again
@@ -64,6 +67,7 @@
 ---@field url string of http, https, socks5 or socks5h; or "environment"
 ---@field tls? tcp.TlsOnlyOptions for the way to an https proxy
 ---@field headers? table<string, string> further header fields of CONNECT
+
 ---The options of any connection.
 ---@class tcp.StreamOptions
 ---@field timeout? number seconds for each call as a whole; `math.huge` is never; default 5
@@ -324,6 +328,33 @@
 ---@field client_certificate_requested boolean
 ---@field acceptable_issuers? string[] of a client's certificate, if that is requested
 
+---What became of an address that a connect has tried.
+---@class tcp.Attempt
+---@field ip string
+---@field code tcp.Code
+---@field seconds number
+
+---What a failure tells in `tcp.safe` besides message and code, where there is more to know. For the codes "certificate"
+---and "tls" it is what `tcp.TlsInfo` is, as far as the handshake got.
+---@class tcp.Details
+---@field phase? "dns" | "connect" | "proxy" | "starttls" | "tls" how far a connect came
+---@field attempts? tcp.Attempt[] of `connect` and `connect_tls`
+---@field side? "read" | "write" of `copy_to`: the connection that has failed
+---@field bytes? integer of `copy_to`: how many were handed on
+---@field alert? string the name of the alert that ended the connection
+---@field alert_number? integer
+---@field from? "peer" | "here" who has sent it
+---@field version? string
+---@field cipher? string
+---@field alpn? string
+---@field resumed? boolean
+---@field server_name? string
+---@field verified? boolean
+---@field verify_error? string
+---@field certificate? tcp.Certificate the peer's
+---@field chain? tcp.Certificate[]
+---@field verified_chain? tcp.Certificate[]
+
 ---@class tcp.StartTlsInfo
 ---@field protocol tcp.StartTlsProtocol
 ---@field greeting string as it came; "" where the protocol has none
@@ -425,25 +456,25 @@ function Connection:read_packet() end
 ---@return integer
 function Connection:skip_packet() end
 
----An iterator over `read_line` that ends with the stream. It throws in `tcp.safe`, too.
+---An iterator over `read_line` that ends with the stream. Throws in `tcp.safe`, too.
 ---@param max? integer
 ---@param keep? "keep"
 ---@return fun(): string?
 function Connection:lines(max, keep) end
 
----An iterator over `read_packet`.
+---An iterator over `read_packet`. Throws in `tcp.safe`, too.
 ---@return fun(): string?, string?
 function Connection:packets() end
 
----An iterator over `read_json_packet`.
+---An iterator over `read_json_packet`. Throws in `tcp.safe`, too.
 ---@return fun(): any, string?
 function Connection:json_packets() end
 
----An iterator over `read_json`.
+---An iterator over `read_json`. Throws in `tcp.safe`, too.
 ---@return fun(): any
 function Connection:json_values() end
 
----An LTN12 source.
+---An LTN12 source. Fails only when closed.
 ---@param blocksize? integer
 ---@return fun(): string?, string?
 function Connection:source(blocksize) end
@@ -473,16 +504,17 @@ function Connection:write_packet(bytes, header) end
 ---Sends what an earlier timeout left.
 function Connection:flush() end
 
----An LTN12 sink.
+---An LTN12 sink. Fails only when closed.
 ---@return fun(chunk?: string): integer?, string?
 function Connection:sink() end
 
----Closes at once, any number of times; over TLS close_notify is offered once.
+---Closes at once, any number of times; over TLS close_notify is offered once. Never fails.
 function Connection:close() end
 
 ---Sends what is queued and ends writing; reading goes on.
 function Connection:shutdown() end
 
+---Never fails.
 ---@return boolean
 function Connection:is_open() end
 
@@ -503,7 +535,7 @@ function Connection:set_options(options) end
 ---@return boolean
 function Connection:is_alive() end
 
----Bytes that wait to be sent.
+---Bytes that wait to be sent. Fails only when closed.
 ---@return integer
 function Connection:queued() end
 
@@ -513,10 +545,11 @@ function Connection:queued() end
 ---@return integer
 function Connection:copy_to(other, max) end
 
----Bytes that can be read without waiting.
+---Bytes that can be read without waiting. Fails only when closed.
 ---@return integer
 function Connection:pending() end
 
+---Never fails.
 ---@return tcp.Info
 function Connection:info() end
 
@@ -525,10 +558,11 @@ function Connection:info() end
 ---@return tcp.TlsConnection
 function Connection:start_tls(options) end
 
+---Fails only when closed.
 ---@return integer
 function Connection:fd() end
 
----The descriptor, for LuaSocket's `select`.
+---The descriptor, for LuaSocket's `select`. Fails only when closed.
 ---@return integer
 function Connection:getfd() end
 
@@ -538,18 +572,19 @@ function Connection:handshake() end
 
 ---Whether there is something to read that a wait for the descriptor would not see, for LuaSocket's
 ---`select`.
+---Fails only when closed.
 ---@return boolean
 function Connection:dirty() end
 
----The descriptor, for cqueues.
+---The descriptor, for cqueues. Fails only when closed.
 ---@return integer
 function Connection:pollfd() end
 
----What to wait for, for cqueues.
+---What to wait for, for cqueues. Fails only when closed.
 ---@return string
 function Connection:events() end
 
----Seconds until a wait should end by itself, for cqueues.
+---Seconds until a wait should end by itself, for cqueues. Fails only when closed.
 ---@return number?
 function Connection:timeout() end
 
@@ -562,6 +597,7 @@ local TlsConnection = {}
 
 ---What resumes this session later, an opaque secret, to be kept as a private key is; nil until the
 ---server has sent it.
+---Fails only when closed.
 ---@return string?
 function TlsConnection:session() end
 
@@ -578,7 +614,7 @@ local Listener = {}
 ---@return tcp.Connection | tcp.TlsConnection
 function Listener:accept(timeout) end
 
----An iterator over the clients that ends when the listener is closed.
+---An iterator over the clients that ends when the listener is closed. Throws in `tcp.safe`, too.
 ---@return fun(): tcp.Connection | tcp.TlsConnection | nil
 function Listener:connections() end
 
@@ -586,34 +622,42 @@ function Listener:connections() end
 function Listener:reload_tls() end
 
 ---Nil of a Unix socket.
+---Fails only when closed.
 ---@return integer?
 function Listener:port() end
 
+---Fails only when closed.
 ---@return { host: string, sock: tcp.Address }
 function Listener:info() end
 
+---Never fails.
 ---@return boolean
 function Listener:is_open() end
 
+---Never fails.
 function Listener:close() end
 
+---Fails only when closed.
 ---@return integer
 function Listener:fd() end
 
----The descriptor, for LuaSocket's `select`.
+---The descriptor, for LuaSocket's `select`. Fails only when closed.
 ---@return integer
 function Listener:getfd() end
 
+---Fails only when closed.
 ---@return boolean
 function Listener:dirty() end
 
----The descriptor, for cqueues.
+---The descriptor, for cqueues. Fails only when closed.
 ---@return integer
 function Listener:pollfd() end
 
+---Fails only when closed.
 ---@return string
 function Listener:events() end
 
+---Fails only when closed.
 ---@return nil
 function Listener:timeout() end
 
@@ -654,6 +698,7 @@ function json.get(text, pointer) end
 
 ---Marks a table as an array, also if it is empty, and gives it back. A table with another metatable
 ---is a bad argument.
+---Never fails.
 ---@generic T: table
 ---@param table T
 ---@return T
@@ -666,13 +711,13 @@ function json.array(table) end
 local tcp = {}
 
 ---@param host string a name, an IPv4 or an IPv6 address
----@param port integer 1 to 65535
+---@param port integer | number 1 to 65535
 ---@param options? number | tcp.Options a timeout in seconds, or options
 ---@return tcp.Connection
 function tcp.connect(host, port, options) end
 
 ---@param host string
----@param port integer 1 to 65535
+---@param port integer | number 1 to 65535
 ---@param options? number | tcp.TlsOptions a timeout in seconds, or options
 ---@return tcp.TlsConnection
 function tcp.connect_tls(host, port, options) end
@@ -700,7 +745,7 @@ function tcp.resolve(host, timeout) end
 function tcp.certificates(pem) end
 
 ---@param host string
----@param port integer 0 takes any
+---@param port integer | number 0 takes any
 ---@param options? tcp.ListenOptions
 ---@return tcp.Listener
 function tcp.listen(host, port, options) end
@@ -733,23 +778,26 @@ function tcp.poll(readers, writers, timeout) end
 
 ---From now on, what would wait inside a coroutine of this loop yields to it. nil goes back to
 ---blocking.
+---Never fails.
 ---@param loop "cqueues" | "copas" | "luv" | tcp.Loop | nil
 function tcp.use(loop) end
 
----What `use` was last given; nil where calls block.
+---What `use` was last given; nil where calls block. Never fails.
 ---@return "cqueues" | "copas" | "luv" | tcp.Loop | function | nil
 function tcp.using() end
 
----Seconds on the clock of all timeouts; monotonic, with an origin of its own.
+---Seconds on the clock of all timeouts; monotonic, with an origin of its own. Never fails.
 ---@return number
 function tcp.now() end
 
 ---Waits for so long. In tasks, and in coroutines of the loop in use, the others run meanwhile.
+---Throws in `tcp.safe`, too.
 ---@param seconds number 0 or more; `math.huge` is for ever
 function tcp.sleep(seconds) end
 
 ---Calls a function in a task. Gives what it gave when it and all that it spawned have ended; raises
 ---the first error, as it was, and ends the other tasks then.
+---Throws in `tcp.safe`, too.
 ---@generic T
 ---@param fn fun(...): T
 ---@param ... any
@@ -758,6 +806,7 @@ function tcp.run(fn, ...) end
 
 ---Calls a function in another task of the innermost `run`, or item of `map`, that the calling task
 ---is in.
+---Throws in `tcp.safe`, too.
 ---@param fn fun(...)
 ---@param ... any
 function tcp.spawn(fn, ...) end
@@ -769,6 +818,7 @@ function tcp.spawn(fn, ...) end
 
 ---Calls a function for each item, each in a task of its own. `errors[i]` is what it raised, or the
 ---second value that it gave where the first is nil.
+---Throws in `tcp.safe`, too.
 ---@generic T, R
 ---@param list T[]
 ---@param fn fun(item: T, index: integer): R?, any
@@ -780,6 +830,7 @@ function tcp.map(list, fn, options) end
 ---Traces what connections do: `true` on stderr, a function with each line, `false` or nil no
 ---longer. "payload", as the first or second argument, also shows what is read and written. The
 ---environment variable TCP_DEBUG does the same.
+---Never fails.
 ---@param to boolean | "payload" | fun(line: string) | nil
 ---@param detail? "payload"
 function tcp.debug(to, detail) end
@@ -792,7 +843,7 @@ function tcp.send(data) end
 ---@return string
 function tcp.recv() end
 
----Puts `connect`, `connect_tls`, `send` and `recv` into a table and returns `tcp`.
+---Puts `connect`, `connect_tls`, `send` and `recv` into a table and returns `tcp`. Never fails.
 ---@param env? table default `_G`
 ---@return tcp
 function tcp.export(env) end
