@@ -4,6 +4,9 @@
 LUA ?= lua5.4
 # lua51 .. lua55 or luajit: the cargo feature, and the name of a build's own folders.
 FLAVOR ?= $(shell $(LUA) scripts/flavor.lua 2>/dev/null)
+# Not empty: OpenSSL is built from source, and linked into the module.
+VENDORED ?=
+comma = ,
 SPEC ?= $(shell find spec -name '*_spec.lua' | sort)
 
 PREFIX ?= /usr/local
@@ -26,7 +29,7 @@ build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave 
 
 module: $(filter .build/lua5.5,$(LUA)) ## build for $(LUA), as .build/$(FLAVOR)/tcp.so alone
 	@LUA='$(LUA)' scripts/deps --check build lua
-	cargo build --profile $(PROFILE) --locked --features $(FLAVOR) --target-dir target/$(FLAVOR)
+	cargo build --profile $(PROFILE) --locked --features $(FLAVOR)$(if $(VENDORED),$(comma)vendored) --target-dir target/$(FLAVOR)
 	@mkdir -p .build/$(FLAVOR)
 	install -m 755 $(LIBRARY) .build/$(FLAVOR)/tcp.so
 

@@ -16,20 +16,18 @@ for page in io.popen("ls docs/*.md"):lines() do pages[#pages + 1] = page end
 
 -- The hosts ---------------------------------------------------------------------------------------
 
-local folder -- of their certificates: `site` for *.example.com, `expired`
+local folder -- of their certificate: `site` for *.example.com
 
 local function make_certificates()
   folder = helper.pem("root"):gsub("[^/]+/root.pem$", "docs." .. os.tmpname():match "[^/]+$")
   local middle = helper.pem "middle"
   local command = { "set -e; umask 077; mkdir " .. folder .. "; cd " .. folder }
-  for name, words in pairs { site = { "*.example.com", 2 }, expired = { "expired.example.com", -1 } } do
-    command[#command + 1] = ([[
-      openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=%s -keyout %s.key -out csr
-      echo 'subjectAltName = DNS:%s' >ext
-      openssl x509 -req -in csr -CA ../certificates/middle.pem -CAkey ../certificates/middle.key \
-        -set_serial 2 -days %d -extfile ext -out %s.pem
-      cat ../certificates/middle.pem >>%s.pem]]):format(name, name, words[1], words[2], name, name)
-  end
+  command[#command + 1] = [[
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=site -keyout site.key -out csr
+    echo 'subjectAltName = DNS:*.example.com' >ext
+    openssl x509 -req -in csr -CA ../certificates/middle.pem -CAkey ../certificates/middle.key \
+      -set_serial 2 -days 2 -extfile ext -out site.pem
+    cat ../certificates/middle.pem >>site.pem]]
   -- A page has a command of its own, which must work.
   command[#command + 1] = helper.contents("docs/getting-started.md"):match "```sh\n(openssl req.-)```"
   local pipe = io.popen("{ " .. table.concat(command, "\n") .. "\n} 2>&1; echo $?")
@@ -76,7 +74,7 @@ local places = {
     ]]
   end,
   ["www.example.com:443"] = function() return helper.listen("c.hold()", { tls = site "site" }) end,
-  ["expired.example.com:443"] = function() return helper.listen("c.hold()", { tls = site "expired" }) end,
+  ["expired.example.com:443"] = function() return helper.listen("c.hold()", { tls = "expired_docs" }) end,
   ["clients.example.com:8444"] = function()
     return helper.listen([[
       name = dict(part[0] for part in c.sock.getpeercert()["subject"])["commonName"]

@@ -150,7 +150,7 @@ describe("json", function()
       for _, text in ipairs { "-0", "-0.0", "-0e0", "-0.000e-3" } do
         assert.equal(-math.huge, 1 / json.decode(text))
       end
-      assert.equal("-0.0", json.encode(-0.0))
+      assert.equal("-0.0", json.encode(-1 / math.huge)) -- LuaJIT on arm64 drops the sign of -0.0
       assert.equal(math.huge, 1 / json.decode "0.0")
     end)
 

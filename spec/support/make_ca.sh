@@ -39,6 +39,7 @@ cn_only            middle       p256     always  chain  /CN=localhost           
 wildcard           middle       p256     always  chain  /CN=wild                   DNS:*.wild.example
 page               middle       p256     always  chain  /CN=api.exemplo.com        DNS:api.exemplo.com,DNS:servidor-seguro.com
 expired            middle       p256     past    chain  /CN=localhost              DNS:localhost,IP:127.0.0.1
+expired_docs       middle       p256     past    chain  /CN=expired.example.com    DNS:expired.example.com
 not_yet            middle       p256     future  chain  /CN=localhost              DNS:localhost,IP:127.0.0.1
 expired_other      middle       p256     past    chain  /CN=other                  DNS:other.example
 self_signed        self         p256     always  leaf   /CN=localhost              DNS:localhost,IP:127.0.0.1

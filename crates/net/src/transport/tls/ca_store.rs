@@ -15,15 +15,35 @@ use crate::error::{Error, Result};
 
 /// Returns the file and the folders of the system's store; none if OpenSSL does not tell them.
 pub fn places() -> Option<(PathBuf, Vec<PathBuf>)> {
-    let built = openssl::version::dir().split('"').nth(1).map(Path::new);
     let named = |name| env::var_os(name).filter(|_| !ffi::is_privileged());
     let file = named("SSL_CERT_FILE").map(PathBuf::from);
-    let dirs = named("SSL_CERT_DIR")
+    let dirs: Option<Vec<_>> = named("SSL_CERT_DIR")
         .map(|dirs| env::split_paths(&dirs).filter(|dir| !dir.as_os_str().is_empty()).collect());
-    Some((
-        file.or_else(|| Some(built?.join("cert.pem")))?,
-        dirs.or_else(|| Some(vec![built?.join("certs")]))?,
-    ))
+    if let (Some(file), Some(dirs)) = (&file, &dirs) {
+        return Some((file.clone(), dirs.clone()));
+    }
+    let (usual_file, usual_dirs) = probed().or_else(built)?;
+    Some((file.unwrap_or(usual_file), dirs.unwrap_or(usual_dirs)))
+}
+
+/// Returns the file and the folder that OpenSSL was built with.
+fn built() -> Option<(PathBuf, Vec<PathBuf>)> {
+    let built = openssl::version::dir().split('"').nth(1).map(Path::new)?;
+    Some((built.join("cert.pem"), vec![built.join("certs")]))
+}
+
+/// Returns the places that are usual on this system, where OpenSSL was built with the module: it has
+/// the paths of its own build. The crate reads the environment, which nobody with privileges may.
+#[cfg(feature = "vendored")]
+fn probed() -> Option<(PathBuf, Vec<PathBuf>)> {
+    let found = (!ffi::is_privileged()).then(openssl_probe::probe)?;
+    let is_found = found.cert_file.is_some() || !found.cert_dir.is_empty();
+    is_found.then(|| (found.cert_file.unwrap_or_default(), found.cert_dir))
+}
+
+#[cfg(not(feature = "vendored"))]
+fn probed() -> Option<(PathBuf, Vec<PathBuf>)> {
+    None
 }
 
 /// Whether the file and the folders of the store can be read, as far as they exist. OpenSSL ignores

@@ -118,7 +118,10 @@ pub fn build(trust: &Trust) -> Result<X509Store> {
         }
     }
     let system = if trust.is_system() { ca_store::places() } else { None };
-    let folders = system.map_or_else(|| trust.dir.iter().cloned().collect(), |(_, dirs)| dirs);
+    let (file, folders) = system.map_or_else(
+        || (None, trust.dir.iter().cloned().collect()),
+        |(file, dirs)| (Some(file), dirs),
+    );
     for folder in &folders {
         // OpenSSL would block on the FIFO in the middle of a handshake.
         if let Some(name) = ca_store::pipe_in(folder) {
@@ -126,7 +129,8 @@ pub fn build(trust: &Trust) -> Result<X509Store> {
         }
     }
     let mut store = X509StoreBuilder::new().map_err(openssl_error)?;
-    if trust.is_system() && trust.pipe.is_none() {
+    // An OpenSSL that was built with the module has other paths than the system's.
+    if trust.is_system() && trust.pipe.is_none() && !cfg!(feature = "vendored") {
         store.set_default_paths().map_err(openssl_error)?;
         return Ok(store.build());
     }
@@ -136,15 +140,21 @@ pub fn build(trust: &Trust) -> Result<X509Store> {
         }
     }
     let store = store.build();
-    folders.iter().try_for_each(|folder| add_folder(&store, folder).map_err(openssl_error))?;
+    if let Some(file) = file.filter(|file| trust.pipe.is_none() && file.is_file()) {
+        // One that cannot be read is passed over, as OpenSSL does with its own.
+        let _ = add(&store, &file, true);
+    }
+    folders.iter().try_for_each(|folder| add(&store, folder, false).map_err(openssl_error))?;
     Ok(store)
 }
 
-fn add_folder(store: &X509StoreRef, folder: &Path) -> std::result::Result<(), ErrorStack> {
+fn add(store: &X509StoreRef, path: &Path, is_file: bool) -> std::result::Result<(), ErrorStack> {
     // No path of the system's has a zero byte.
-    let Ok(path) = CString::new(folder.as_os_str().as_encoded_bytes()) else { return Ok(()) };
+    let Ok(path) = CString::new(path.as_os_str().as_encoded_bytes()) else { return Ok(()) };
+    let (file, folder) =
+        if is_file { (path.as_ptr(), ptr::null()) } else { (ptr::null(), path.as_ptr()) };
     // SAFETY: the store and the path are alive; OpenSSL copies the path.
-    match unsafe { X509_STORE_load_locations(store.as_ptr(), ptr::null(), path.as_ptr()) } {
+    match unsafe { X509_STORE_load_locations(store.as_ptr(), file, folder) } {
         1 => Ok(()),
         _ => Err(ErrorStack::get()),
     }
