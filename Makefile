@@ -22,7 +22,7 @@ unexport CC CFLAGS
 PROFILE ?= release
 LIBRARY = target/$(FLAVOR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-many bench-tls docs types deb reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
+.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-many bench-tls docs types deb dist rocks reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
 
 build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
@@ -99,6 +99,12 @@ types: ## make types/tcp/safe.lua from types/tcp.lua, after a change of that
 deb: ## Debian packages, one for each Lua from 5.1 to 5.4, in .build/deb
 	@scripts/deps build deb
 	@packaging/build-deb .build/deb
+
+dist: ## a tarball with all crates, which builds without a network, and the source rock, in .build/dist
+	@scripts/dist .build/dist
+
+rocks: ## a binary rock for each Lua that LuaRocks here knows, in .build/rocks
+	@scripts/rocks .build/rocks lua5.1 lua5.2 lua5.3 lua5.4 luajit
 
 reliability: ## the short form, some minutes, of all the targets below; CI runs it
 	@MAKE='$(MAKE)' scripts/reliability
