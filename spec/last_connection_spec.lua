@@ -166,6 +166,7 @@ describe("the last connection", function()
         package.path, package.cpath = path, cpath
         io.write((select(3, require("tcp.safe").send "x")))
       end, package.path, package.cpath))
+      luv.run() -- from 1.48 on luv crashes at the state's end where it has not seen a thread's end
     ]], peer.port))
     assert.equal("", peer:result())
   end)

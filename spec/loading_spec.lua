@@ -182,6 +182,7 @@ describe("loading", function()
       for i = 1, 4 do assert(luv.thread_join(threads[i])) end
       -- One more state after the others have been closed.
       assert(luv.thread_join(luv.new_thread(client, package.path, package.cpath, %d)))
+      luv.run() -- from 1.48 on luv crashes at the state's end where it has not seen a thread's end
       io.write "done"
     ]]):format(peer.port, peer.port, peer.port)))
     assert.equal(6, peer:count())
