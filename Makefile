@@ -22,7 +22,7 @@ unexport CC CFLAGS
 PROFILE ?= release
 LIBRARY = target/$(FLAVOR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-many bench-tls docs types deb dist rocks reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
+.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-many bench-tls docs types types-check deb dist rocks reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
 
 build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
@@ -95,6 +95,9 @@ docs: ## render README.md and docs/ to .build/docs/index.html
 
 types: ## make types/tcp/safe.lua from types/tcp.lua, after a change of that
 	@$(LUA) scripts/types.lua > .types && mv .types types/tcp/safe.lua
+
+types-check: ## emmylua_check over the examples and recipes; by hand
+	@scripts/types_check
 
 deb: ## Debian packages, one for each Lua from 5.1 to 5.4, in .build/deb
 	@scripts/deps build deb

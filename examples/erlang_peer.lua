@@ -4,7 +4,7 @@
 
 local tcp = require "tcp"
 
-local host, port = arg[1], tonumber(arg[2])
+local host, port = assert(arg[1], "which host?"), assert(tonumber(arg[2]), "which port?")
 local conn = tcp.connect(host, port)
 for i = 3, #arg do
   conn:write_packet(arg[i]) -- any bytes: here the Erlang side reverses them

@@ -3,7 +3,7 @@
 
 local tcp = require "tcp"
 
-local host, path, port = arg[1], arg[2] or "/", tonumber(arg[3] or 443)
+local host, path, port = assert(arg[1], "which host?"), arg[2] or "/", assert(tonumber(arg[3] or 443))
 local conn = tcp.connect_tls(host, port, { timeout = 10, alpn = "http/1.1" })
 conn:send("GET ", path, " HTTP/1.1\r\nHost: ", host, "\r\nUser-Agent: lua-tcp\r\nConnection: close\r\n\r\n")
 
@@ -19,7 +19,7 @@ end
 local function read_chunks()
   local parts = {}
   while true do
-    local size = tonumber(conn:read_line(1024):match "^%x+", 16)
+    local size = assert(tonumber(assert(conn:read_line(1024):match "^%x+", "no chunk"), 16))
     if size == 0 then return table.concat(parts) end
     parts[#parts + 1] = conn:read(size)
     conn:read_line(2) -- the line end behind each chunk
@@ -30,11 +30,11 @@ local body
 if headers["transfer-encoding"] == "chunked" then
   body = read_chunks()
 elseif headers["content-length"] then
-  body = conn:read(tonumber(headers["content-length"]))
+  body = conn:read(assert(tonumber(headers["content-length"]), "no length"))
 else
   body = conn:read_str()
 end
 conn:close()
 io.stderr:write(status, "\n")
-io.write(body)
+io.write(body or "")
 os.exit(status:find "^HTTP/1%.%d 2" and 0 or 1)

@@ -7,7 +7,7 @@ local tcp = require("tcp").export()
 if arg[1] then
   function connect_tls(host, port)
     assert(host == "api.exemplo.com" and port == 443)
-    return tcp.connect_tls("127.0.0.1", tonumber(arg[1]), { server_name = host })
+    return tcp.connect_tls("127.0.0.1", assert(tonumber(arg[1])), { server_name = host })
   end
 end
 

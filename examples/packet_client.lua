@@ -12,7 +12,8 @@ for i = 3, #arg do
   end
 end
 
-local conn = tcp.connect(arg[1], tonumber(arg[2]), { timeout = 5 })
+local host, port = assert(arg[1], "which host?"), assert(tonumber(arg[2]), "which port?")
+local conn = tcp.connect(host, port, { timeout = 5 })
 conn:write_json_packet { numbers = numbers, stop = stop }
 local reply = conn:read_json_packet()
 conn:close()

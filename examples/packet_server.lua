@@ -3,12 +3,12 @@
 
 local tcp = require "tcp.safe"
 
-local listener = assert(tcp.listen("127.0.0.1", tonumber(arg[1]), { timeout = 5, max_packet = 65536 }))
+local port = assert(tonumber(arg[1]), "which port?")
+local listener = assert(tcp.listen("127.0.0.1", port, { timeout = 5, max_packet = 65536 }))
 print("listening on port " .. listener:port())
 io.stdout:flush()
-
 local function sum(numbers)
-  local total = 0
+  local total = 0 ---@type number
   for _, number in ipairs(type(numbers) == "table" and numbers or {}) do
     total = total + (tonumber(number) or 0)
   end
@@ -19,11 +19,11 @@ local clients, running = {}, true
 while running do
   local readers = { listener }
   for client in pairs(clients) do readers[#readers + 1] = client end
-  for _, ready in ipairs((tcp.poll(readers))) do
+  for _, ready in ipairs((assert(tcp.poll(readers)))) do
     if ready == listener then
       local client = listener:accept(0)
       if client then clients[client] = true end
-    else
+    else ---@cast ready tcp.safe.Connection
       -- A client that stops in the midst of a packet holds up the others for 5 seconds, and is out.
       local request, message, code = ready:read_json_packet()
       if code == "json" then

@@ -17,7 +17,7 @@ local function read_reply(conn)
   local kind, rest = line:sub(1, 1), line:sub(2)
   if kind == "+" then return rest end
   if kind == "-" then error(rest, 0) end
-  local number = tonumber(rest)
+  local number = assert(tonumber(rest), "not a reply of Redis")
   if kind == ":" then return number end
   if number < 0 then return nil end
   if kind == "$" then return conn:read(number + 2):sub(1, number) end
@@ -26,7 +26,8 @@ local function read_reply(conn)
   return list
 end
 
-local conn = tcp.connect(arg[1], tonumber(arg[2]))
+local host, port = assert(arg[1], "which host?"), assert(tonumber(arg[2]), "which port?")
+local conn = tcp.connect(host, port)
 write_command(conn, { (table.unpack or unpack)(arg, 3) }) -- luacheck: ignore 143
 local reply = read_reply(conn)
 conn:close()

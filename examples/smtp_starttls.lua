@@ -3,7 +3,7 @@
 
 local tcp = require "tcp"
 
-local host, port = arg[1], tonumber(arg[2] or 25)
+local host, port = assert(arg[1], "which host?"), assert(tonumber(arg[2] or 25))
 local conn = tcp.connect(host, port, 10)
 
 -- Sends a command, and reads an answer: lines "250-..." and a last one "250 ...".
@@ -29,7 +29,8 @@ conn = conn:start_tls() -- verified for `host`; throws if that fails
 ask("EHLO localhost", "250")
 
 local tls = conn:info().tls
+local certificate = assert(tls.certificate)
 print(("%s: %s, %s, certificate good until %s"):format(
-  host, tls.version, tls.cipher, os.date("!%Y-%m-%d", tls.certificate.not_after)))
+  host, tls.version, tls.cipher, os.date("!%Y-%m-%d", certificate.not_after)))
 ask("QUIT", "221")
 conn:close()

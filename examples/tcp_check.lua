@@ -7,14 +7,14 @@ local tcp = require "tcp.safe"
 local host, port, timeout = arg[1], tonumber(arg[2]), tonumber(arg[3] or 5)
 if not (host and port and timeout) then
   io.stderr:write("usage: lua tcp_check.lua HOST PORT [TIMEOUT]\n")
-  os.exit(3)
+  return os.exit(3)
 end
 
 local conn, message, code, details = tcp.connect(host, port, timeout)
 if not conn then
   local phase = details and details.phase and (" (" .. details.phase .. ")") or ""
   print(("CRITICAL %s%s: %s"):format(code, phase, message))
-  os.exit(2)
+  return os.exit(2)
 end
 
 local info = conn:info()

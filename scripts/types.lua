@@ -79,8 +79,9 @@ print [[
 
 -- Made by `make types` from types/tcp.lua: change that one.
 --
--- `tcp.safe` for editors: what `tcp` has, with failures returned as nil, message, code and, where there is more to
--- know, details. The methods of its connections do so, too; what returns nothing on success returns true.
+-- `tcp.safe` for editors: what `tcp` has, with failures returned as nil, message, code and, where
+-- there is more to know, details. The methods of its connections do so, too; what returns nothing
+-- on success returns true.
 ]]
 
 local comment, returns, unfailing = {}, {}, false

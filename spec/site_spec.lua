@@ -151,6 +151,39 @@ describe("the site", function()
     end
   end)
 
+  -- What a page that is put beside the others holds once its scripts have run.
+  local function shown(page)
+    local file = assert(io.open(folder .. "/looked_at.htm", "w"))
+    file:write(page)
+    file:close()
+    local said = helper.output(("timeout 120 %s --headless --no-sandbox --disable-gpu --hide-scrollbars "
+      .. "--allow-file-access-from-files --virtual-time-budget=20000 --dump-dom file://%s/looked_at.htm 2>/dev/null")
+      :format(chromium, folder))
+    os.remove(folder .. "/looked_at.htm")
+    return said
+  end
+
+  it("finds a method by a part of its name, and a heading without its accents", function()
+    if not built() then return pending "needs pandoc" end
+    if not chromium then return pending "needs Chromium" end
+    for page, query in pairs { ["tls.html"] = "read_lin", ["README.pt-br.html"] = "conexao" } do
+      local said = shown(([[<iframe src="%s"></iframe><pre id="all"></pre><script>
+        document.querySelector("iframe").onload = event => {
+          const page = event.target.contentDocument
+          const field = page.querySelector("#search")
+          field.value = %q
+          field.dispatchEvent(new Event("focus"))
+          setTimeout(() => {
+            const first = page.querySelector("#found a")
+            document.querySelector("#all").textContent = `first: ${first.getAttribute("href")} ${first.textContent}`
+          }, 5000)
+        }
+      </script>]]):format(page, query))
+      assert.matches(query == "conexao" and "first: README.pt%-br.html#[^ ]+ .*onex"
+        or "first: reading%-and%-writing.html#connread_line", said)
+    end
+  end)
+
   -- A page of frames, as wide as a telephone and as a screen, which writes what sticks out.
   it("is no wider than a telephone, measured", function()
     if not built() then return pending "needs pandoc" end
@@ -161,8 +194,7 @@ describe("the site", function()
         frames[#frames + 1] = ('<iframe width="%d" height="800" src="%s"></iframe>'):format(width, name)
       end
     end
-    local file = assert(io.open(folder .. "/measure.htm", "w"))
-    file:write(table.concat(frames), [[<pre id="all"></pre><script>
+    local said = shown(table.concat(frames) .. [[<pre id="all"></pre><script>
       addEventListener("load", () => {
         const lines = [...document.querySelectorAll("iframe")].map(frame =>
           `${frame.getAttribute("src")} ${frame.width} ${frame.contentDocument.documentElement.scrollWidth}`)
@@ -170,10 +202,6 @@ describe("the site", function()
         for (const frame of document.querySelectorAll("iframe")) frame.remove()
       })
     </script>]])
-    file:close()
-    local said = helper.output(("timeout 120 %s --headless --no-sandbox --disable-gpu --hide-scrollbars "
-      .. "--allow-file-access-from-files --dump-dom file://%s/measure.htm 2>/dev/null"):format(chromium, folder))
-    os.remove(folder .. "/measure.htm")
     local count = 0
     for name, width, measured in said:gmatch "([%w_.-]+%.html) (%d+) (%d+)" do
       assert.equal(width, measured, name)

@@ -397,7 +397,7 @@ local Connection = {}
 function Connection:read_str(max) end
 
 ---Exactly `n` bytes.
----@param n integer
+---@param n integer | number
 ---@return string
 function Connection:read(n) end
 
@@ -813,7 +813,7 @@ function tcp.spawn(fn, ...) end
 
 ---The options of `map`.
 ---@class tcp.MapOptions
----@field concurrency? integer so many items at once, at most; default 100
+---@field concurrency? integer | number so many items at once, at most; default 100
 ---@field timeout? number seconds for the whole; default none
 
 ---Calls a function for each item, each in a task of its own. `errors[i]` is what it raised, or the
@@ -821,9 +821,9 @@ function tcp.spawn(fn, ...) end
 ---Throws in `tcp.safe`, too.
 ---@generic T, R
 ---@param list T[]
----@param fn fun(item: T, index: integer): R?, any
+---@param fn fun(item: T, index: integer): any, any
 ---@param options? tcp.MapOptions
----@return table<integer, R> results
+---@return table<integer, any> results
 ---@return table<integer, any> errors
 function tcp.map(list, fn, options) end
 

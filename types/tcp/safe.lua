@@ -2,8 +2,9 @@
 
 -- Made by `make types` from types/tcp.lua: change that one.
 --
--- `tcp.safe` for editors: what `tcp` has, with failures returned as nil, message, code and, where there is more to
--- know, details. The methods of its connections do so, too; what returns nothing on success returns true.
+-- `tcp.safe` for editors: what `tcp` has, with failures returned as nil, message, code and, where
+-- there is more to know, details. The methods of its connections do so, too; what returns nothing
+-- on success returns true.
 
 ---A connection. A read that fails consumes nothing; a write that times out keeps what is left in
 ---order.
@@ -19,7 +20,7 @@ local Connection = {}
 function Connection:read_str(max) end
 
 ---Exactly `n` bytes.
----@param n integer
+---@param n integer | number
 ---@return string?
 ---@return string? message
 ---@return tcp.Code? code
@@ -554,9 +555,9 @@ function tcp.spawn(fn, ...) end
 ---Throws in `tcp.safe`, too.
 ---@generic T, R
 ---@param list T[]
----@param fn fun(item: T, index: integer): R?, any
+---@param fn fun(item: T, index: integer): any, any
 ---@param options? tcp.MapOptions
----@return table<integer, R> results
+---@return table<integer, any> results
 ---@return table<integer, any> errors
 function tcp.map(list, fn, options) end
 

@@ -32,8 +32,9 @@ fn built() -> Option<(PathBuf, Vec<PathBuf>)> {
     Some((built.join("cert.pem"), vec![built.join("certs")]))
 }
 
-/// Returns the places that are usual on this system, where OpenSSL was built with the module: it has
-/// the paths of its own build. The crate reads the environment, which nobody with privileges may.
+/// Returns the places that are usual on this system, where OpenSSL was built with the module: that
+/// has the paths of its own build. The crate reads the environment, which nobody with privileges
+/// may.
 #[cfg(feature = "vendored")]
 fn probed() -> Option<(PathBuf, Vec<PathBuf>)> {
     let found = (!ffi::is_privileged()).then(openssl_probe::probe)?;
