@@ -69,6 +69,11 @@ describe("the annotations", function()
     end
   end)
 
+  it("have in the details of a failure what the handshake tells", function()
+    local details = fields(types, "tcp.Details")
+    for name in pairs(fields(types, "tcp.TlsInfo")) do assert(details[name], name) end
+  end)
+
   -- What the comments of types/tcp.lua say of failing, asked of closed objects.
   it("say which calls of tcp.safe cannot fail", function()
     local listener = helper.keep(safe.listen("127.0.0.1", 0))

@@ -334,8 +334,8 @@
 ---@field code tcp.Code
 ---@field seconds number
 
----What a failure tells in `tcp.safe` besides message and code, where there is more to know. For the codes "certificate"
----and "tls" it is what `tcp.TlsInfo` is, as far as the handshake got.
+---What a failure tells in `tcp.safe` besides message and code, where there is more to know. For the
+---codes "certificate" and "tls" it is what `tcp.TlsInfo` is, as far as the handshake got.
 ---@class tcp.Details
 ---@field phase? "dns" | "connect" | "proxy" | "starttls" | "tls" how far a connect came
 ---@field attempts? tcp.Attempt[] of `connect` and `connect_tls`
@@ -351,6 +351,8 @@
 ---@field server_name? string
 ---@field verified? boolean
 ---@field verify_error? string
+---@field ocsp? tcp.Ocsp
+---@field psk_identity? string
 ---@field certificate? tcp.Certificate the peer's
 ---@field chain? tcp.Certificate[]
 ---@field verified_chain? tcp.Certificate[]
