@@ -20,23 +20,26 @@ local warning, critical = tonumber(words[1] or 30), tonumber(words[2] or 7)
 
 local function finish(status, text)
   print(({ [0] = "OK", "WARNING", "CRITICAL", "UNKNOWN" })[status] .. " " .. text)
-  os.exit(status)
+  return os.exit(status)
 end
 
 local path, expires, problem, rest, times = {}, math.huge, nil, "", ""
 if is_file then
   local list, message = tcp.certificates { file = host or "" }
-  if not list then finish(3, message) end
+  if not list then return finish(3, message) end
   for i, each in ipairs(list) do
     problem = problem or each.error and ("certificate %d cannot be read: %s"):format(i, each.error)
     if each.not_after then path[#path + 1] = each end
-    expires = math.min(expires, each.not_after or expires)
+    if each.not_after and each.not_after < expires then expires = each.not_after end
   end
 else
   -- Without `verify` any certificate can be read; `info` tells all the same what verification says.
-  local ok, conn, message = pcall(tcp.connect_tls, host, port, { timeout = 10, verify = false, ca_file = options.ca,
-    starttls = options.starttls, server_name = options.name, crl_file = options.crl, ocsp = options.ocsp })
-  if not ok or not conn then finish(3, ok and message or conn) end
+  local ok, conn, message = pcall(tcp.connect_tls, host, port or 0, {
+    timeout = 10, verify = false, ca_file = options.ca, crl_file = options.crl, ocsp = options.ocsp,
+    starttls = options.starttls, server_name = options.name,
+  })
+  if not ok or not conn then return finish(3, ok and message or conn) end
+  ---@cast conn tcp.safe.TlsConnection
   local info = conn:info()
   conn:close()
   local tls, ocsp = info.tls, info.tls.ocsp and info.tls.ocsp.status
@@ -47,8 +50,8 @@ else
 end
 if expires == math.huge then finish(3, problem or "no certificate with a date") end
 
-local days, leaf, first = math.floor((expires - os.time()) / 86400), path[1], nil
-for _, each in ipairs(path) do first = first or each.not_after == expires and each end
+local days, leaf, first = math.floor((expires - os.time()) / 86400), assert(path[1]), assert(path[1])
+for _, each in ipairs(path) do if each.not_after == expires then first = each break end end
 local key = leaf.public_key
 finish((problem or days < critical) and 2 or days < warning and 1 or 0,
   ("%s%s: %d days left, until %s%s, issued by %s, %s %s%s, %s%s | days=%d;%d:;%d:%s"):format(
