@@ -84,6 +84,15 @@ print [[
 -- on success returns true.
 ]]
 
+-- The details of a failure: all fields of `tcp.TlsInfo`, none of which need be there.
+print "---@class tcp.Details: tcp.Failure"
+local inside = false
+for _, line in ipairs(source) do
+  if line:find "^%-%-%-@class" then inside = line == "---@class tcp.TlsInfo" end
+  if inside and line:find "^%-%-%-@field" then print((line:gsub("^(%S+ [%w_]+)%??", "%1?"))) end
+end
+print ""
+
 local comment, returns, unfailing = {}, {}, false
 
 local function write(lines)

@@ -70,7 +70,8 @@ describe("the annotations", function()
   end)
 
   it("have in the details of a failure what the handshake tells", function()
-    local details = fields(types, "tcp.Details")
+    local details = fields(helper.contents "types/tcp/safe.lua", "tcp.Details: tcp.Failure")
+    assert.is_true(details.verified)
     for name in pairs(fields(types, "tcp.TlsInfo")) do assert(details[name], name) end
   end)
 

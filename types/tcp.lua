@@ -335,8 +335,9 @@
 ---@field seconds number
 
 ---What a failure tells in `tcp.safe` besides message and code, where there is more to know. For the
----codes "certificate" and "tls" it is what `tcp.TlsInfo` is, as far as the handshake got.
----@class tcp.Details
+---codes "certificate" and "tls" its details, `tcp.Details`, also have what `tcp.TlsInfo` has, as far
+---as the handshake got.
+---@class tcp.Failure
 ---@field phase? "dns" | "connect" | "proxy" | "starttls" | "tls" how far a connect came
 ---@field attempts? tcp.Attempt[] of `connect` and `connect_tls`
 ---@field side? "read" | "write" of `copy_to`: the connection that has failed
@@ -344,18 +345,6 @@
 ---@field alert? string the name of the alert that ended the connection
 ---@field alert_number? integer
 ---@field from? "peer" | "here" who has sent it
----@field version? string
----@field cipher? string
----@field alpn? string
----@field resumed? boolean
----@field server_name? string
----@field verified? boolean
----@field verify_error? string
----@field ocsp? tcp.Ocsp
----@field psk_identity? string
----@field certificate? tcp.Certificate the peer's
----@field chain? tcp.Certificate[]
----@field verified_chain? tcp.Certificate[]
 
 ---@class tcp.StartTlsInfo
 ---@field protocol tcp.StartTlsProtocol

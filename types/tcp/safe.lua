@@ -6,6 +6,27 @@
 -- there is more to know, details. The methods of its connections do so, too; what returns nothing
 -- on success returns true.
 
+---@class tcp.Details: tcp.Failure
+---@field version? string nil in the details of a handshake that did not get so far
+---@field cipher? string
+---@field group? string in which the keys were exchanged
+---@field signature_algorithm? string the peer's, in the handshake
+---@field alpn? string
+---@field resumed? boolean
+---@field server_name? string
+---@field verified? boolean
+---@field verify_error? string what verification says, also where it was not asked
+---@field ocsp? tcp.Ocsp where the option `ocsp` asked for it, and it has come
+---@field psk_identity? string whose key both sides have used
+---@field verify_code? integer OpenSSL's number for it, 0 if nothing is wrong
+---@field verify_depth? integer the certificate that is wrong, 0 for the peer's own
+---@field certificate? tcp.Certificate the peer's
+---@field chain? tcp.Certificate[] as the peer has sent it, leaf first
+---@field verified_chain? tcp.Certificate[] the path that verification has built
+---@field expires? integer the earliest `not_after` on that path, or of `chain` if nothing has verified
+---@field client_certificate_requested? boolean
+---@field acceptable_issuers? string[] of a client's certificate, if that is requested
+
 ---A connection. A read that fails consumes nothing; a write that times out keeps what is left in
 ---order.
 ---@class tcp.safe.Connection
