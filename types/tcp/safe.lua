@@ -361,7 +361,7 @@ function Listener:reload_tls() end
 
 ---Nil of a Unix socket.
 ---Fails only when closed.
----@return integer?
+---@return integer
 function Listener:port() end
 
 ---Fails only when closed.
