@@ -5,9 +5,10 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use socket2::{SockAddr, Socket};
+use socket2::SockAddr;
 
 use crate::connect::host;
+use crate::io::system::Socket;
 use crate::text::{address_text, printable};
 use crate::unix::address::UnixAddress;
 use crate::unix::credentials::{self, Credentials};

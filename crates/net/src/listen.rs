@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{SockRef, Socket};
+use socket2::SockRef;
 
 use crate::connect::Established;
 use crate::connect::dial::Timings;
@@ -21,6 +21,7 @@ use crate::errno::{is_exhausted, is_of_client};
 use crate::error::{Code, Error, Pending, Result};
 use crate::io::deadline::Deadline;
 use crate::io::step::{Step, Wait, Want, ready};
+use crate::io::system::Socket;
 use crate::socket_options::{Domain, SocketOptions};
 use crate::stream::{Limits, Stream};
 use crate::text::system_text;

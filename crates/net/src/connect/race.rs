@@ -9,9 +9,9 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Interest, Token};
 use rustix::io::Errno;
-use socket2::{SockAddr, SockRef, Socket};
+use socket2::{SockAddr, SockRef};
 
 use crate::connect::failed::{Failed, failure};
 use crate::connect::host::{Family, family_of};
@@ -21,6 +21,7 @@ use crate::errno::is_exhausted;
 use crate::error::{Attempt, Code, Error, Pending, Result};
 use crate::io::deadline::{Deadline, now};
 use crate::io::step::{Step, Wait, Want};
+use crate::io::system::{Events, Poll, Socket};
 use crate::socket_options::Domain;
 use crate::text::address_text;
 use crate::trace::{Phase, Trace};

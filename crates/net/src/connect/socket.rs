@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Type};
 
 use crate::connect::announce::ProxyProtocol;
 use crate::connect::host::Family;
+use crate::io::system::Socket;
 use crate::socket_options::SocketOptions;
 use crate::trace::Trace;
 

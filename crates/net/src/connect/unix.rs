@@ -5,10 +5,8 @@
 
 use std::io;
 
-use mio::Poll;
 use rustix::io::Errno;
-use rustix::net::{SocketAddrUnix, connect};
-use socket2::Socket;
+use rustix::net::SocketAddrUnix;
 
 use crate::connect::race::Dialed;
 use crate::connect::socket::new_unix_socket;
@@ -16,6 +14,7 @@ use crate::endpoint::Addresses;
 use crate::error::{Code, Error, Pending, Result};
 use crate::io::deadline::{Deadline, now};
 use crate::io::step::{Step, Wait, Want};
+use crate::io::system::{Poll, Socket, connect};
 use crate::text::system_text;
 use crate::trace::{Phase, Trace};
 use crate::unix::address::UnixAddress;

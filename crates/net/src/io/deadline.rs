@@ -1,10 +1,12 @@
 //! When a call must be over. Made once, at the door of a call, and passed by value to all that the
 //! call does. The only clock of the module: monotonic, so that setting the date changes nothing.
-//! The time of day is for people to read. May use nothing of ours.
+//! The time of day is for people to read. Uses `io::system`.
 
 use std::time::{Duration, SystemTime};
 
-use nix::time::{ClockId, clock_gettime};
+use nix::time::ClockId;
+
+use crate::io::system::clock_gettime;
 
 /// Seconds on the module's clock, CLOCK_MONOTONIC of POSIX.
 #[inline(never)]

@@ -7,6 +7,7 @@ pub mod fork;
 pub mod poll_set;
 pub mod poller;
 pub mod step;
+pub mod system;
 pub mod tcp_info;
 pub mod ticket;
 mod timers;

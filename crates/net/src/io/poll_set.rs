@@ -1,5 +1,5 @@
 //! Several descriptors behind one, for whoever can wait for a single one: it is readable while one
-//! of them is ready. Never blocks. Uses `io::step`, `io::wait`, `error`.
+//! of them is ready. Never blocks. Uses `io::step`, `io::system`, `io::wait`, `error`.
 //!
 //! The set is registered with edge-triggered mio, and its own events are never taken: so the kernel
 //! looks at the members again each time it is asked about the set.
@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd, RawFd};
 
 use mio::unix::SourceFd;
-use mio::{Interest, Poll, Token, Waker};
+use mio::{Interest, Token};
 
 use crate::error::Result;
 use crate::io::step::Want;
+use crate::io::system::{Poll, Waker};
 use crate::io::wait::Member;
 
 pub struct PollSet {

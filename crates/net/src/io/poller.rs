@@ -1,6 +1,6 @@
 //! Many waits behind one descriptor, for a loop that watches only that one: it is readable when
 //! some of them may be over. Never blocks. Uses `io::step`, `io::ticket`, `io::timers`,
-//! `io::deadline`, `io::fork`, `error`.
+//! `io::deadline`, `io::fork`, `io::system`, `error`.
 //!
 //! A descriptor is watched from its first wait until it is closed, and what happens to it is
 //! reported once (edge-triggered): a wait costs no system call. An event that comes while nobody
@@ -16,14 +16,15 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
+use mio::Interest;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::io::deadline::Deadline;
 use crate::io::fork;
 use crate::io::step::{NO_FD, Wait, Want};
+use crate::io::system::{Events, Poll};
 pub use crate::io::ticket::{DESCRIPTORS, Registration, Ticket, descriptor};
 use crate::io::ticket::{FIRST_TIMER, Moment, NUMBERS, index_of};
 use crate::io::timers::Timers;

@@ -1,14 +1,15 @@
-//! The only place that waits. Uses `io::step`, `io::deadline`, `error`; knows no Lua.
+//! The only place that waits. Uses `io::step`, `io::deadline`, `io::system`, `error`; knows no Lua.
 
 use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, RawFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::error::{Code, Error, Result};
 use crate::io::deadline::Deadline;
 use crate::io::step::{Look, NO_FD, Step, Wait, Want};
+use crate::io::system::{PollFd, poll};
 
 /// The longest time in one poll(2), in seconds. A signal that lands just before `poll` does not
 /// interrupt it: the interpreter's hook runs when the caller gets control back.

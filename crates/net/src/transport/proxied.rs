@@ -7,13 +7,14 @@ use std::mem;
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::RecvFlags;
 
 use super::proxy_header::{Ends, Parsed, parse};
 use super::tcp::Tcp;
 use super::{Carrier, Origin, Transport, tls};
 use crate::error::{Code, Error, Pending, Result};
 use crate::io::step::{Step, Wait, Want, ready};
+use crate::io::system::recv;
 use crate::memory::append;
 use crate::trace::Trace;
 

@@ -7,15 +7,14 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, retry_on_intr};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
-use socket2::Socket;
+use rustix::net::{RecvFlags, SendFlags};
 
 use super::{Carrier, Transport};
 use crate::errno::is_transient;
 use crate::error::{Error, Result};
 use crate::io::step::{Step, Wait, Want};
+use crate::io::system::{Socket, recv, send, spare_capacity};
 use crate::stream::buffer::Buffer;
 
 /// Apple's systems have a socket option instead, which socket2 sets.

@@ -6,10 +6,10 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{SocketType, sockopt};
-use socket2::Socket;
 
 use crate::endpoint::{Address, Addresses};
 use crate::error::{Code, Error, Result};
+use crate::io::system::Socket;
 
 /// What a socket is expected to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::net;
-use socket2::Socket;
 
 use crate::connect::socket::new_unix_socket;
 use crate::error::{Code, Error, Result};
 use crate::io::fork;
+use crate::io::system::Socket;
 use crate::text::{printable, system_text};
 use crate::unix::address::UnixAddress;
 
