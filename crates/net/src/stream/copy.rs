@@ -3,7 +3,7 @@
 use std::mem;
 
 use crate::error::{Copied, CopySide, Pending, Result};
-use crate::io::step::{Step, Wait, ready};
+use crate::io::step::{Step, ready};
 use crate::stream::{ReadEnd, Stream, TURNS};
 
 /// Most bytes that are taken before they are sent.
@@ -29,7 +29,7 @@ pub fn step_copy(
         copied.bytes += hand_on(from, into, left)?;
     }
     copied.side = CopySide::Read;
-    Ok(Step::Wait(Wait::yield_now(&from.fd()).pending(so_far(copied.bytes))))
+    from.step_yield(so_far(copied.bytes))
 }
 
 /// Moves what has come to the queue of `into`, which is empty: how many bytes of it.

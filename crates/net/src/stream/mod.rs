@@ -93,6 +93,9 @@ pub struct Stream {
     end: Option<ReadEnd>,
     /// Something was sent since the last read: what answers it cannot have come yet.
     has_asked: bool,
+    /// A wait to read has begun since the last read. It may have been told of bytes, and then given
+    /// up: that the last read was short says nothing any more.
+    has_waited: bool,
     /// Why nothing can be written any more.
     broken: Option<Error>,
     /// The failure of a write that ends reading, too, behind what has come. The kernel tells it
@@ -117,6 +120,7 @@ impl Stream {
             sent: 0,
             end: None,
             has_asked: false,
+            has_waited: false,
             broken: None,
             lost: None,
             is_shut: false,
@@ -159,6 +163,11 @@ impl Stream {
     pub fn step_begin(&mut self) -> Result<Step<()>> {
         ready!(self.step_header()?);
         self.transport.as_tls().map_or(Ok(Step::Done(())), Tls::step_handshake)
+    }
+
+    /// Whether all is over that comes before any payload.
+    pub fn has_begun(&self) -> bool {
+        self.transport.has_begun()
     }
 
     /// Where it is traced.

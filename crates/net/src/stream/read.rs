@@ -173,13 +173,16 @@ impl Stream {
         }
         let transport = &mut self.transport;
         let is_empty = self.input.is_empty() && transport.pending() == 0 && !transport.has_unseen();
+        let had_waited = mem::replace(&mut self.has_waited, true);
         if mem::take(&mut self.has_asked) && is_empty {
-            let wait = Wait::new(&transport.fd(), Want::Read).untried(transport.was_short());
+            let wait = Wait::new(&transport.fd(), Want::Read)
+                .untried(transport.was_short() && !had_waited);
             return Ok(Step::Wait(wait.pending(pending)));
         }
         match self.input.fill(ROOM, |into| transport.read(into))? {
             Ok(step) => {
                 let count = ready!(step.pending(pending));
+                self.has_waited = false;
                 self.traffic.read += count as u64;
                 self.note_first_byte(count);
                 if count == 0 {
@@ -205,6 +208,7 @@ impl Stream {
     }
 
     pub(super) fn step_yield<T>(&mut self, pending: Pending) -> Result<Step<T>> {
+        self.has_waited = true;
         Ok(Step::Wait(Wait::yield_now(&self.fd()).pending(pending)))
     }
 }

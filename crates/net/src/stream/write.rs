@@ -5,7 +5,7 @@ use super::{Limits, ReadEnd, Stream, TURNS};
 use crate::error::{Code, Error, Pending, Result};
 use crate::framing::{self, Framing, HEADER};
 use crate::io::deadline::now;
-use crate::io::step::{Step, ready};
+use crate::io::step::{Step, Wait, Want, ready};
 use crate::memory::{append, reserve};
 
 impl Stream {
@@ -102,7 +102,7 @@ impl Stream {
             let (pending, at) = (self.pending_send(), now());
             match self.transport.write(self.output.filled()) {
                 Ok(step) => {
-                    let count = ready!(step.pending(pending));
+                    let count = ready!(self.note_wait(step.pending(pending)));
                     self.traffic.written += count as u64;
                     self.output.consume(count);
                     self.sent += count;
@@ -115,6 +115,14 @@ impl Stream {
             }
         }
         self.step_yield(self.pending_send())
+    }
+
+    /// A write that waits to read may be told of what is a reader's, see `has_waited`.
+    fn note_wait<T>(&mut self, step: Step<T>) -> Step<T> {
+        if let Step::Wait(Wait { want: Want::Read, .. }) = step {
+            self.has_waited = true;
+        }
+        step
     }
 
     /// Notes the failure of a write, unless it says nothing of the other direction. Returns it, or
@@ -146,7 +154,8 @@ impl Stream {
         }
         ready!(self.step_flush()?);
         let ended = self.transport.shutdown();
-        ready!(ended.map_err(|error| self.lose(error))?);
+        let ended = ended.map_err(|error| self.lose(error))?;
+        ready!(self.note_wait(ended));
         self.is_shut = true;
         self.broken = Some(Error::closed("this connection was shut down for writing"));
         Ok(Step::Done(()))
