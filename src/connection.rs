@@ -1,6 +1,8 @@
 //! A connection as scripts hold it: the stream, and the script's settings. Its operations are in
 //! `ops`. Uses `event_loop`, `json`.
 
+mod own;
+
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 
@@ -19,12 +21,10 @@ use net::transport::tls::{Report, Side};
 use net::transport::{Carrier, Origin};
 
 use crate::event_loop::{Host, Suspended};
-use crate::ffi::call::{Call, Method, Result, Stop, Token};
-use crate::ffi::reply::Reply;
+use crate::ffi::call::Call;
 use crate::json;
 use crate::line_block::LineBlock;
 use crate::owners::{Owner, Owners, Sides};
-use crate::pending::PendingOp;
 
 pub struct Connection {
     /// None once the script has closed it.
@@ -227,29 +227,6 @@ impl Connection {
     /// The descriptors for which other coroutines wait that have a side of this connection.
     pub fn awaited(&self, call: &Call<'_>) -> [Option<RawFd>; 2] {
         self.owners.awaited(call)
-    }
-
-    /// Makes a call that needs these sides of the connection exclusively, also while it is
-    /// suspended.
-    #[inline]
-    pub fn own(&mut self, call: &mut Call<'_>, sides: Sides, body: Method) -> Result<Reply> {
-        if call.is_first() {
-            self.owners.check(call, sides)?;
-        }
-        let mut result =
-            if call.is_cancelled() { Err(PendingOp::cancel(call)) } else { body(call, self) };
-        self.owners.set(sides, None);
-        if let Err(Stop::Again(token, Some(wait))) = result {
-            result = self.leave(sides, token, wait);
-        }
-        result
-    }
-
-    /// Suspends a call until its wait is over.
-    fn leave(&mut self, sides: Sides, token: Token, wait: Wait) -> Result<Reply> {
-        let suspended = self.suspend(wait)?;
-        self.owners.set(sides, Some(suspended.owner()));
-        Err(Stop::Suspended(token, suspended))
     }
 
     /// Returns how a call waits for the descriptor. If the poller watches it already, the first

@@ -21,8 +21,11 @@ use net::trace::Tracer;
 use crate::connection::Connection;
 use crate::ffi::object::Kind;
 use crate::listener::Listener;
-use crate::owners::Owner;
+use crate::owners::{Owner, Sides};
 use crate::pending::PendingOp;
+
+/// Seconds after which a call looks again that waits for what a call on the other side may do.
+const LOOK_AGAIN: f64 = 0.1;
 
 /// The state that all calls in one Lua state share. It outlives that state, and holds no Lua
 /// values.
@@ -70,8 +73,9 @@ impl Suspended {
         self.claim >= 0
     }
 
-    pub fn owner(&self) -> Owner {
-        Owner { claim: self.claim, fd: self.wait.fd }
+    pub fn owner(&self, sides: Sides) -> Owner {
+        let is_crossed = sides.is_crossed(self.wait.want);
+        Owner { claim: self.claim, fd: self.wait.fd, is_crossed }
     }
 }
 
@@ -186,6 +190,23 @@ impl Host {
     pub fn cancel(&self, claim: Claim) {
         if let Ok(mut poller) = self.poller.try_borrow_mut() {
             poller.as_mut().and_then(|poller| poller.cancel(claim.unsigned_abs()));
+        }
+    }
+
+    /// The same wait of a call that has these sides. Nobody can end one of the script's own loop,
+    /// see [`Host::hurry`], so that it looks again now and then where that may be wanted.
+    pub fn looking_again(&self, sides: Sides, wait: Wait) -> Wait {
+        match sides.is_crossed(wait.want) && self.wait_mode() == WaitMode::Loop {
+            true => wait.waking(wait.wake.earlier(Deadline::after(LOOK_AGAIN))),
+            false => wait,
+        }
+    }
+
+    /// Ends a wait soon, if it is the poller's: others have done what it waits for.
+    #[cold]
+    pub fn hurry(&self, claim: Claim) {
+        if let (Ok(mut poller), Ok(ticket)) = (self.poller.try_borrow_mut(), claim.try_into()) {
+            poller.iter_mut().for_each(|poller| poller.hurry(ticket));
         }
     }
 

@@ -4,6 +4,7 @@
 use std::os::fd::RawFd;
 
 use net::error::{self, Code, Error};
+use net::io::step::Want;
 
 use crate::event_loop::Claim;
 use crate::ffi::call::Call;
@@ -20,6 +21,14 @@ impl Sides {
     pub const READ: Self = Self { reads: true, writes: false };
     pub const WRITE: Self = Self { reads: false, writes: true };
     pub const BOTH: Self = Self { reads: true, writes: true };
+
+    /// Whether a wait is in the direction that is not that of this side.
+    pub fn is_crossed(self, want: Want) -> bool {
+        match want {
+            Want::Read => self.writes && !self.reads,
+            Want::Write => self.reads && !self.writes,
+        }
+    }
 }
 
 /// Who waits for a connection.
@@ -28,6 +37,9 @@ pub struct Owner {
     pub claim: Claim,
     /// That of the connection, or for a copy of the other one.
     pub fd: RawFd,
+    /// It waits in the direction that is not its side's, as for a handshake: a call on the other
+    /// side may do what it waits for.
+    pub is_crossed: bool,
 }
 
 /// Those that wait for a connection.
@@ -64,6 +76,17 @@ impl Owners {
         for (owner, _) in self.of(sides) {
             *owner = waits;
         }
+    }
+
+    /// Who waits on the other side for what a call on this one may do.
+    #[inline]
+    pub fn crossed(&self, sides: Sides) -> Option<Claim> {
+        let other = match sides {
+            Sides { reads: true, writes: false } => self.writer,
+            Sides { reads: false, writes: true } => self.reader,
+            _ => None,
+        };
+        other.filter(|owner| owner.is_crossed).map(|owner| owner.claim)
     }
 
     /// The descriptors for which other coroutines wait.

@@ -67,8 +67,9 @@ fn copy(
         Err(Stop::Again(token, Some(wait))) => {
             let reads = this.stream()?.fd().as_raw_fd() == wait.fd;
             let suspended = if reads { this.suspend(wait) } else { other.suspend(wait) }?;
-            this.set_owner(Sides::READ, Some(suspended.owner()));
-            other.set_owner(Sides::WRITE, Some(suspended.owner()));
+            let owner = Some(suspended.owner(Sides::BOTH));
+            this.set_owner(Sides::READ, owner);
+            other.set_owner(Sides::WRITE, owner);
             Err(Stop::Suspended(token, suspended))
         }
         Err(Stop::Failed(error)) => Err(failure(call, error, copied, this, other)),

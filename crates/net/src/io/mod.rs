@@ -6,6 +6,7 @@ pub mod deadline;
 pub mod fork;
 pub mod poll_set;
 pub mod poller;
+mod slot;
 pub mod step;
 pub mod system;
 pub mod tcp_info;

@@ -1,5 +1,5 @@
 //! Many waits behind one descriptor, for a loop that watches only that one: it is readable when
-//! some of them may be over. Never blocks. Uses `io::step`, `io::ticket`, `io::timers`,
+//! some of them may be over. Never blocks. Uses `io::slot`, `io::step`, `io::ticket`, `io::timers`,
 //! `io::deadline`, `io::fork`, `io::system`, `error`.
 //!
 //! A descriptor is watched from its first wait until it is closed, and what happens to it is
@@ -23,6 +23,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::io::deadline::Deadline;
 use crate::io::fork;
+use crate::io::slot::Slot;
 use crate::io::step::{NO_FD, Wait, Want};
 use crate::io::system::{Events, Poll};
 pub use crate::io::ticket::{DESCRIPTORS, Registration, Ticket, descriptor};
@@ -31,6 +32,8 @@ use crate::io::timers::Timers;
 
 /// Events taken in one call of `poll_events`.
 const EVENTS: usize = 1024;
+
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 pub struct Poller {
     poll: Poll,
@@ -49,19 +52,6 @@ pub struct Poller {
     last: u64,
     /// The last call of `poll_events` has failed.
     has_failed: bool,
-}
-
-#[derive(Default)]
-struct Slot {
-    /// The last of this number.
-    registration: Registration,
-    /// Seldom more than one to read and one to write.
-    waits: Vec<(Ticket, Wait)>,
-    can_read: bool,
-    can_write: bool,
-    /// The end of the stream has come, perhaps behind bytes: each wait to read is over at once.
-    is_ended: bool,
-    timeout: Option<Moment>,
 }
 
 impl Poller {
@@ -151,13 +141,12 @@ impl Poller {
     fn register(&mut self, fd: RawFd) -> Result<Registration> {
         let slot = &mut self.slots[fd as usize];
         let registration = slot.registration.next();
-        let (token, both) =
-            (registration.token(fd as usize), Interest::READABLE | Interest::WRITABLE);
+        let token = registration.token(fd as usize);
         let (registry, mut source) = (self.poll.registry(), SourceFd(&fd));
         // The kernel has dropped the registration of a closed descriptor; another one is replaced.
-        match registry.reregister(&mut source, token, both) {
+        match registry.reregister(&mut source, token, BOTH) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                registry.register(&mut source, token, both)?;
+                registry.register(&mut source, token, BOTH)?;
             }
             result => result?,
         }
@@ -176,6 +165,18 @@ impl Poller {
         let at = slot.waits.iter().position(|(other, _)| *other == ticket)?;
         self.waits -= 1;
         Some(slot.waits.swap_remove(at).1)
+    }
+
+    /// Ends a wait at the next `poll_events`, which is soon: others have done what it waits for.
+    pub fn hurry(&mut self, ticket: Ticket) {
+        let fd = descriptor(ticket);
+        let Some(slot) = self.slots.get(fd as usize) else { return };
+        if slot.has(ticket) {
+            self.over.push(ticket);
+            // What can be read or written now is told once more. Where nothing can, there is time.
+            let token = slot.registration.token(fd as usize);
+            let _ = self.poll.registry().reregister(&mut SourceFd(&fd), token, BOTH);
+        }
     }
 
     /// The waits for a descriptor that is going to be closed are over.
@@ -294,6 +295,7 @@ impl AsRawFd for Poller {
 mod tests {
     use super::*;
     use crate::error::Code;
+    use crate::io::wait::{Member, poll_all};
     use std::io::{PipeReader, PipeWriter, Read, Write};
 
     fn pipe() -> (PipeReader, PipeWriter) {
@@ -417,6 +419,23 @@ mod tests {
         assert_eq!(poller.cancel(given_up).map(|wait| wait.fd), Some(reader.as_raw_fd()));
         assert_eq!(poller.poll_events().expect("polled"), [soon]);
         assert!(poller.is_empty() && poller.next_timeout() == Deadline::NEVER);
+    }
+
+    #[test]
+    fn one_that_is_hurried_is_over_and_has_the_descriptor_told() {
+        let mut poller = Poller::new().expect("a poller");
+        let (_reader, writer) = pipe();
+        let write = poller.watch(Wait::new(&writer, Want::Write), &mut new()).expect("watched");
+        assert_eq!(poller.poll_events().expect("polled"), [write]);
+        let ticket = poller.watch(Wait::new(&writer, Want::Read), &mut new()).expect("watched");
+        assert!(poller.poll_events().expect("polled").is_empty());
+        let its = Member { fd: poller.as_raw_fd(), want: Want::Read, from: Deadline::at(0.0) };
+        poller.hurry(ticket);
+        poller.hurry(ticket + DESCRIPTORS);
+        let ready = poll_all(&[its], Deadline::at(0.0)).expect("polled");
+        assert_eq!(ready, Some(vec![true]));
+        assert_eq!(poller.poll_events().expect("polled"), [ticket]);
+        assert!(poller.is_empty());
     }
 
     #[test]

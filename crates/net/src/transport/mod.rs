@@ -70,6 +70,12 @@ pub trait Transport {
         false
     }
 
+    /// Whether all is over that comes before payload, a PROXY header or a handshake: whoever reads
+    /// or writes first carries it on.
+    fn has_begun(&self) -> bool {
+        true
+    }
+
     /// Receives the PROXY header, if the transport expects one.
     fn step_header(&mut self) -> Result<Step<()>> {
         Ok(Step::Done(()))

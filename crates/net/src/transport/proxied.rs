@@ -149,6 +149,10 @@ impl Transport for Proxied {
         self.inner.as_tls()
     }
 
+    fn has_begun(&self) -> bool {
+        self.outcome.is_some() && self.inner.has_begun()
+    }
+
     fn step_header(&mut self) -> Result<Step<()>> {
         match &self.outcome {
             Some(Ok(_)) => return Ok(Step::Done(())),

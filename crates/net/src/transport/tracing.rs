@@ -108,6 +108,10 @@ impl Transport for Traced {
         self.inner.has_unseen()
     }
 
+    fn has_begun(&self) -> bool {
+        self.inner.has_begun()
+    }
+
     fn step_header(&mut self) -> Result<Step<()>> {
         self.inner.step_header()
     }

@@ -123,6 +123,10 @@ impl Transport for Tunnel {
         self.outer.was_short()
     }
 
+    fn has_begun(&self) -> bool {
+        self.outer.has_begun()
+    }
+
     fn has_records(&self) -> bool {
         self.outer.has_records()
     }

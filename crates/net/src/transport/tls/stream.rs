@@ -37,8 +37,7 @@ pub struct Tls {
     pub(super) config: HandshakeConfig,
     /// How the handshake ended; none before.
     pub(super) outcome: Option<Result<()>>,
-    /// What has ended the connection, such as the peer's alert: OpenSSL takes what follows for a
-    /// clean end.
+    /// What has ended the connection: OpenSSL takes what follows for a clean end.
     pub(super) refusal: Option<Error>,
     tracing: Tracing,
     /// When the handshake began, and when it ended.
@@ -127,9 +126,8 @@ impl Tls {
     }
 
     /// Says close_notify, as far as that goes without waiting, unless a reset is to overtake it.
-    /// What the peer has said meanwhile, session tickets for one, is thrown away: unread, it would
-    /// cost the peer what was sent last. After a fork another process may go on with this
-    /// connection, unless it was used here since.
+    /// What the peer has said meanwhile is thrown away: unread, it costs the peer what was sent
+    /// last. After a fork another process may go on, unless this one has used it since.
     fn say_goodbye(&mut self) {
         if self.forks != fork::forks() || self.stream.get_mut().is_reset_on_close() {
             return;
@@ -215,6 +213,10 @@ impl Transport for Tls {
 
     fn has_unseen(&self) -> bool {
         self.stream.get_ref().has_ahead()
+    }
+
+    fn has_begun(&self) -> bool {
+        self.outcome.is_some()
     }
 
     fn has_records(&self) -> bool {
