@@ -22,7 +22,7 @@ unexport CC CFLAGS
 PROFILE ?= release
 LIBRARY = target/$(FLAVOR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-many bench-tls docs types types-check deb dist rocks reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help
+.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-many bench-tls docs types types-check deb dist rocks reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help simulate simulate-loops mutations instructions
 
 build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
@@ -117,6 +117,20 @@ soak: module ## a million packets, 100,000 connects ... on $(LUA): memory and de
 
 soak-loops: module ## connections of all kinds in coroutines of cqueues and luv, for SECONDS=60 in each: the same
 	@scripts/soak '$(LUA)' $(FLAVOR) loops $(or $(SECONDS),60)
+
+simulate: ## crates/net over a kernel that a seed decides: SEEDS=200000 of them, from FIRST=1 on; SEED=7 step by step
+	@scripts/simulate $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),200000) --first $(or $(FIRST),1))
+
+simulate-loops: module ## the same of loops and tasks on $(LUA), over the module: SEEDS=5000, FIRST=1, SEED=7
+	@LUA_PATH='./?.lua' LUA_CPATH='.build/$(FLAVOR)/?.so' '$(LUA)' tests/simulate/loops.lua $(or $(SEEDS),5000) $(or $(FIRST),1) $(SEED)
+
+mutations: ## the source broken in each way of tests/simulate/mutations: the simulator must find it
+	@tests/simulate/mutate.py $(SEEDS)
+
+instructions: ## instructions of some paths, by callgrind, beside those of tests/instructions/counts; WRITE=1 writes them
+	@scripts/deps build reliability
+	@for lua in lua5.4 luajit; do '$(MAKE)' --no-print-directory module LUA=$$lua || exit; done
+	@status=0; for lua in lua5.4 luajit; do tests/instructions/run $$lua $(if $(WRITE),write) || status=1; done; exit $$status
 
 faults: module ## system calls fail, descriptors run out, processes fork, the clock jumps ..., on $(LUA)
 	@tests/faults/run '$(LUA)'
