@@ -124,8 +124,8 @@ simulate: ## crates/net over a kernel that a seed decides: SEEDS=200000 of them,
 simulate-loops: module ## the same of loops and tasks on $(LUA), over the module: SEEDS=5000, FIRST=1, SEED=7
 	@LUA_PATH='./?.lua' LUA_CPATH='.build/$(FLAVOR)/?.so' '$(LUA)' tests/simulate/loops.lua $(or $(SEEDS),5000) $(or $(FIRST),1) $(SEED)
 
-mutations: ## the source broken in each way of tests/simulate/mutations: the simulator must find it
-	@tests/simulate/mutate.py $(SEEDS)
+mutations: ## the source broken in each way of tests/simulate/mutations: the simulator must find it; SEEDS=10000, ONLY=words of a title
+	@tests/simulate/mutate.py $(or $(SEEDS),10000) '$(ONLY)'
 
 instructions: ## instructions of some paths, by callgrind, beside those of tests/instructions/counts; WRITE=1 writes them
 	@scripts/deps build reliability

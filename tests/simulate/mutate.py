@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""mutate.py [SEEDS]: breaks a copy of the source in each of the ways of `mutations`, one at a time,
-and has the simulator find it within SEEDS seeds (10000). Prints the first seed that found it; fails
-if one was not found. The copy is in .build/mutations; nothing else is changed."""
+"""mutate.py [SEEDS [WORDS]]: breaks a copy of the source in each of the ways of `mutations`, one at
+a time, or in those whose title has these words, and has the simulator find it within SEEDS seeds
+(10000). Prints the first seed that found it; fails if one was not found. The copy is in
+.build/mutations; nothing else is changed."""
 
 import os
 import re
@@ -41,11 +42,14 @@ def simulate(seeds):
 
 def main():
     seeds = sys.argv[1] if len(sys.argv) > 1 else "10000"
+    words = sys.argv[2] if len(sys.argv) > 2 else ""
     os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
     shutil.rmtree(FOLDER, ignore_errors=True)
     copy_source()
     missed = 0
     for what, path, old, new in mutations():
+        if words not in what:
+            continue
         target = os.path.join(FOLDER, path)
         with open(target, encoding="utf-8") as file:
             whole = file.read()

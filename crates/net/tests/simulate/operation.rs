@@ -117,11 +117,13 @@ impl Operation {
             }
             Self::Skip { at, size } => {
                 let stream = open(connections, *at)?;
-                Ok(stream.step_skip(*size)?.map(|()| Outcome::Done))
+                Ok(stream.step_skip(*size as u64)?.map(|()| Outcome::Done))
             }
             Self::SkipPacket { at } => {
                 let stream = open(connections, *at)?;
-                Ok(stream.step_skip_packet()?.map(Outcome::SkippedPacket))
+                Ok(stream
+                    .step_skip_packet()?
+                    .map(|length| Outcome::SkippedPacket(length.map(|length| length as usize))))
             }
             Self::Flush { at } => {
                 let stream = open(connections, *at)?;
