@@ -21,7 +21,7 @@ describe("a task", function()
   after_each(helper.finish)
 
   -- PUC Lua 5.1 cannot yield across pcall.
-  local it_catches = loops.has_yielding_pcall and it or pending
+  local it_catches = loops.has_yielding_pcall and it or function() end
   it_catches("reads what another one was told of that was ended before it has read", function()
     local took = tcp.run(function()
       local conn, peer = new_pair()
