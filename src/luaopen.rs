@@ -1,5 +1,6 @@
-//! The entry points of `require "tcp"` and `require "tcp.safe"`. One shared library has both: Lua's
-//! all-in-one loader looks for `tcp.safe` in `tcp.so`. Uses `modules`.
+//! The entry points of `require "tcp"`, `require "tcp.safe"` and `require "tcp.luasocket"`. One
+//! shared library has them all: Lua's all-in-one loader looks for `tcp.safe` in `tcp.so`. Uses
+//! `modules`.
 
 use std::ffi::{CStr, c_int};
 
@@ -38,6 +39,17 @@ pub unsafe extern "C-unwind" fn luaopen_tcp(state: *mut ffi::lua_State) -> c_int
 pub unsafe extern "C-unwind" fn luaopen_tcp_safe(state: *mut ffi::lua_State) -> c_int {
     // SAFETY: as the caller's.
     unsafe { open(state, crate::modules::SAFE) }
+}
+
+/// `require "tcp.luasocket"`.
+///
+/// # Safety
+/// As for [`luaopen_tcp`].
+// SAFETY: as above.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn luaopen_tcp_luasocket(state: *mut ffi::lua_State) -> c_int {
+    // SAFETY: as the caller's.
+    unsafe { open(state, crate::modules::LUASOCKET) }
 }
 
 unsafe fn open(state: *mut ffi::lua_State, module: &'static str) -> c_int {

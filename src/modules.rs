@@ -18,6 +18,9 @@ use crate::{json, listener, ops};
 /// The module whose failures are returned and not thrown.
 pub const SAFE: &str = "tcp.safe";
 
+/// The face of LuaSocket and LuaSec.
+pub const LUASOCKET: &str = "tcp.luasocket";
+
 /// The registry key of the tables that the shim has made. Both modules share them, so that a
 /// connection has the same methods in each. A module itself is made when it is first required.
 const MODULES: &str = "tcp.modules";
@@ -33,6 +36,28 @@ const LOOPS: [(&str, &str); 9] = [
     ("own", include_str!("lua/loops/own.lua")),
     ("run", include_str!("lua/loops/run.lua")),
     ("map", include_str!("lua/loops/map.lua")),
+];
+
+/// The files of `lua/luasocket/`.
+const FACE: [(&str, &str); 18] = [
+    ("init", include_str!("lua/luasocket/init.lua")),
+    ("object", include_str!("lua/luasocket/object.lua")),
+    ("words", include_str!("lua/luasocket/words.lua")),
+    ("steps", include_str!("lua/luasocket/steps.lua")),
+    ("master", include_str!("lua/luasocket/master.lua")),
+    ("names", include_str!("lua/luasocket/names.lua")),
+    ("functions", include_str!("lua/luasocket/functions.lua")),
+    ("client", include_str!("lua/luasocket/client.lua")),
+    ("options", include_str!("lua/luasocket/options.lua")),
+    ("select", include_str!("lua/luasocket/select.lua")),
+    ("dns", include_str!("lua/luasocket/dns.lua")),
+    ("helpers", include_str!("lua/luasocket/helpers.lua")),
+    ("ssl", include_str!("lua/luasocket/ssl.lua")),
+    ("context", include_str!("lua/luasocket/context.lua")),
+    ("session", include_str!("lua/luasocket/session.lua")),
+    ("x509", include_str!("lua/luasocket/x509.lua")),
+    ("cipher", include_str!("lua/luasocket/cipher.lua")),
+    ("der", include_str!("lua/luasocket/der.lua")),
 ];
 
 /// The upvalues of every native function.
@@ -57,6 +82,11 @@ pub fn open(lua: &Lua, name: &str) -> mlua::Result<Table> {
     }
     let safe = name == SAFE;
     let native = Native { lua, run: modules.raw_get("run")?, host: modules.raw_get("host")? };
+    if name == LUASOCKET {
+        let face = native.face(&modules)?;
+        modules.raw_set(name, &face)?;
+        return Ok(face);
+    }
     let make: Function = modules.raw_get("module")?;
     let module: Table = make.call((name, native.functions(safe)?, safe.then_some(true)))?;
     modules.raw_set(name, &module)?;
@@ -85,6 +115,23 @@ impl Native<'_> {
         let functions = self.table(ops::FUNCTIONS.iter().chain(last), safe)?;
         functions.raw_set("json", self.table(&ops::CODEC, safe)?)?;
         Ok(functions)
+    }
+}
+
+impl Native<'_> {
+    /// The face of LuaSocket, which is compiled now.
+    fn face(&self, modules: &Table) -> mlua::Result<Table> {
+        let native: Table = modules.raw_get("native")?;
+        let operations = self.table(&ops::face::OPERATIONS, true)?;
+        operations.raw_set("listener_options", self.function(&ops::face::OF_LISTENER, true)?)?;
+        native.raw_set("face", operations)?;
+        native.raw_set("safe", open(self.lua, SAFE)?)?;
+        let files = self.lua.create_table()?;
+        for (name, text) in FACE {
+            files.raw_set(name, loader::function(self.lua, &native, text)?)?;
+        }
+        native.raw_set("files", &files)?;
+        files.raw_get::<Function>("init")?.call(())
     }
 }
 
@@ -134,7 +181,8 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     table.raw_set("loops", loops)?;
 
     let shim = lua.load(include_str!("lua/shim.lua")).set_name("=tcp").into_function()?;
-    let modules: Table = shim.call(table)?;
+    let modules: Table = shim.call(&table)?;
+    modules.raw_set("native", table)?;
     register(lua, kinds.connections, "tcp.Connection", modules.raw_get("connection")?)?;
     register(lua, kinds.listeners, "tcp.Listener", modules.raw_get("listener")?)?;
     modules.raw_set("run", native.run)?;

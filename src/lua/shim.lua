@@ -105,6 +105,7 @@ local function resume(operation, token, claim, seconds, fd, writes, one, two, th
 end
 native.register_wait(wait)
 native.wait_for = wait
+native.resume = resume
 -- A compiled loop would not look whether a signal came.
 if type(jit) == "table" then
   jit.off(resume)

@@ -28,10 +28,19 @@ struct Connecting {
 }
 
 pub fn connect(call: &mut Call<'_>) -> Result<Reply> {
+    connect_as(call, true)
+}
+
+/// The same, and the last connection stays what it was.
+pub fn dial(call: &mut Call<'_>) -> Result<Reply> {
+    connect_as(call, false)
+}
+
+fn connect_as(call: &mut Call<'_>, is_last: bool) -> Result<Reply> {
     PendingOp::drive(call, || {
         let mut options = Options::new(Name::Host(call.endpoint(1)?));
         options.apply(call.argument(3))?;
-        begin(call, options, true)
+        begin(call, options, is_last)
     })
 }
 

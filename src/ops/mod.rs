@@ -7,6 +7,7 @@ pub mod connect;
 pub mod copy;
 pub mod debug;
 pub mod dialogue;
+pub mod face;
 pub mod info;
 pub mod poll;
 pub mod poller;

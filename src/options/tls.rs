@@ -32,13 +32,18 @@ pub fn start(
         _ => String::new(),
     };
     let mut settings = tls::Settings::new(name);
+    let mut is_nameless = false;
     if !argument.is_absent() {
         argument.each_option(|option| match option.name() {
             "side" => Ok(true),
+            "server_name" if side == Side::Client && is_false(option) => {
+                is_nameless = true;
+                set_of(side, &mut settings, option)
+            }
             _ => set_of(side, &mut settings, option),
         })?;
     }
-    if side == Side::Client && settings.server_name.is_empty() {
+    if side == Side::Client && settings.server_name.is_empty() && !is_nameless {
         return Err(argument.wrong("option 'server_name' expected, a Unix socket has no host"));
     }
     Ok((side, settings))
@@ -52,6 +57,9 @@ pub fn set_of(side: Side, settings: &mut tls::Settings, option: Argument<'_>) ->
         "ocsp" | "legacy_renegotiation" if side == Side::Server => {
             return Err(option.wrong("a client's, this side is the server"));
         }
+        "verify" if side == Side::Server && is_word(option, b"optional") => {
+            settings.is_optional = true;
+        }
         "psk" if side == Side::Server => settings.profile.psk = Some(psk::of_server(option)?),
         _ => return set(settings, option),
     }
@@ -62,7 +70,9 @@ pub fn set_of(side: Side, settings: &mut tls::Settings, option: Argument<'_>) ->
 pub fn set(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
     let profile = &mut settings.profile;
     match option.name() {
+        "verify" if is_word(option, b"chain") => settings.any_name = true,
         "verify" => settings.verify = option.boolean()?,
+        "server_name" if is_false(option) => settings.server_name = String::new(),
         "server_name" => {
             settings.server_name = tls::server_name(option.text()?)
                 .map_err(|_| option.wrong("a host name or an IP address expected"))?;
@@ -98,6 +108,15 @@ pub fn set(settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+fn is_word(option: Argument<'_>, word: &[u8]) -> bool {
+    option.value_type() == Type::String && option.bytes().is_ok_and(|given| given == word)
+}
+
+/// Whether the option says no.
+fn is_false(option: Argument<'_>) -> bool {
+    option.value_type() == Type::Boolean(false)
 }
 
 /// Whether there is an option of this name, be its value right or wrong.

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -103,6 +104,28 @@ impl SocketOptions {
         }
         Ok(())
     }
+}
+
+/// What a socket's options are now, by LuaSocket's names; 1 is on, and what does not linger has -1
+/// seconds. What the socket does not have is left out.
+pub fn read(socket: BorrowedFd<'_>) -> Vec<(&'static str, i64)> {
+    let socket = SockRef::from(&socket);
+    let seconds = |time: io::Result<Duration>| time.map(|time| time.as_secs() as i64);
+    let size = |size: io::Result<usize>| size.map(|size| size as i64);
+    let linger = socket.linger().map(|time| time.map_or(-1, |time| time.as_secs() as i64));
+    let options = [
+        ("keepalive", socket.keepalive().map(i64::from)),
+        ("reuseaddr", socket.reuse_address().map(i64::from)),
+        ("reuseport", socket.reuse_port().map(i64::from)),
+        ("tcp-nodelay", socket.tcp_nodelay().map(i64::from)),
+        ("tcp-keepidle", seconds(socket.tcp_keepalive_time())),
+        ("tcp-keepcnt", socket.tcp_keepalive_retries().map(i64::from)),
+        ("tcp-keepintvl", seconds(socket.tcp_keepalive_interval())),
+        ("linger", linger),
+        ("recv-buffer-size", size(socket.recv_buffer_size())),
+        ("send-buffer-size", size(socket.send_buffer_size())),
+    ];
+    options.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))).collect()
 }
 
 /// An option that the system has refused.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use dns_lookup::{AddrFamily, AddrInfoHints, LookupError, SockType, getaddrinfo};
+use dns_lookup::{AddrFamily, AddrInfoHints, LookupError, SockType, get_hostname, getaddrinfo};
 
 use crate::connect::host::Family;
 use crate::errno::is_exhausted;
@@ -55,6 +55,11 @@ impl Question {
                 && words.any(|name| name.eq_ignore_ascii_case(&self.host))
         })
     }
+}
+
+/// The name of this machine.
+pub fn this_host() -> Result<String> {
+    get_hostname().map_err(Error::from)
 }
 
 fn failure(error: LookupError) -> Error {

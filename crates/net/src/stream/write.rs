@@ -14,6 +14,14 @@ impl Stream {
         self.output.len()
     }
 
+    /// Forgets what waits to be sent: how many bytes that was.
+    pub fn unqueue(&mut self) -> usize {
+        let waiting = self.output.len();
+        self.output.consume(waiting);
+        self.sent = 0;
+        waiting
+    }
+
     /// Appends what `fill` makes to what waits to be sent. Where that fails, nothing is queued.
     pub fn queue<E: From<Error>>(
         &mut self,

@@ -110,7 +110,7 @@ pub fn server(profile: &Profile, settings: &Settings) -> Result<SslContext> {
         psk.install_in_server(&mut builder, profile.ciphersuites.is_some())?;
     }
     if asks {
-        let must = match settings.verify || !settings.pins.is_empty() {
+        let must = match settings.demands_certificate() {
             true => SslVerifyMode::FAIL_IF_NO_PEER_CERT,
             false => SslVerifyMode::empty(),
         };

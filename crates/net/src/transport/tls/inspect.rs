@@ -32,7 +32,7 @@ impl Tls {
         let name = &self.config.settings.server_name;
         let server_name = match ssl.is_server() {
             true => ssl.servername(NameType::HOST_NAME).map(str::to_owned),
-            false => Some(name.clone()),
+            false => Some(name.clone()).filter(|name| !name.is_empty()),
         };
         let (failure, chain) = (self.unverified(), self.chain());
         let cipher = ffi::agreed_cipher(ssl);

@@ -10,6 +10,7 @@ mod checks;
 mod context;
 mod crl;
 mod decode;
+mod digest;
 mod entries;
 mod errors;
 mod extensions;
@@ -39,6 +40,7 @@ mod x509;
 
 pub use certificate::{Attributes, Certificate, parse_pin};
 pub use channel_binding::ChannelBinding;
+pub use digest::digest;
 pub use entries::{Entry, entries};
 pub use errors::keeping_errors;
 pub use ocsp::Ocsp;

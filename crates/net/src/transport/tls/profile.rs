@@ -149,10 +149,14 @@ pub fn server_name(host: &str) -> Result<String> {
 #[derive(Clone)]
 pub struct Settings {
     /// The name or address that the peer's certificate must be for. A name is in ASCII without a
-    /// final dot, and is also sent as SNI (RFC 6066, section 3).
+    /// final dot, and is also sent as SNI (RFC 6066, section 3). Empty: none is sent or verified.
     pub server_name: String,
     /// Refuse a certificate that does not verify.
     pub verify: bool,
+    /// Leave the name out of what is verified.
+    pub any_name: bool,
+    /// A client need not show a certificate; one that it shows is verified.
+    pub is_optional: bool,
     /// The peer must have one of these keys, also if nothing else is verified; if empty, any key.
     pub pins: Vec<Pin>,
     /// Treat an end of stream without close_notify as a clean end.
@@ -171,12 +175,19 @@ impl Settings {
         Self {
             server_name,
             verify: true,
+            any_name: false,
+            is_optional: false,
             pins: Vec::new(),
             ignore_truncation: false,
             is_handshake_later: false,
             session: None,
             profile: Profile::default(),
         }
+    }
+
+    /// Whether a client must show a certificate. A pin is met by none.
+    pub fn demands_certificate(&self) -> bool {
+        self.verify && !self.is_optional || !self.pins.is_empty()
     }
 }
 

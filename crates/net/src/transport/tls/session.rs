@@ -175,7 +175,7 @@ fn digest(settings: &Settings, context: &SslContextRef) -> Result<[u8; 32], Erro
         digest.update(&(bytes.len() as u64).to_be_bytes());
         digest.update(bytes);
     };
-    add(&[settings.verify.into()]);
+    add(&[settings.verify.into(), settings.any_name.into()]);
     add(&settings.pins.concat());
     add(format!("{min_version:?} {max_version:?}").as_bytes());
     add(format!("{:?}", (&settings.profile.ciphers, &settings.profile.ciphersuites)).as_bytes());

@@ -101,7 +101,7 @@ impl Config {
     fn connect(&self, carrier: Carrier, trace: Option<&Trace>) -> Result<Tls> {
         let settings = &self.settings;
         let mut ssl = Ssl::new(&self.context).map_err(openssl_error)?;
-        expect(&mut ssl, &settings.server_name).map_err(openssl_error)?;
+        expect(&mut ssl, &settings.server_name, settings.any_name).map_err(openssl_error)?;
         let verification = self.observe(&mut ssl, SslVerifyMode::PEER, &settings.server_name)?;
         if settings.profile.reports_ocsp {
             ssl.set_status_type(StatusType::OCSP).map_err(openssl_error)?;
@@ -158,7 +158,14 @@ impl Config {
 
 /// Tells a client whom to expect: the name sent, the name or address verified (RFC 9525: the
 /// subject's alternative names, never the CN).
-fn expect(ssl: &mut Ssl, name: &str) -> std::result::Result<(), ErrorStack> {
+fn expect(ssl: &mut Ssl, name: &str, any_name: bool) -> std::result::Result<(), ErrorStack> {
+    if name.is_empty() {
+        return Ok(());
+    }
+    let is_address = name.parse::<IpAddr>().is_ok();
+    if any_name {
+        return if is_address { Ok(()) } else { ssl.set_hostname(name) };
+    }
     let param = ssl.param_mut();
     param.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS | X509CheckFlags::NEVER_CHECK_SUBJECT);
     match name.parse::<IpAddr>() {

@@ -1,0 +1,291 @@
+-- What a connected socket sends and receives. A failure gives what has come so far and consumes it,
+-- as LuaSocket has it; what could not be sent is forgotten, since the caller sends it again.
+
+local native = ...
+local face, safe = native.face, native.safe
+local object, words = native.part "object", native.part "words"
+
+local find, gsub, sub, floor = string.find, string.gsub, string.sub, math.floor
+local tonumber, type, error = tonumber, type, error
+local client = object.client
+local operations, resume = native.connection, native.resume
+local read_line, set_patience = face.line, face.patience
+local read_bytes, read_all, read_some = operations.read, operations.read_str, operations.recv
+local read_until, peek = operations.read_until, operations.peek
+local send_all, count_pending = operations.send, operations.pending
+local unqueue = face.unqueue
+
+-- Receiving ---------------------------------------------------------------------------------------
+
+-- All that is there, which is consumed.
+local function take(conn)
+  local _, size = count_pending(nil, conn)
+  local parts = {}
+  while size and size > 0 do
+    local ok, bytes = read_some(nil, conn, size)
+    if not ok then
+      break
+    end
+    parts[#parts + 1], size = bytes, size - #bytes
+  end
+  return table.concat(parts)
+end
+
+-- What a failed receive gives. What is not a failure of the connection is raised.
+local function failed(self, how, message, code, prefix, is_line)
+  if how ~= "return" then
+    error(message or "not enough memory", how == "pass" and 0 or 3)
+  end
+  local conn = self.conn
+  local partial = conn:is_open() and take(conn) or ""
+  if is_line then
+    partial = gsub(partial, "\r", "")
+  end
+  return nil, self.wanting and code == "timeout" and "wantread" or words.of(message, code),
+    prefix and prefix .. partial or partial
+end
+
+-- A line with carriage returns in it: LuaSocket leaves all of them out.
+local function cut(conn)
+  local _, line = read_until(nil, conn, "\n")
+  return (gsub(line, "\r", ""))
+end
+
+local function receive_line(self, prefix)
+  local conn = self.conn
+  local ok, a, b, c, d, e = read_line(nil, conn)
+  if ok == nil then
+    ok, a, b, c = resume(read_line, a, b, c, d, e, conn)
+  end
+  if not ok then
+    return failed(self, a, b, c, prefix, true)
+  elseif a == true then
+    a = cut(conn)
+  end
+  if prefix then
+    a = prefix .. a
+  end
+  return a, nil, nil
+end
+
+local function receive_size(self, size, prefix)
+  local conn = self.conn
+  local operation = read_bytes
+  if prefix then
+    if #prefix > 0 and size <= #prefix then
+      return prefix, nil, nil
+    end
+    size = size - #prefix
+  end
+  -- Nothing asked for is had once something is there.
+  if size < 1 then
+    operation, size = peek, nil
+  elseif size % 1 ~= 0 then
+    size = floor(size)
+  end
+  local ok, a, b, c, d, e = operation(nil, conn, size)
+  if ok == nil then
+    ok, a, b, c = resume(operation, a, b, c, d, e, conn, size)
+  end
+  if not ok then
+    return failed(self, a, b, c, prefix)
+  elseif not size then
+    if a == "" then
+      return nil, "closed", prefix or ""
+    end
+    a = ""
+  end
+  if prefix then
+    a = prefix .. a
+  end
+  return a, nil, nil
+end
+
+local function receive_all(self, prefix)
+  local conn = self.conn
+  local ok, a, b, c, d, e = read_all(nil, conn)
+  if ok == nil then
+    ok, a, b, c = resume(read_all, a, b, c, d, e, conn)
+  end
+  if not ok then
+    return failed(self, a, b, c, prefix)
+  elseif a == "" then
+    return nil, "closed", prefix or ""
+  elseif prefix then
+    a = prefix .. a
+  end
+  return a, nil, nil
+end
+
+local function check_prefix(prefix)
+  if type(prefix) ~= "string" then
+    object.check_text(prefix, 2, "receive")
+  end
+  return tostring(prefix)
+end
+
+local function receive(self, pattern, prefix)
+  if prefix ~= nil then
+    prefix = check_prefix(prefix)
+  end
+  if pattern == nil or pattern == "*l" then
+    return receive_line(self, prefix)
+  elseif type(pattern) == "number" then
+    if pattern >= 0 then
+      return receive_size(self, pattern, prefix)
+    end
+  elseif type(pattern) ~= "string" then
+    object.expected(1, "receive", "string", pattern)
+  elseif tonumber(pattern) and tonumber(pattern) >= 0 then
+    return receive_size(self, tonumber(pattern), prefix)
+  elseif sub(pattern, 1, 2) == "*l" then
+    return receive_line(self, prefix)
+  elseif sub(pattern, 1, 2) == "*a" then
+    return receive_all(self, prefix)
+  end
+  object.wrong(1, "receive", "invalid receive pattern")
+end
+
+-- A connect that is not through has no connection yet, and one that failed never will.
+local function not_connected(self)
+  return self.conn == nil
+end
+
+function client.receive(self, pattern, prefix)
+  if not_connected(self) then
+    return nil, self.dialing and "timeout" or "closed", prefix or ""
+  end
+  return receive(self, pattern, prefix)
+end
+
+-- Sending -----------------------------------------------------------------------------------------
+
+-- What a failed send gives: the index of the last byte that was sent.
+local function unsent(self, how, message, code, first, size)
+  if how ~= "return" then
+    error(message or "not enough memory", how == "pass" and 0 or 3)
+  end
+  local conn = self.conn
+  local sent = 0
+  if conn:is_open() then
+    local _, left = unqueue(nil, conn)
+    -- Where nothing was left, nothing was queued.
+    if left and left > 0 then
+      sent = size - left
+    end
+  end
+  return nil, self.wanting and code == "timeout" and "wantwrite" or words.of(message, code),
+    first - 1.0 + sent
+end
+
+-- The part of a string that is to be sent, and where it begins and ends.
+local function part(data, from, to)
+  local size = #data
+  from = from == nil and 1 or tonumber(from) or object.expected(2, "send", "number", from)
+  to = to == nil and -1 or tonumber(to) or object.expected(3, "send", "number", to)
+  from, to = floor(from), floor(to)
+  if from < 0 then
+    from = size + from + 1
+  end
+  if to < 0 then
+    to = size + to + 1
+  end
+  from, to = math.max(from, 1), math.min(to, size)
+  return from, to
+end
+
+local function send(self, data, from, to)
+  local first, conn = 1, self.conn
+  if type(data) ~= "string" then
+    data = tostring(object.check_text(data, 1, "send"))
+  end
+  if from or to then
+    first, to = part(data, from, to)
+    if first > to then
+      return first - 1.0, nil, nil
+    elseif first > 1 or to < #data then
+      data = sub(data, first, to)
+    end
+  end
+  local ok, a, b, c, d, e = send_all(nil, conn, data)
+  if ok == nil then
+    ok, a, b, c = resume(send_all, a, b, c, d, e, conn)
+  end
+  if ok then
+    return first - 1.0 + #data, nil, nil
+  end
+  return unsent(self, a, b, c, first, #data)
+end
+
+function client.send(self, data, from, to)
+  if not_connected(self) then
+    return nil, self.dialing and "timeout" or "closed", 0.0
+  end
+  return send(self, data, from, to)
+end
+
+-- Ending ------------------------------------------------------------------------------------------
+
+-- After `shutdown "receive"`: what has come can be read, and no more.
+local function receive_rest(self, pattern, prefix)
+  local conn = self.conn
+  if conn:is_open() then
+    set_patience(nil, conn, 0)
+  end
+  local data, why, partial = receive(self, pattern, prefix)
+  if conn:is_open() then
+    set_patience(nil, conn, self.seconds)
+  end
+  if why == "timeout" or why == "wantread" then
+    why = "closed"
+  end
+  if data == nil and sub(tostring(pattern), 1, 2) == "*a" and partial ~= (prefix or "") then
+    return partial, nil, nil
+  end
+  return data, why, partial
+end
+
+local sides = { receive = true, send = true, both = true }
+
+function client.shutdown(self, side)
+  side = side == nil and "both" or object.check_text(side, 1, "shutdown")
+  if not sides[side] then
+    object.wrong(1, "shutdown", "invalid option '" .. side .. "'")
+  end
+  if self.conn and self.conn:is_open() then
+    if side ~= "receive" then
+      self.conn:shutdown()
+    end
+    if side ~= "send" then
+      self.receive = receive_rest
+    end
+  end
+  return 1.0
+end
+
+-- Counting ----------------------------------------------------------------------------------------
+
+-- What was received and sent since the script has set the counters, and the connection's age.
+function client.getstats(self)
+  local info = self.conn and self.conn:info() or { bytes_read = 0, bytes_written = 0 }
+  local base = self.base or { 0, 0 }
+  -- What has come and was not received yet does not count.
+  local waiting = self.conn and not self.wanting and self.conn:is_open() and self.conn:pending() or 0
+  return info.bytes_read - waiting + base[1] + 0.0, info.bytes_written + base[2] + 0.0,
+    safe.now() - (self.made or safe.now())
+end
+
+function client.setstats(self, received, sent, age)
+  local now_received, now_sent = client.getstats(self)
+  local base = self.base or { 0, 0 }
+  self.base = {
+    base[1] + (tonumber(received) or now_received) - now_received,
+    base[2] + (tonumber(sent) or now_sent) - now_sent,
+  }
+  if tonumber(age) then
+    self.made = safe.now() - tonumber(age)
+  end
+  return 1.0
+end
+
+return { receive = receive, send = send, find = find }

@@ -1,0 +1,269 @@
+-- Connections of LuaSec: TLS on a connected socket. The handshake is made by `dohandshake`, and may
+-- be made in steps.
+
+local native = ...
+local safe, face = native.safe, native.face
+local object, words, steps = native.part "object", native.part "words", native.part "steps"
+local client, context, x509 = object.client, native.part "context", native.part "x509"
+local cipher = native.part "cipher"
+
+local huge = math.huge
+local methods = {}
+local metatable = { __index = methods, __name = "SSL:Connection" }
+function metatable.__tostring(self)
+  return "SSL connection: " .. object.address(self) .. (self.is_closed and " (closed)" or "")
+end
+
+local session = {}
+
+-- The fields of an object: `plain`, the connection that the handshake is made on; `conn`, what it
+-- has become; `name`, what `sni` was given; `settings`, those of its context.
+
+function session.wrap(sock, cfg)
+  local its = cfg
+  if not context.is(cfg) then
+    local why
+    its, why = context.new(cfg)
+    if not its then
+      return nil, why
+    end
+  end
+  local conn = object.class(sock) == "client" and sock.conn
+  if not conn then
+    if object.class(sock) then
+      return nil, "closed"
+    end
+    error("bad argument #1 to 'wrap' (a socket of tcp.luasocket expected)", 2)
+  end
+  local self = { plain = conn, number = conn:is_open() and conn:fd() + 0.0 or -1.0, block = -1, total = -1,
+    seconds = huge, made = safe.now(), settings = its.settings, mode = its.mode, wanting = true }
+  sock.conn, sock.polled = nil, nil
+  return setmetatable(self, metatable)
+end
+
+-- The handshake -----------------------------------------------------------------------------------
+
+-- Names the server that is expected. What a server is to choose by, it chooses in `tcp.listen`.
+function methods.sni(self, name)
+  if self.mode == "server" then
+    error("sni: a server of tcp.luasocket has one certificate", 2)
+  end
+  self.name = tostring(object.check_text(name, 1, "sni"))
+end
+
+local function settings(self)
+  local all = {}
+  for key, value in pairs(self.settings) do
+    all[key] = value
+  end
+  if self.mode == "client" then
+    all.server_name = self.name or false
+    if all.verify and self.name and not native.verifies_names() then
+      all.verify = "chain"
+    end
+  end
+  return all
+end
+
+local function begin(self)
+  face.patience(nil, self.plain, huge)
+  return steps.new(native.connection.start_tls, self.plain, settings(self))
+end
+
+-- What OpenSSL says of a failure, which is the end of this module's words for it.
+local function reason(message, code)
+  if code == "tls" then
+    return words.detail(message, code)
+  end
+  return words.of(message, code)
+end
+
+function methods.dohandshake(self)
+  if self.is_closed then
+    return false, "closed"
+  elseif self.conn then
+    return true
+  elseif self.failure then
+    return false, self.failure
+  end
+  self.steps = self.steps or begin(self)
+  local ok, value, code = steps.drive(self.steps, safe.now() + object.patience(self))
+  if ok then
+    self.conn, self.polled, self.plain, self.steps = value, value, nil, nil
+    object.apply_timeout(self)
+    return true
+  elseif ok == nil then
+    return false, self.steps.writes and "wantwrite" or "wantread"
+  end
+  self.failure, self.steps = reason(value, code), nil
+  return false, self.failure
+end
+
+function methods.want(self)
+  if self.steps then
+    return self.steps.writes and "write" or "read"
+  end
+  return self.last or "nothing"
+end
+
+-- As a socket -------------------------------------------------------------------------------------
+
+-- Keeps what the last call has waited for, for `want`.
+local function note(self, ...)
+  local _, why = ...
+  self.last = why == "wantread" and "read" or why == "wantwrite" and "write" or "nothing"
+  return ...
+end
+
+function methods.receive(self, pattern, prefix)
+  return note(self, client.receive(self, pattern, prefix))
+end
+
+function methods.send(self, data, from, to)
+  return note(self, client.send(self, data, from, to))
+end
+
+methods.getstats, methods.setstats = client.getstats, client.setstats
+methods.settimeout = object.any.settimeout
+
+function methods.close(self)
+  if self.steps then
+    steps.cancel(self.steps)
+    self.steps = nil
+  end
+  local its = self.conn or self.plain
+  if its then
+    its:close()
+  end
+  self.is_closed = true
+end
+
+function methods.getfd(self)
+  if self.is_closed then
+    return -1.0
+  elseif self.conn then
+    return self.conn:is_open() and self.conn:fd() + 0.0 or -1.0
+  end
+  return self.failure and -1.0 or self.number
+end
+
+function methods.dirty(self)
+  return self.conn ~= nil and self.conn:is_open() and self.conn:dirty() or false
+end
+
+-- What TLS knows ----------------------------------------------------------------------------------
+
+-- What `info()` has of a handshake; nil where there was none yet.
+local function facts(self)
+  return self.conn and not self.is_closed and self.conn:info().tls or nil
+end
+
+function methods.getpeercertificate(self, index)
+  local tls = facts(self)
+  if not tls then
+    return nil, "closed"
+  end
+  index = tonumber(index or 1) or object.expected(1, "getpeercertificate", "number", index)
+  if index < 1 then
+    return nil, "invalid certificate index"
+  end
+  local found = tls.chain and tls.chain[index]
+  return found and x509.load(found.pem) or nil
+end
+
+function methods.getpeerchain(self)
+  local tls = facts(self)
+  if not tls then
+    return nil, "closed"
+  end
+  local all = {}
+  for i, each in ipairs(tls.chain or {}) do
+    all[i] = x509.load(each.pem)
+  end
+  return all
+end
+
+-- The certificates of this end, from its file.
+local function local_chain(self)
+  local path = self.settings.cert_file
+  local file = path and io.open(path, "rb")
+  if not file then
+    return {}
+  end
+  local text = file:read "*a"
+  file:close()
+  return x509.load_all(text)
+end
+
+function methods.getlocalcertificate(self, index)
+  if not facts(self) then
+    return nil, "closed"
+  elseif index and index < 1 then
+    return nil, "invalid certificate index"
+  end
+  return local_chain(self)[index or 1]
+end
+
+function methods.getlocalchain(self)
+  if not facts(self) then
+    return nil, "closed"
+  end
+  return local_chain(self)
+end
+
+function methods.getpeerverification(self)
+  local tls = facts(self)
+  if not tls then
+    return false, "closed"
+  end
+  local why = tls.verify_error
+  -- LuaSec verifies no name.
+  if why == nil or why:find "^host name mismatch" then
+    return true
+  end
+  return false, cipher.verify_words(tls.verify_code, why)
+end
+
+function methods.getalpn(self)
+  local tls = facts(self)
+  return tls and tls.alpn or nil
+end
+
+function methods.getsniname(self)
+  if self.mode == "client" then
+    return self.name
+  end
+  local tls = facts(self)
+  return tls and tls.server_name or nil
+end
+
+function methods.info(self, field)
+  local tls = facts(self)
+  local all = tls and cipher.describe(tls.cipher, tls.version)
+  if not all then
+    return nil
+  elseif field then
+    return all[field]
+  end
+  return all
+end
+
+-- Only what a channel binding is (RFC 9266).
+function methods.exportkeyingmaterial(self, label, size, secret)
+  if not facts(self) then
+    return nil, "closed"
+  elseif label ~= "EXPORTER-Channel-Binding" or size ~= 32 or (secret or "") ~= "" or not self.conn.channel_binding then
+    return nil, "error exporting keying material: tcp.luasocket exports a channel binding alone"
+  end
+  local bytes = self.conn:channel_binding "tls-exporter"
+  return bytes or nil, not bytes and "error exporting keying material" or nil
+end
+
+for _, name in ipairs { "getfinished", "getpeerfinished", "setdane", "settlsa" } do
+  methods[name] = function()
+    error(name .. ": tcp.luasocket has no such method", 2)
+  end
+end
+
+session.methods = methods
+return session

@@ -1,0 +1,108 @@
+//! What `tcp.luasocket` calls besides the operations that scripts have: connections with a timeout
+//! of 0, lines as LuaSocket cuts them, the options of a socket. Uses `ffi`, `connection`,
+//! `listener`, `ops`.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use memchr::memchr;
+use net::connect::question::this_host;
+use net::framing::text::Request;
+use net::io::deadline::since_1970;
+use net::socket_options;
+use net::transport::tls::{self, Setup, Side};
+
+use super::read::{closed, find, reads};
+use super::connect;
+use crate::connection::Connection;
+use crate::ffi::call::{Body, Call, Operation, Result};
+use crate::ffi::reply::{Reply, Value};
+use crate::listener::Listener;
+use crate::options;
+use crate::owners::Sides;
+
+const fn function(name: &'static str, body: fn(&mut Call<'_>) -> Result<Reply>) -> Operation {
+    Operation { name, body: Body::Function(body) }
+}
+
+/// The messages name what scripts have called.
+pub static OPERATIONS: [Operation; 9] = [
+    function("check_tls", check_tls),
+    function("dial", connect::dial),
+    function("digest", digest),
+    function("gettime", gettime),
+    function("hostname", hostname),
+    reads("line", line),
+    Operation { name: "patience", body: Body::Connection(Sides::NONE, patience) },
+    Operation { name: "socket_options", body: Body::Connection(Sides::NONE, of_connection) },
+    Operation { name: "unqueue", body: Body::Connection(Sides::WRITE, unqueue) },
+];
+
+/// The options of a listener's socket.
+pub static OF_LISTENER: Operation =
+    Operation { name: "socket_options", body: Body::Listener(of_listener) };
+
+/// Whether the options of `start_tls` are right, and the files that they name.
+fn check_tls(call: &mut Call<'_>) -> Result<Reply> {
+    let (side, settings) = options::start_tls(call.argument(1), Side::Client, Some("localhost"))?;
+    Setup::new(side, settings)?;
+    Ok(Reply::Nothing)
+}
+
+/// Seconds since 1970.
+fn gettime(_: &mut Call<'_>) -> Result<Reply> {
+    Ok(since_1970().as_secs_f64().into())
+}
+
+fn hostname(_: &mut Call<'_>) -> Result<Reply> {
+    Ok(this_host()?.into())
+}
+
+/// The digest of a string; nil where there is no such algorithm.
+fn digest(call: &mut Call<'_>) -> Result<Reply> {
+    let digest = tls::digest(call.argument(1).text()?, call.argument(2).bytes()?)?;
+    Ok(Value::from(digest).into())
+}
+
+/// The bytes up to a newline, without a carriage return in front of that. Where there are others
+/// among them, true: nothing is consumed, and the caller cuts the line. The end of the stream ends
+/// no line.
+fn line(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let max = this.stream()?.limits().max_buffer;
+    let Some(mut item) = find(call, this, Request::Until { delimiter: b"\n", max })? else {
+        return closed();
+    };
+    let text = this.found(&item);
+    match memchr(b'\r', text) {
+        None => {}
+        Some(at) if at + 1 == text.len() => item.text.end -= 1,
+        Some(_) => return Ok(true.into()),
+    }
+    Ok(Reply::Item(item))
+}
+
+/// The seconds that each call may take, 0 among them: such a call does not wait.
+fn patience(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let seconds = call.argument(1).patience()?;
+    this.stream()?;
+    this.config.timeout = seconds;
+    Ok(Reply::Nothing)
+}
+
+/// Forgets what waits to be sent: how many bytes that was.
+fn unqueue(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    Ok((this.stream()?.unqueue() as i64).into())
+}
+
+fn of_connection(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    Ok(options_of(this.stream()?.fd()))
+}
+
+fn of_listener(_: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {
+    Ok(options_of(this.socket()?.as_fd()))
+}
+
+/// By the names that LuaSocket has for them; what the socket does not have is absent.
+fn options_of(socket: BorrowedFd<'_>) -> Reply {
+    let members = socket_options::read(socket).into_iter();
+    Value::Record(members.map(|(name, value)| (name.into(), value.into())).collect()).into()
+}
