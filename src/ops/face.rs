@@ -6,10 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use memchr::memchr;
 use net::connect::question::this_host;
+use net::error;
 use net::framing::text::Request;
-use net::io::deadline::since_1970;
+use net::io::deadline::{Deadline, since_1970};
+use net::io::step::{Step, Wait, Want};
 use net::socket_options;
 use net::transport::tls::{self, Setup, Side};
+use socket2::{Domain, Socket, Type};
 
 use super::read::{closed, find, reads};
 use super::connect;
@@ -19,13 +22,14 @@ use crate::ffi::reply::{Reply, Value};
 use crate::listener::Listener;
 use crate::options;
 use crate::owners::Sides;
+use crate::pending::{LongOperation, PendingOp};
 
 const fn function(name: &'static str, body: fn(&mut Call<'_>) -> Result<Reply>) -> Operation {
     Operation { name, body: Body::Function(body) }
 }
 
 /// The messages name what scripts have called.
-pub static OPERATIONS: [Operation; 9] = [
+pub static OPERATIONS: [Operation; 10] = [
     function("check_tls", check_tls),
     function("dial", connect::dial),
     function("digest", digest),
@@ -33,6 +37,7 @@ pub static OPERATIONS: [Operation; 9] = [
     function("hostname", hostname),
     reads("line", line),
     Operation { name: "patience", body: Body::Connection(Sides::NONE, patience) },
+    function("reserve", reserve),
     Operation { name: "socket_options", body: Body::Connection(Sides::NONE, of_connection) },
     Operation { name: "unqueue", body: Body::Connection(Sides::WRITE, unqueue) },
 ];
@@ -46,6 +51,28 @@ fn check_tls(call: &mut Call<'_>) -> Result<Reply> {
     let (side, settings) = options::start_tls(call.argument(1), Side::Client, Some("localhost"))?;
     Setup::new(side, settings)?;
     Ok(Reply::Nothing)
+}
+
+/// A socket that is not connected, for its descriptor alone. The call never ends: it waits until it
+/// is cancelled.
+struct Reserved(Socket);
+
+impl LongOperation for Reserved {
+    fn step(&mut self) -> error::Result<Step<Reply>> {
+        Ok(Step::Wait(Wait::new(&self.0, Want::Read)))
+    }
+
+    fn label(&self) -> String {
+        String::new()
+    }
+}
+
+fn reserve(call: &mut Call<'_>) -> Result<Reply> {
+    PendingOp::drive(call, || {
+        let family = call.argument(1).one_of(&[("inet", Domain::IPV4), ("inet6", Domain::IPV6)])?;
+        let socket = Socket::new(family, Type::STREAM, None).map_err(error::Error::from)?;
+        Ok(PendingOp::new(Reserved(socket), Deadline::NEVER))
+    })
 }
 
 /// Seconds since 1970.

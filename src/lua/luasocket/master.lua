@@ -22,12 +22,30 @@ function sockets.tcp()
   return sockets.new "unspec"
 end
 
+-- A socket of one family has a descriptor from the beginning, until it has another one.
+local function reserve(family)
+  local self = sockets.new(family)
+  self.reserved = steps.new(face.reserve, family)
+  local ok, why, code = steps.step(self.reserved)
+  if ok == false then
+    return nil, words.of(why, code)
+  end
+  return self
+end
+
+local function unreserve(self)
+  if self.reserved then
+    steps.cancel(self.reserved)
+    self.reserved = nil
+  end
+end
+
 function sockets.tcp4()
-  return sockets.new "inet"
+  return reserve "inet"
 end
 
 function sockets.tcp6()
-  return sockets.new "inet6"
+  return reserve "inet6"
 end
 
 -- The number of a service by its name, as /etc/services has it.
@@ -65,6 +83,7 @@ end
 -- Bound and listening -----------------------------------------------------------------------------
 
 local function listen(self, host, port, backlog)
+  unreserve(self)
   local all = settings(self)
   all.connect_timeout = nil
   all.backlog = backlog
@@ -73,7 +92,7 @@ local function listen(self, host, port, backlog)
   return safe.listen(host, port, all)
 end
 
-local any_address = native.part "names".any_address
+local any_address, hold = native.part "names".any_address, native.part "names".hold
 
 local function set_family(self, ip)
   self.family = ip:find(":", 1, true) and "inet6" or "inet"
@@ -95,7 +114,8 @@ function master.bind(self, host, port)
   if not listener then
     return nil, words.of(why, code)
   end
-  self.listener, self.polled, self.backlog = listener, listener, BACKLOG
+  self.listener, self.backlog = listener, BACKLOG
+  hold(self, listener)
   set_family(self, listener:info().sock.ip)
   return 1.0
 end
@@ -116,19 +136,24 @@ function master.listen(self, backlog)
       return nil, words.of(why, code)
     end
   end
-  self.polled, self.backlog = self.listener, backlog
+  self.backlog = backlog
+  hold(self, self.listener)
   set_family(self, sock.ip)
   object.set_class(self, "server")
   return 1.0
 end
 
 function server.accept(self)
+  if not self.listener then
+    return nil, self.number and "Operation not supported" or "Bad file descriptor"
+  end
   local conn, why, code = self.listener:accept(self.seconds)
   if not conn then
     return nil, words.of(why, code)
   end
   local client = object.new("client", self.family)
-  client.conn, client.polled, client.made = conn, conn, safe.now()
+  client.conn, client.made = conn, safe.now()
+  hold(client, conn)
   client.seconds = huge
   return client
 end
@@ -136,7 +161,8 @@ end
 -- Connected ---------------------------------------------------------------------------------------
 
 local function connected(self, conn)
-  self.conn, self.polled, self.dialing = conn, conn, nil
+  self.conn, self.dialing = conn, nil
+  hold(self, conn)
   self.made = safe.now()
   set_family(self, conn:info().peer.ip)
   object.apply_timeout(self)
@@ -155,6 +181,7 @@ local function settle(self, unfinished, ok, value, code)
 end
 
 local function dial(self, host, port)
+  unreserve(self)
   local all = settings(self)
   if self.listener then
     local sock = self.listener:info().sock
@@ -222,7 +249,8 @@ function any.close(self)
   if its then
     its:close()
   end
-  self.is_asked_again = nil
+  self.is_asked_again, self.is_closed = nil, true
+  unreserve(self)
   return 1.0
 end
 

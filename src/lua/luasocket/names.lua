@@ -1,7 +1,7 @@
 -- Who is at both ends of a socket, and what other libraries wait for.
 
 local native = ...
-local object = native.part "object"
+local object, safe = native.part "object", native.safe
 local any = object.any
 
 -- The address that stands for all of them.
@@ -18,11 +18,52 @@ function any.getfd(self)
   if dialing and dialing.is_over and dialing.ok then
     return dialing.value:fd() + 0.0
   end
-  return dialing and dialing.fd and dialing.fd + 0.0 or -1.0
+  local waiting = dialing or self.reserved
+  return (waiting and waiting.fd or self.number or -1) + 0.0
 end
 
-function any.setfd()
-  error("setfd: a connection of tcp.luasocket keeps its descriptor; tcp.from_fd takes one", 2)
+-- Which object has a descriptor, for another one that is to take it over.
+local holders = setmetatable({}, { __mode = "v" })
+-- What was given up stays open: some other library has its descriptor now.
+native.given_up = {}
+
+local function hold(self, its)
+  self.polled = its
+  holders[its:fd()] = self
+end
+
+-- Takes what another object has, or a descriptor of somebody else's.
+local function take(self, fd)
+  local holder = holders[fd]
+  local class = object.class(self)
+  if holder and rawget(holder, "polled") and holder:getfd() == fd then
+    self.conn, self.listener, self.family = holder.conn, holder.listener, holder.family
+    holder.conn, holder.listener, holder.polled = nil, nil, nil
+  elseif class == "server" then
+    self.listener = safe.listener_from_fd(fd)
+  else
+    self.conn = safe.from_fd(fd, { timeout = math.huge, max_buffer = 2 ^ 52 })
+  end
+  return self.conn or self.listener
+end
+
+-- Gives the socket up, and takes the one of this descriptor.
+function any.setfd(self, fd)
+  fd = tonumber(fd) or object.expected(1, "setfd", "number", fd)
+  local its = self.conn or self.listener
+  if its and its:is_open() then
+    native.given_up[its:fd()] = its
+  end
+  self.conn, self.listener, self.polled, self.number = nil, nil, nil, nil
+  if fd >= 0 then
+    its = take(self, fd)
+    if its then
+      hold(self, its)
+      object.apply_timeout(self)
+    else
+      self.number = fd
+    end
+  end
 end
 
 function any.dirty(self)
@@ -43,7 +84,7 @@ function any.getpeername(self)
   if conn and conn:is_open() then
     local peer = conn:info().peer
     return name_of(self, peer, peer.port)
-  elseif self.family == "unspec" or conn then
+  elseif self.family == "unspec" or conn or self.is_closed then
     return nil, "Bad file descriptor"
   end
   return nil, "Transport endpoint is not connected"
@@ -54,10 +95,10 @@ function any.getsockname(self)
   if its and its:is_open() then
     local sock = its:info().sock
     return name_of(self, sock, tostring(sock.port))
-  elseif self.family == "unspec" or its then
+  elseif self.family == "unspec" or its or self.is_closed then
     return nil, "Bad file descriptor"
   end
   return any_address(self), "0", self.family
 end
 
-return { any_address = any_address }
+return { any_address = any_address, hold = hold }

@@ -3,7 +3,7 @@
 
 local native = ...
 local face = native.face
-local object = native.part "object"
+local object, words = native.part "object", native.part "words"
 local any = object.any
 local options = {}
 
@@ -146,15 +146,17 @@ function any.getoption(self, name)
   if not readable[name] then
     unsupported { "getoption", tostring(name) }
   end
-  local all = read(self)
-  if not all then
+  local all, dialing = read(self), self.dialing
+  if name == "error" and dialing and dialing.is_over and not dialing.ok then
+    return words.of(dialing.value, dialing.code)
+  elseif not all and not dialing then
     return nil, "getsockopt failed"
   elseif name == "error" then
     return nil
   elseif name == "bindtodevice" then
     return self.options[name] or ""
   end
-  local value = all[name]
+  local value = all and all[name]
   if value == nil then
     value = self.options[name]
     if value == nil then
