@@ -22,7 +22,7 @@ unexport CC CFLAGS
 PROFILE ?= release
 LIBRARY = target/$(FLAVOR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-many bench-tls docs types types-check deb dist rocks reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help simulate simulate-loops mutations instructions
+.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-many bench-tls docs types types-check deb dist rocks reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help simulate simulate-loops mutations instructions faces
 
 build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
@@ -134,6 +134,9 @@ instructions: ## instructions of some paths, by callgrind, beside those of tests
 
 faults: module ## system calls fail, descriptors run out, processes fork, the clock jumps ..., on $(LUA)
 	@tests/faults/run '$(LUA)'
+
+faces: module ## the suites of LuaSocket's and LuaSec's clients in the folder CLIENTS=, on those and on tcp.luasocket; SUITE=redis-lua runs one
+	@tests/faces/run.py '$(LUA)' .build/$(FLAVOR) '$(or $(CLIENTS),.build/clients)' $(SUITE)
 
 hostile: module ## 1,000 servers that misbehave at random, and floods, on $(LUA); COUNT=, SEED=
 	@tests/hostile/run '$(LUA)' $(or $(COUNT),1000) $(or $(SEED),1)

@@ -146,8 +146,8 @@
 
 ---The options of TLS, for `start_tls` and for the `tls` of `listen`.
 ---@class tcp.TlsOnlyOptions
----@field verify? boolean verify the chain and the host name or address; default true
----@field server_name? string the name sent (SNI) and verified; default the host
+---@field verify? boolean | "chain" | "optional" verify the chain and the host name or address; default true
+---@field server_name? string | false the name sent (SNI) and verified; default the host
 ---@field ca_file? string a PEM file of certificates to trust; default the system's store
 ---@field ca_dir? string a folder of them, named by hash; default none
 ---@field ca? string the same as PEM text; default none

@@ -14,8 +14,8 @@ use net::socket_options;
 use net::transport::tls::{self, Setup, Side};
 use socket2::{Domain, Socket, Type};
 
-use super::read::{closed, find, reads};
 use super::connect;
+use super::read::{closed, find, reads};
 use crate::connection::Connection;
 use crate::ffi::call::{Body, Call, Operation, Result};
 use crate::ffi::reply::{Reply, Value};

@@ -73,7 +73,7 @@ class Place:
                                    env={**self.environment, **environment})
         self.started.append(process)
         if port:
-            ready(port)
+            ready(port, process)
         return process
 
     def run(self, command, cwd=None, timeout=300, **environment):
@@ -110,10 +110,10 @@ class Place:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def ready(port):
-    """Waits until a port is listened at, without connecting to it."""
+def ready(port, process):
+    """Waits until a server listens at a port, without connecting to it, or has ended."""
     wanted, until = f":{port:04X} ", time.monotonic() + 20
-    while time.monotonic() < until:
+    while time.monotonic() < until and process.poll() is None:
         lines = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
         if any(wanted in line and " 0A " in line for line in lines.splitlines()):
             return

@@ -109,11 +109,16 @@ local function set_verify(cfg, all)
     asked[word] = true
   end
   local goes_on
+  local flags = {}
   for _, word in ipairs(each_of(cfg.verifyext)) do
-    if word ~= "lsec_continue" then
+    flags[word] = true
+  end
+  goes_on = flags.lsec_continue
+  for word in pairs(flags) do
+    -- Where the handshake goes on whatever is found, a purpose stops nothing.
+    if word ~= "lsec_continue" and not (goes_on and word == "lsec_ignore_purpose") then
       return "tcp.luasocket has no verification flag " .. tostring(word)
     end
-    goes_on = true
   end
   all.verify = asked.peer and not goes_on or false
   if all.side == "server" then
@@ -178,12 +183,22 @@ local function word(message)
   return detail
 end
 
+-- Whether this module can be told the curves.
+local has_groups
+local function groups(cfg)
+  local its = cfg.curveslist or cfg.curve
+  if its and has_groups == nil then
+    has_groups = native.face.check_tls(nil, { side = "client", groups = "P-256" })
+  end
+  return has_groups and its or nil
+end
+
 function context.new(cfg)
   if type(cfg) ~= "table" then
     object.expected(1, "newcontext", "table", cfg)
   end
   local all = { close_notify = "ignore", ca_file = cfg.cafile, ca_dir = cfg.capath,
-    ciphers = cfg.ciphers, ciphersuites = cfg.ciphersuites, groups = cfg.curveslist or cfg.curve }
+    ciphers = cfg.ciphers, ciphersuites = cfg.ciphersuites, groups = groups(cfg) }
   local why = set_versions(cfg, all) or set_mode(cfg, all) or set_certificate(cfg, all)
     or set_verify(cfg, all) or cfg.alpn and set_alpn(cfg, all) or check_rest(cfg)
   if why then
@@ -198,7 +213,8 @@ function context.new(cfg)
       return nil, word(message)
     end
   end
-  return setmetatable({ settings = all, mode = cfg.mode }, metatable)
+  local goes_on = cfg.verifyext ~= nil
+  return setmetatable({ settings = all, mode = cfg.mode, goes_on = goes_on }, metatable)
 end
 
 function context.is(value)

@@ -36,7 +36,7 @@ function session.wrap(sock, cfg)
     error("bad argument #1 to 'wrap' (a socket of tcp.luasocket expected)", 2)
   end
   local self = { plain = conn, number = conn:is_open() and conn:fd() + 0.0 or -1.0, block = -1, total = -1,
-    seconds = huge, made = safe.now(), settings = its.settings, mode = its.mode, wanting = true }
+    seconds = huge, made = safe.now(), settings = its.settings, mode = its.mode, goes_on = its.goes_on, wanting = true }
   sock.conn, sock.polled = nil, nil
   return setmetatable(self, metatable)
 end
@@ -221,7 +221,9 @@ function methods.getpeerverification(self)
   if why == nil or why:find "^host name mismatch" then
     return true
   end
-  return false, cipher.verify_words(tls.verify_code, why)
+  local word = cipher.verify_words(tls.verify_code, why)
+  -- With "lsec_continue" there is a list for each depth.
+  return false, self.goes_on and { [(tls.verify_depth or 0) + 1] = { word } } or word
 end
 
 function methods.getalpn(self)
