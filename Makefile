@@ -22,7 +22,7 @@ unexport CC CFLAGS
 PROFILE ?= release
 LIBRARY = target/$(FLAVOR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-many bench-tls docs types types-check deb dist rocks reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help simulate simulate-loops mutations instructions faces
+.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-many bench-tls docs types types-check deb dist rocks reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help simulate simulate-loops mutations instructions faces bench-faces
 
 build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
@@ -85,6 +85,9 @@ bench-loops: module ## ten thousand connections in a loop, beside cqueues' and l
 bench-many: module ## ten thousand TCP checks and two thousand TLS checks at once, beside cqueues and luv
 	@scripts/deps bench
 	@bench/many/compare.py '$(LUA)' .build/$(FLAVOR) $(BENCH)
+
+bench-faces: module ## tcp.luasocket beside LuaSocket: redis, 1 MB, http; CPU ratios, paired in one run
+	@LUA_CPATH='.build/$(FLAVOR)/?.so;;' '$(LUA)' bench/faces/compare.lua
 
 bench-tls: module ## handshakes against LuaSec: ratios, paired in one run
 	@LUA_CPATH='.build/$(FLAVOR)/?.so;;' '$(LUA)' bench/tls/compare.lua

@@ -243,6 +243,12 @@ impl Connection {
         self.host.suspend(wait, &mut self.known)
     }
 
+    /// The stream, if a read of what is in its buffer need not look at anything else first.
+    pub fn idle_stream(&mut self) -> Option<&mut Stream> {
+        let is_idle = self.lent.is_none() && self.owners.have_no_reader();
+        if is_idle { self.open.as_deref_mut() } else { None }
+    }
+
     /// Returns the bytes of an item that was found.
     pub fn found(&self, item: &Item) -> &[u8] {
         self.open.as_ref().map_or(b"", |stream| stream.text(item))

@@ -12,7 +12,7 @@ use crate::ffi::object::Kind;
 use crate::ffi::trampoline::function;
 #[cfg(not(any(feature = "lua51", feature = "luajit")))]
 use crate::ffi::{direct, lines};
-use crate::ffi::{loader, reply, run_function, sink, waiting};
+use crate::ffi::{loader, ready, reply, run_function, sink, waiting};
 use crate::{json, listener, ops};
 
 /// The module whose failures are returned and not thrown.
@@ -39,7 +39,7 @@ const LOOPS: [(&str, &str); 9] = [
 ];
 
 /// The files of `lua/luasocket/`.
-const FACE: [(&str, &str); 18] = [
+const FACE: [(&str, &str); 19] = [
     ("init", include_str!("lua/luasocket/init.lua")),
     ("object", include_str!("lua/luasocket/object.lua")),
     ("words", include_str!("lua/luasocket/words.lua")),
@@ -48,6 +48,7 @@ const FACE: [(&str, &str); 18] = [
     ("names", include_str!("lua/luasocket/names.lua")),
     ("functions", include_str!("lua/luasocket/functions.lua")),
     ("client", include_str!("lua/luasocket/client.lua")),
+    ("send", include_str!("lua/luasocket/send.lua")),
     ("options", include_str!("lua/luasocket/options.lua")),
     ("select", include_str!("lua/luasocket/select.lua")),
     ("dns", include_str!("lua/luasocket/dns.lua")),
@@ -124,6 +125,7 @@ impl Native<'_> {
         let native: Table = modules.raw_get("native")?;
         let operations = self.table(&ops::face::OPERATIONS, true)?;
         operations.raw_set("listener_options", self.function(&ops::face::OF_LISTENER, true)?)?;
+        operations.raw_set("ready", modules.raw_get::<Function>("ready")?)?;
         native.raw_set("face", operations)?;
         native.raw_set("safe", open(self.lua, SAFE)?)?;
         let files = self.lua.create_table()?;
@@ -183,6 +185,7 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
     let shim = lua.load(include_str!("lua/shim.lua")).set_name("=tcp").into_function()?;
     let modules: Table = shim.call(&table)?;
     modules.raw_set("native", table)?;
+    modules.raw_set("ready", ready::function(lua, kinds.connections)?)?;
     register(lua, kinds.connections, "tcp.Connection", modules.raw_get("connection")?)?;
     register(lua, kinds.listeners, "tcp.Listener", modules.raw_get("listener")?)?;
     modules.raw_set("run", native.run)?;

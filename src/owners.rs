@@ -50,6 +50,11 @@ pub struct Owners {
 }
 
 impl Owners {
+    /// Whether no coroutine is known to wait to read.
+    pub fn have_no_reader(&self) -> bool {
+        self.reader.is_none()
+    }
+
     /// Whether another coroutine waits to read. One that has ended or was collected does not.
     pub fn have_reader(&self, call: &Call<'_>) -> bool {
         self.reader.as_ref().is_some_and(|owner| call.is_claimed(owner.claim))

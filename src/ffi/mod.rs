@@ -15,6 +15,7 @@ mod give;
 pub mod lines;
 pub mod loader;
 pub mod object;
+pub mod ready;
 pub mod reply;
 pub mod sink;
 mod stop;

@@ -123,7 +123,6 @@ impl<T: 'static> Kind<T> {
     }
 
     /// For an upvalue of a C function.
-    #[cfg(not(any(feature = "lua51", feature = "luajit")))]
     pub fn to_value(self) -> LightUserData {
         LightUserData(self.metatable.cast_mut())
     }

@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use memchr::memchr;
 use net::connect::question::this_host;
 use net::error;
-use net::framing::text::Request;
+use net::framing::text::{Item, Request};
 use net::io::deadline::{Deadline, since_1970};
 use net::io::step::{Step, Wait, Want};
 use net::socket_options;
+use net::stream::Stream;
 use net::transport::tls::{self, Setup, Side};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Socket};
 
 use super::connect;
 use super::read::{closed, find, reads};
@@ -70,7 +71,8 @@ impl LongOperation for Reserved {
 fn reserve(call: &mut Call<'_>) -> Result<Reply> {
     PendingOp::drive(call, || {
         let family = call.argument(1).one_of(&[("inet", Domain::IPV4), ("inet6", Domain::IPV6)])?;
-        let socket = Socket::new(family, Type::STREAM, None).map_err(error::Error::from)?;
+        let socket =
+            Socket::new(family, socket2::Type::STREAM, None).map_err(error::Error::from)?;
         Ok(PendingOp::new(Reserved(socket), Deadline::NEVER))
     })
 }
@@ -90,21 +92,47 @@ fn digest(call: &mut Call<'_>) -> Result<Reply> {
     Ok(Value::from(digest).into())
 }
 
+/// What `receive` is asked for mostly.
+#[derive(Clone, Copy)]
+pub enum Pattern {
+    Line,
+    Size(usize),
+}
+
+/// The same as `line` or `read`, if it is in the buffer already.
+pub fn find_ready(stream: &mut Stream, pattern: Pattern) -> Option<Item> {
+    let max = stream.limits().max_buffer;
+    match pattern {
+        Pattern::Line => {
+            let item = stream.find_ready(Request::Until { delimiter: b"\n", max })?;
+            plain_line(stream.text(&item), item.clone())
+        }
+        Pattern::Size(size) => stream.find_ready(Request::Exact { size, max }),
+    }
+}
+
+/// A line without the carriage return in front of its end; none where there are others.
+fn plain_line(text: &[u8], mut line: Item) -> Option<Item> {
+    match memchr(b'\r', text) {
+        None => Some(line),
+        Some(at) if at + 1 == text.len() => {
+            line.text.end -= 1;
+            Some(line)
+        }
+        Some(_) => None,
+    }
+}
+
 /// The bytes up to a newline, without a carriage return in front of that. Where there are others
 /// among them, true: nothing is consumed, and the caller cuts the line. The end of the stream ends
 /// no line.
 fn line(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let max = this.stream()?.limits().max_buffer;
-    let Some(mut item) = find(call, this, Request::Until { delimiter: b"\n", max })? else {
+    let Some(item) = find(call, this, Request::Until { delimiter: b"\n", max })? else {
         return closed();
     };
-    let text = this.found(&item);
-    match memchr(b'\r', text) {
-        None => {}
-        Some(at) if at + 1 == text.len() => item.text.end -= 1,
-        Some(_) => return Ok(true.into()),
-    }
-    Ok(Reply::Item(item))
+    let line = plain_line(this.found(&item), item.clone());
+    Ok(line.map_or_else(|| true.into(), Reply::Item))
 }
 
 /// The seconds that each call may take, 0 among them: such a call does not wait.

@@ -1,19 +1,18 @@
--- What a connected socket sends and receives. A failure gives what has come so far and consumes it,
--- as LuaSocket has it; what could not be sent is forgotten, since the caller sends it again.
+-- What a connected socket receives, and what else it does; `send` is in a file of its own. A
+-- failure gives what has come so far and consumes it, as LuaSocket has it.
 
 local native = ...
 local face, safe = native.face, native.safe
 local object, words = native.part "object", native.part "words"
 
-local find, gsub, sub, floor = string.find, string.gsub, string.sub, math.floor
+local gsub, sub, floor = string.gsub, string.sub, math.floor
 local tonumber, type, error = tonumber, type, error
 local client = object.client
 local operations, resume = native.connection, native.resume
 local read_line, set_patience = face.line, face.patience
 local read_bytes, read_all, read_some = operations.read, operations.read_str, operations.recv
 local read_until, peek = operations.read_until, operations.peek
-local send_all, count_pending = operations.send, operations.pending
-local unqueue = face.unqueue
+local count_pending = operations.pending
 
 -- Receiving ---------------------------------------------------------------------------------------
 
@@ -146,82 +145,22 @@ local function receive(self, pattern, prefix)
   object.wrong(1, "receive", "invalid receive pattern")
 end
 
--- A connect that is not through has no connection yet, and one that failed never will.
-local function not_connected(self)
-  return self.conn == nil
-end
+-- What is in the buffer already, a line or so many bytes, takes no operation.
+local ready = face.ready
 
 function client.receive(self, pattern, prefix)
-  if not_connected(self) then
+  local conn = self.conn
+  if prefix == nil then
+    local data = ready(conn, pattern)
+    if data then
+      return data, nil, nil
+    end
+  end
+  -- A connect that is not through has no connection yet, and one that failed never will.
+  if conn == nil then
     return nil, self.dialing and "timeout" or "closed", prefix or ""
   end
   return receive(self, pattern, prefix)
-end
-
--- Sending -----------------------------------------------------------------------------------------
-
--- What a failed send gives: the index of the last byte that was sent.
-local function unsent(self, how, message, code, first, size)
-  if how ~= "return" then
-    error(message or "not enough memory", how == "pass" and 0 or 3)
-  end
-  local conn = self.conn
-  local sent = 0
-  if conn:is_open() then
-    local _, left = unqueue(nil, conn)
-    -- Where nothing was left, nothing was queued.
-    if left and left > 0 then
-      sent = size - left
-    end
-  end
-  return nil, self.wanting and code == "timeout" and "wantwrite" or words.of(message, code),
-    first - 1.0 + sent
-end
-
--- The part of a string that is to be sent, and where it begins and ends.
-local function part(data, from, to)
-  local size = #data
-  from = from == nil and 1 or tonumber(from) or object.expected(2, "send", "number", from)
-  to = to == nil and -1 or tonumber(to) or object.expected(3, "send", "number", to)
-  from, to = floor(from), floor(to)
-  if from < 0 then
-    from = size + from + 1
-  end
-  if to < 0 then
-    to = size + to + 1
-  end
-  from, to = math.max(from, 1), math.min(to, size)
-  return from, to
-end
-
-local function send(self, data, from, to)
-  local first, conn = 1, self.conn
-  if type(data) ~= "string" then
-    data = tostring(object.check_text(data, 1, "send"))
-  end
-  if from or to then
-    first, to = part(data, from, to)
-    if first > to then
-      return first - 1.0, nil, nil
-    elseif first > 1 or to < #data then
-      data = sub(data, first, to)
-    end
-  end
-  local ok, a, b, c, d, e = send_all(nil, conn, data)
-  if ok == nil then
-    ok, a, b, c = resume(send_all, a, b, c, d, e, conn)
-  end
-  if ok then
-    return first - 1.0 + #data, nil, nil
-  end
-  return unsent(self, a, b, c, first, #data)
-end
-
-function client.send(self, data, from, to)
-  if not_connected(self) then
-    return nil, self.dialing and "timeout" or "closed", 0.0
-  end
-  return send(self, data, from, to)
 end
 
 -- Ending ------------------------------------------------------------------------------------------
@@ -288,4 +227,4 @@ function client.setstats(self, received, sent, age)
   return 1.0
 end
 
-return { receive = receive, send = send, find = find }
+return client

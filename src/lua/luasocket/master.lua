@@ -6,6 +6,7 @@ local safe, face = native.safe, native.face
 local object, words, steps = native.part "object", native.part "words", native.part "steps"
 local options = native.part "options"
 native.part "client"
+native.part "send"
 
 local huge = math.huge
 local any, master, server = object.any, object.master, object.server

@@ -43,10 +43,33 @@ end
 
 -- The handshake -----------------------------------------------------------------------------------
 
--- Names the server that is expected. What a server is to choose by, it chooses in `tcp.listen`.
-function methods.sni(self, name)
+-- The contexts of a server by the names that clients ask for; `is_strict`: no other name will do.
+local function set_contexts(self, contexts, is_strict)
+  local all, names = {}, {}
+  for name, its in pairs(contexts) do
+    names[name] = { cert_file = its.settings.cert_file, key_file = its.settings.key_file }
+  end
+  for key, value in pairs(self.settings) do
+    all[key] = value
+  end
+  all.names = names
+  if is_strict then
+    all.cert_file, all.key_file, all.key_password = nil, nil, nil
+  end
+  if not face.check_tls(nil, all) then
+    error("sni: a server of tcp.luasocket has one certificate", 3)
+  end
+  self.settings = all
+end
+
+-- Names the server that is expected, or the contexts of a server.
+function methods.sni(self, name, is_strict)
   if self.mode == "server" then
-    error("sni: a server of tcp.luasocket has one certificate", 2)
+    if type(name) ~= "table" then
+      object.expected(1, "sni", "table", name)
+    end
+    set_contexts(self, name, is_strict)
+    return
   end
   self.name = tostring(object.check_text(name, 1, "sni"))
 end

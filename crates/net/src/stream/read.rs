@@ -36,6 +36,23 @@ impl Stream {
         self.step_yield(waiting_for)
     }
 
+    /// The item, if it is in the buffer already and nothing is to be done before it.
+    #[inline]
+    pub fn find_ready(&mut self, request: Request<'_>) -> Option<Item> {
+        if !self.skip.is_over() || self.skip.is_untold() {
+            return None;
+        }
+        match self.search.find(request, self.input.filled(), false) {
+            Ok(Found::Item(item)) => Some(item),
+            _ => None,
+        }
+    }
+
+    /// How many bytes were consumed before those that are in the buffer.
+    pub fn position(&self) -> u64 {
+        self.traffic.read - self.input.len() as u64
+    }
+
     /// The next packet, as [`Stream::step_find`] finds what it is asked for.
     #[inline]
     pub fn step_find_packet(&mut self) -> Result<Step<Option<Item>>> {
