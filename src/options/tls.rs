@@ -57,8 +57,9 @@ pub fn set_of(side: Side, settings: &mut tls::Settings, option: Argument<'_>) ->
         "ocsp" | "legacy_renegotiation" if side == Side::Server => {
             return Err(option.wrong("a client's, this side is the server"));
         }
-        "verify" if side == Side::Server && is_word(option, b"optional") => {
-            settings.is_optional = true;
+        "verify" if side == Side::Server => {
+            settings.is_optional = is_word(option, b"optional");
+            settings.verify = settings.is_optional || option.boolean()?;
         }
         "psk" if side == Side::Server => settings.profile.psk = Some(psk::of_server(option)?),
         _ => return set(settings, option),
