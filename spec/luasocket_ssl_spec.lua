@@ -4,6 +4,7 @@ local helper = require "spec.support.helper"
 local faces = require "spec.support.faces"(it, pending)
 
 local pem = helper.pem
+local unpack = table.unpack or unpack -- luacheck: ignore 143
 
 local function parameters(more)
   local all = { mode = "client", protocol = "any", verify = "none", options = { "all", "no_sslv3" } }
@@ -145,7 +146,7 @@ describe("a handshake", function()
       pcall(helper.finish)
       if certificate then
         server = helper.keep(socket.bind("127.0.0.1", 0))
-        _, port = server:getsockname()
+        port = select(2, server:getsockname())
       end
     end
   end)
@@ -153,6 +154,48 @@ end)
 
 describe("a connection", function()
   after_each(helper.finish)
+
+  it("sends again what a timeout has left, and nothing twice", function()
+    local socket = faces.socket
+    for _, version in ipairs { "1.2", "1.3" } do
+      local peer = helper.listen([[
+        import hashlib
+        digest, size = hashlib.sha1(), 0
+        while (data := c.recv(65536)):
+          digest.update(data)
+          size += len(data)
+          time.sleep(0.0002)
+        return [size, digest.hexdigest()]
+      ]], { tls = "good", version = version })
+      local conn = wrap(socket, socket.ssl, peer)
+      assert(conn:dohandshake())
+      local parts = {}
+      for i = 1, 300000 do parts[i] = ("line %d of a long text that is sent in pieces of any size\n"):format(i) end
+      local data = table.concat(parts)
+      conn:settimeout(0)
+      local last, waits = 0, 0
+      while last < #data do
+        local sent, why, partial = conn:send(data, last + 1)
+        if not sent then
+          assert.equal("wantwrite", why)
+          waits = waits + 1
+          socket.select(nil, { conn }, 3)
+        end
+        last = sent or partial
+      end
+      conn:close()
+      local size, digest = unpack(peer:result())
+      assert.equal(#data, size)
+      assert.is_true(waits > 0)
+      local file = os.tmpname()
+      local out = assert(io.open(file, "wb"))
+      out:write(data)
+      out:close()
+      assert.equal(digest, helper.output("sha1sum " .. file):match "^%x+")
+      os.remove(file)
+      helper.finish()
+    end
+  end)
 
   faces.same_ssl("tells what was agreed on", function(socket, ssl, record)
     for _, version in ipairs { "1.2", "1.3" } do

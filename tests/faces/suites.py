@@ -1,5 +1,6 @@
 """The suites: how each is cut to the loopback, what it needs, and which of its tests passed."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -206,17 +207,32 @@ SAMPLES = ("alpn", "chain", "curve-negotiation", "dhparam", "digest", "ecdh", "i
            "verification/success", "verify", "want", "wantread", "wantwrite")
 
 
+# A server and its client. Each pair has the loopback for itself where that can be: the connections
+# of one keep the port busy for the next.
+PAIR = """
+ip link set lo up 2>/dev/null
+"$1" server.lua & server=$!
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  grep -q ':22B8 .* 0A ' /proc/net/tcp /proc/net/tcp6 && break
+  kill -0 $server 2>/dev/null || break
+  sleep 0.1
+done
+timeout 5 "$1" client.lua; code=$?
+kill $server 2>/dev/null
+exit $code
+"""
+
+
 def luasec(place):
-    """Each sample's server and client. It passes where the client's output is LuaSec's own."""
+    """Each sample's server and client. It passes where the client ends well."""
     certificates(place.repository / "samples/certs")
+    alone = ["unshare", "--net"] if os.environ.get("TCP_FACES_ALONE") == "yes" else []
     outcome = Outcome()
     for name in SAMPLES:
         folder = place.repository / "samples" / name
-        if not (folder / "server.lua").exists():
+        if not (folder / "server.lua").exists() or not (folder / "client.lua").exists():
             continue
-        server = place.start([place.lua, "server.lua"], 8888, folder)
-        code, output = place.run([place.lua, "client.lua"], folder, timeout=5)
-        place.stop(server)
+        code, output = place.run([*alone, "sh", "-c", PAIR, "sh", place.lua], folder, timeout=15)
         keep(place, name, output)
         (outcome.failed if code else outcome.passed).append(name)
     return outcome

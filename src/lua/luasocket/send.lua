@@ -21,8 +21,11 @@ local function unsent(self, how, message, code, first, size)
   local sent = 0
   if conn:is_open() then
     local _, left = unqueue(nil, conn)
-    -- Where nothing was left, nothing was queued.
-    if left and left > 0 then
+    if code == "timeout" and left == 0 then
+      -- It ended before it could look whether it was through.
+      return first - 1.0 + size, nil, nil
+    elseif left and left > 0 then
+      -- Where nothing is left of another failure, nothing was queued.
       sent = size - left
     end
   end
