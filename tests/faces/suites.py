@@ -240,6 +240,8 @@ def luasec(place):
 
 def memcached(place):
     need("memcached")
+    if place.run([place.lua, "-e", "assert(module)"])[0]:
+        raise Missing("Lua 5.1 or LuaJIT")
     place.start(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", "11211"], 11211)
     script = place.repository / "faces.lua"
     script.write_text((HERE / "memcached.lua").read_text())

@@ -44,6 +44,36 @@ local function failed(self, how, message, code, prefix, is_line)
     prefix and prefix .. partial or partial
 end
 
+-- Rounds of what does not wait, before the others get their turn.
+local ROUNDS = 64
+
+-- Goes on with a call that has not waited, as long as more comes: one call reads so much at most.
+local function insist(conn, operation, argument, how, message, code)
+  local _, before = count_pending(nil, conn)
+  for _ = 1, before > 0 and ROUNDS or 0 do
+    local ok, a, b, c = operation(nil, conn, argument)
+    local _, now = count_pending(nil, conn)
+    if ok or c ~= "timeout" then
+      return ok, a, b, c
+    elseif now == before then
+      break
+    end
+    before = now
+  end
+  return false, how, message, code
+end
+
+local function attempt(self, conn, operation, argument)
+  local ok, a, b, c, d, e = operation(nil, conn, argument)
+  if ok == nil then
+    ok, a, b, c = resume(operation, a, b, c, d, e, conn, argument)
+  end
+  if not ok and c == "timeout" and self.seconds == 0 then
+    return insist(conn, operation, argument, a, b, c)
+  end
+  return ok, a, b, c
+end
+
 -- A line with carriage returns in it: LuaSocket leaves all of them out.
 local function cut(conn)
   local _, line = read_until(nil, conn, "\n")
@@ -52,10 +82,7 @@ end
 
 local function receive_line(self, prefix)
   local conn = self.conn
-  local ok, a, b, c, d, e = read_line(nil, conn)
-  if ok == nil then
-    ok, a, b, c = resume(read_line, a, b, c, d, e, conn)
-  end
+  local ok, a, b, c = attempt(self, conn, read_line)
   if not ok then
     return failed(self, a, b, c, prefix, true)
   elseif a == true then
@@ -82,10 +109,7 @@ local function receive_size(self, size, prefix)
   elseif size % 1 ~= 0 then
     size = floor(size)
   end
-  local ok, a, b, c, d, e = operation(nil, conn, size)
-  if ok == nil then
-    ok, a, b, c = resume(operation, a, b, c, d, e, conn, size)
-  end
+  local ok, a, b, c = attempt(self, conn, operation, size)
   if not ok then
     return failed(self, a, b, c, prefix)
   elseif not size then
@@ -102,10 +126,7 @@ end
 
 local function receive_all(self, prefix)
   local conn = self.conn
-  local ok, a, b, c, d, e = read_all(nil, conn)
-  if ok == nil then
-    ok, a, b, c = resume(read_all, a, b, c, d, e, conn)
-  end
+  local ok, a, b, c = attempt(self, conn, read_all)
   if not ok then
     return failed(self, a, b, c, prefix)
   elseif a == "" then
