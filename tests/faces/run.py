@@ -4,7 +4,7 @@ are in the folder CLIENTS, on LuaSocket and LuaSec, and on tcp.luasocket in thei
 many tests passed on each.
 
 Nothing is fetched. A suite is a repository's clone under its own name: luasocket, luasec,
-redis-lua, pgmoon, luamqtt, lua-websockets, copas, haricot, lua-memcached; to run them also
+redis-lua, pgmoon, luamqtt, lua-websockets, copas, lua-memcached; to run them also
 telescope, moonscript, binaryheap.lua and timerwheel.lua. Each runs in a copy, in which the
 addresses of other machines are replaced by the loopback's, and in a network namespace of its own
 where that can be had."""
