@@ -110,6 +110,37 @@ describe("a handshake", function()
     end
   end)
 
+  for _, is_strict in ipairs { false, true } do
+    for _, name in ipairs { "a.example", "other.example" } do
+      faces.same_ssl(("shows %s its certificate, others %s"):format(name, is_strict and "none" or "another"),
+        function(socket, ssl, record)
+          local function context(certificate)
+            return assert(ssl.newcontext(parameters { mode = "server", certificate = pem(certificate),
+              key = pem(certificate, "key") }))
+          end
+          local server = helper.keep(socket.bind("127.0.0.1", 0))
+          local _, port = server:getsockname()
+          local client = helper.keep(socket.connect("127.0.0.1", port))
+          local accepted = helper.keep(server:accept())
+          local ours = helper.keep(ssl.wrap(client, parameters()))
+          local theirs = helper.keep(ssl.wrap(accepted, context "good"))
+          theirs:sni({ ["a.example"] = context "rsa" }, is_strict)
+          ours:sni(name)
+          ours:settimeout(0)
+          theirs:settimeout(0)
+          local last = {}
+          for _ = 1, 20 do
+            for each, other in pairs { ours = ours, theirs = theirs } do
+              if last[each] ~= true then last[each] = other:dohandshake() end
+            end
+          end
+          record(last.ours)
+          local shown = ours:getpeercertificate()
+          record(shown and shown:pem())
+        end)
+    end
+  end
+
   it("verifies the name where a client has called sni, unless it is told not to", function()
     local socket = faces.socket
     local peer = helper.listen([[ c.send(b"hello\n") ]], { tls = "good" })

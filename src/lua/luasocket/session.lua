@@ -47,17 +47,20 @@ end
 local function set_contexts(self, contexts, is_strict)
   local all, names = {}, {}
   for name, its in pairs(contexts) do
-    names[name] = { cert_file = its.settings.cert_file, key_file = its.settings.key_file }
+    local own = its.settings
+    names[name] =
+      { cert_file = own.cert_file, key_file = own.key_file, key_password = own.key_password }
   end
   for key, value in pairs(self.settings) do
     all[key] = value
   end
-  all.names = names
+  all.names, all.side = names, "server"
   if is_strict then
     all.cert_file, all.key_file, all.key_password = nil, nil, nil
   end
-  if not face.check_tls(nil, all) then
-    error("sni: a server of tcp.luasocket has one certificate", 3)
+  local ok, _, why = face.check_tls(nil, all)
+  if not ok then
+    error("sni: " .. tostring(why), 3)
   end
   self.settings = all
 end
