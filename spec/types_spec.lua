@@ -82,8 +82,8 @@ describe("the annotations", function()
     conn:close()
     listener:close()
     local count = 0
-    for comment, class, name in types:gmatch "\n\n(%-%-%-[^\n]*.-)\nfunction (%w+)[.:]([%w_]+)" do
-      comment = comment:match ".*\n\n(.*)$" or comment
+    for text, class, name in types:gmatch "\n\n(%-%-%-[^\n]*.-)\nfunction (%w+)[.:]([%w_]+)" do
+      local comment = text:match ".*\n\n(.*)$" or text
       local object = ({ Connection = conn, Listener = listener })[class]
       if object and not comment:find("@param", 1, true) then
         local ok, value, message = pcall(object[name], object)

@@ -276,7 +276,7 @@ def described(der, known):
         match = re.search(pattern, text, re.M)
         return match[1] if match else None
 
-    extensions = dict(re.findall(r"^ {12}(\S[^\n]*?): ?(?:critical)?\n((?: {16}[^\n]*\n)*)", text, re.M))
+    extensions = dict(re.findall(r"^ {12}(\S[^\n]*?): ?(?:critical)?\n((?:(?: {16}[^\n]*)?\n)*)", text, re.M))
 
     def words(title):
         return [word.strip() for word in extensions[title].strip().split(", ")] if title in extensions else None

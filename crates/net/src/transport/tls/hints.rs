@@ -36,6 +36,7 @@ const UNSUPPORTED_PROTOCOL: i32 = 258;
 const NO_SUITABLE_GROUPS: i32 = 295;
 const UNSAFE_LEGACY_RENEGOTIATION_DISABLED: i32 = 338;
 const INVALID_COMPRESSION_ALGORITHM: i32 = 341;
+const REQUIRED_COMPRESSION_ALGORITHM_MISSING: i32 = 342;
 const COMPRESSION_DISABLED: i32 = 343;
 const DH_KEY_TOO_SMALL: i32 = 394;
 const VERSION_TOO_LOW: i32 = 396;
@@ -68,6 +69,7 @@ pub fn to_outdated(reason: i32, has_old_hello: bool) -> Option<&'static str> {
         NO_COMPRESSION_SPECIFIED
         | UNSUPPORTED_COMPRESSION_ALGORITHM
         | INVALID_COMPRESSION_ALGORITHM
+        | REQUIRED_COMPRESSION_ALGORITHM_MISSING
         | COMPRESSION_DISABLED => {
             Some("the peer wanted compression, and this is refused: it must do without")
         }
