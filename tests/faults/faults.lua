@@ -181,6 +181,9 @@ local function listen_with_tls(is_patient)
   end
 end
 
+-- Of this process alone: others run beside it.
+local unix_path = helper.unix_path()
+
 -- Peers behind a dialogue of spec/support/dialogues.py: their port.
 local function behind(dialogue, code, options)
   local margin = code:match "^ *"
@@ -316,7 +319,7 @@ local scenarios = {
         [EAFNOSUPPORT] = io_only },
     },
     run = function()
-      local path = ".build/fault.sock"
+      local path = unix_path
       local options = { timeout = timeout, mode = "0600", unlink = true }
       local listener = open(tcp.listen_unix(path, options))
       local client = open(tcp.connect_unix(path, timeout))
@@ -373,8 +376,12 @@ local scenarios = {
     peers = function() return helper.listen("c.send(c.recv_all())").port end,
     run = function(port) return use_framings(open(tcp.connect("127.0.0.1", port, timeout))) end },
   { name = "framings by Unix", only = { "recv", "send", "poll" },
-    peers = function() helper.listen("c.send(c.recv_all())", { path = ".build/fault-echo.sock" }) end,
-    run = function() return use_framings(open(tcp.connect_unix(".build/fault-echo.sock", timeout))) end },
+    peers = function()
+      local path = helper.unix_path()
+      helper.listen("c.send(c.recv_all())", { path = path })
+      return path
+    end,
+    run = function(path) return use_framings(open(tcp.connect_unix(path, timeout))) end },
   { name = "copy_to", only = { "recv", "send", "poll" },
     peers = function()
       local from = helper.listen "for _ in range(30): c.send(b'0123456789' * 100)"
