@@ -1,10 +1,10 @@
--- How long the certificates of a server or of a PEM file are still good for: a plugin for Nagios and its kin.
--- usage: lua examples/certificate_expiry.lua HOST PORT | FILE [WARN_DAYS [CRITICAL_DAYS]] [OPTION=VALUE]...
---   starttls=smtp     what the server speaks before TLS    name=NAME   whom to verify, if not HOST
---   ca=FILE           whom to trust                        crl=FILE    lists of revoked certificates
---   ocsp=report       asks the server for what its CA says of revocation
--- The certificate that expires first on the path counts. exit status: 0 good, 1 fewer than WARN_DAYS (30) left,
--- 2 fewer than CRITICAL_DAYS (7) left, expired, revoked, or not trusted, 3 there is no certificate to look at
+-- How long the certificates of a server, or of a PEM file, are still good: a plugin for Nagios.
+-- usage: lua examples/certificate_expiry.lua HOST PORT | FILE [WARN [CRITICAL]] [OPTION=VALUE]...
+--   starttls=smtp   what the server speaks before TLS   name=NAME   the name to verify, if not HOST
+--   ca=FILE         the certificates that are trusted   crl=FILE    lists of revoked certificates
+--   ocsp=report     asks the server for what its CA says of revocation
+-- The certificate on the path that expires first counts. Exit status: 0 good, 1 under WARN (30)
+-- days, 2 under CRITICAL (7), expired, revoked or not trusted, 3 no certificate to look at.
 
 local tcp = require "tcp.safe"
 

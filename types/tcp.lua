@@ -146,7 +146,8 @@
 
 ---The options of TLS, for `start_tls` and for the `tls` of `listen`.
 ---@class tcp.TlsOnlyOptions
----@field verify? boolean | "chain" | "optional" verify the chain and the host name or address; default true
+---Whether the chain and the host name or address are verified; default true.
+---@field verify? boolean | "chain" | "optional"
 ---@field server_name? string | false the name sent (SNI) and verified; default the host
 ---@field ca_file? string a PEM file of certificates to trust; default the system's store
 ---@field ca_dir? string a folder of them, named by hash; default none
@@ -179,7 +180,8 @@
 ---@field pin_sha256? string | string[]
 ---@field close_notify? "require" | "ignore" whether an end needs TLS's goodbye; default "require"
 ---@field keylog? boolean write the keys to the file that SSLKEYLOGFILE names; default false
----@field names? table<string, tcp.NamedCertificate> of a server: by the name that a client asks for; default none
+---Of a server: certificates by the name that a client asks for; default none.
+---@field names? table<string, tcp.NamedCertificate>
 
 ---A certificate for one name, or for those that "*." stands for.
 ---@class tcp.NamedCertificate
@@ -324,7 +326,8 @@
 ---@field certificate? tcp.Certificate the peer's
 ---@field chain tcp.Certificate[] as the peer has sent it, leaf first
 ---@field verified_chain? tcp.Certificate[] the path that verification has built
----@field expires? integer the earliest `not_after` on that path, or of `chain` if nothing has verified
+---The earliest `not_after` on that path, or of `chain` if nothing has verified.
+---@field expires? integer
 ---@field client_certificate_requested boolean
 ---@field acceptable_issuers? string[] of a client's certificate, if that is requested
 
@@ -557,8 +560,8 @@ function Connection:fd() end
 ---@return integer
 function Connection:getfd() end
 
----Finishes what an accepted connection begins with: a PROXY header, a TLS handshake; or the handshake that was left for
----later.
+---Finishes what an accepted connection begins with: a PROXY header, a TLS handshake; or the
+---handshake that was left for later.
 function Connection:handshake() end
 
 ---Whether there is something to read that a wait for the descriptor would not see, for LuaSocket's
@@ -609,7 +612,8 @@ function Listener:accept(timeout) end
 ---@return fun(): tcp.Connection | tcp.TlsConnection | nil
 function Listener:connections() end
 
----Reads the files of the option `tls` again, for the connections that come. A failure changes nothing.
+---Reads the files of the option `tls` again, for the connections that come. A failure changes
+---nothing.
 function Listener:reload_tls() end
 
 ---Nil of a Unix socket.
@@ -730,7 +734,8 @@ function tcp.from_fd(fd, options) end
 ---@return string[]
 function tcp.resolve(host, timeout) end
 
----The certificates of a PEM text, or of a file. One that cannot be read is `{ error = "..." }` at its place.
+---The certificates of a PEM text, or of a file. One that cannot be read is `{ error = "..." }` at
+---its place.
 ---@param pem string | { file: string, timeout?: number }
 ---@return (tcp.Certificate | { error: string })[]
 function tcp.certificates(pem) end

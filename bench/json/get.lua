@@ -1,8 +1,8 @@
 --- `json.get` against decoding all: `lua bench/json/get.lua [PAIRS]`, with tcp on LUA_CPATH.
 -- Three fields of a text of about 100 KB, and texts of 10 MB that are passed whole. A ratio is the
 -- median, over pairs of slices run back to back, of the other's time by that of `get`. Where
--- lua-simdjson is there (`luarocks install lua-simdjson`), its pointers into the same text are the other
--- one, too: it reads all of a text before it looks for the first.
+-- lua-simdjson is installed (`luarocks install lua-simdjson`), its pointers are compared, too: it
+-- parses all of a text before it looks for the first.
 
 local folder = arg[0]:match("^(.*)/") or "."
 package.path = folder .. "/?.lua;" .. package.path

@@ -1,7 +1,7 @@
--- client.lua PEER PORT COUNT [CA_FILE]: makes COUNT checks at once. Each connects, exchanges a packet
--- of 300 bytes and closes. With CA_FILE each connects over TLS, verifies the certificate, reads when
--- it expires, and closes. Prints wall seconds, CPU seconds, and the most memory that the process
--- took, in bytes for each check.
+-- client.lua PEER PORT COUNT [CA_FILE]: makes COUNT checks at once. Each connects, exchanges a
+-- packet of 300 bytes and closes. With CA_FILE each connects over TLS, verifies the certificate,
+-- reads when it expires, and closes. Prints wall seconds, CPU seconds, and the most memory that the
+-- process took, in bytes for each check.
 
 local peer, port, count, ca_file = arg[1], tonumber(arg[2]), tonumber(arg[3]), arg[4]
 local body = ("x"):rep(300)

@@ -1,7 +1,7 @@
 --- What the clients share: `common.run(scenarios)` runs the one that the command line names, as in
--- `LUA bench/clients/PEER.lua SCENARIO PORT COUNT SIZE FOLDER`, and says on its output when it starts and
--- ends. A scenario gets the port (of a Unix socket the path), the count and the size; what it reads it
--- checks.
+-- `LUA bench/clients/PEER.lua SCENARIO PORT COUNT SIZE FOLDER`, and says on its output when it
+-- starts and ends. A scenario gets the port (of a Unix socket the path), the count and the size. It
+-- checks what it reads.
 
 local common = {}
 
@@ -34,8 +34,8 @@ function common.body()
   return body
 end
 
--- A packet is four bytes of length, the highest first, and a body. What a script does for that depends on
--- what its Lua has.
+-- A packet is four bytes of length, the highest first, and a body. What a script does for that
+-- depends on what its Lua has.
 if string.pack then
   function common.packet(body)
     return string.pack(">s4", body)

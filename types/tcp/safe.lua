@@ -23,7 +23,7 @@
 ---@field certificate? tcp.Certificate the peer's
 ---@field chain? tcp.Certificate[] as the peer has sent it, leaf first
 ---@field verified_chain? tcp.Certificate[] the path that verification has built
----@field expires? integer the earliest `not_after` on that path, or of `chain` if nothing has verified
+---@field expires? integer
 ---@field client_certificate_requested? boolean
 ---@field acceptable_issuers? string[] of a client's certificate, if that is requested
 
@@ -293,8 +293,8 @@ function Connection:fd() end
 ---@return integer
 function Connection:getfd() end
 
----Finishes what an accepted connection begins with: a PROXY header, a TLS handshake; or the handshake that was left for
----later.
+---Finishes what an accepted connection begins with: a PROXY header, a TLS handshake; or the
+---handshake that was left for later.
 ---@return true?
 ---@return string? message
 ---@return tcp.Code? code
@@ -352,7 +352,8 @@ function Listener:accept(timeout) end
 ---@return fun(): tcp.safe.Connection | tcp.safe.TlsConnection | nil
 function Listener:connections() end
 
----Reads the files of the option `tls` again, for the connections that come. A failure changes nothing.
+---Reads the files of the option `tls` again, for the connections that come. A failure changes
+---nothing.
 ---@return true?
 ---@return string? message
 ---@return tcp.Code? code
@@ -489,7 +490,8 @@ function tcp.from_fd(fd, options) end
 ---@return tcp.Details? details
 function tcp.resolve(host, timeout) end
 
----The certificates of a PEM text, or of a file. One that cannot be read is `{ error = "..." }` at its place.
+---The certificates of a PEM text, or of a file. One that cannot be read is `{ error = "..." }` at
+---its place.
 ---@param pem string | { file: string, timeout?: number }
 ---@return (tcp.Certificate | { error: string })[] | nil
 ---@return string? message
