@@ -248,30 +248,29 @@ end)
 
 -- A login to PostgreSQL ---------------------------------------------------------------------------
 
-local function int32(n)
-  return string.char(math.floor(n / 2^24) % 256, math.floor(n / 2^16) % 256, math.floor(n / 256) % 256, n % 256)
-end
-
-local function number(bytes)
-  local a, b, c, d = bytes:byte(1, 4)
-  return ((a * 256 + b) * 256 + c) * 256 + d
-end
+-- A type and a body, whose length counts itself; the first message has no type.
+local MESSAGE = { length_size = 4, length_offset = 1, length_adjustment = -4 }
 
 -- A message of the server: its type and its body.
 local function message(conn)
-  local kind, length = conn:read(1), number(conn:read(4))
-  return kind, conn:read(length - 4)
+  local body, kind = conn:read_packet()
+  return kind, body
 end
 
 local function send(conn, kind, ...)
-  local body = table.concat { ... }
-  conn:send(kind, int32(#body + 4), body)
+  conn:write_packet(table.concat { ... }, kind)
+end
+
+local function number(bytes)
+  return (string.unpack(">I4", bytes))
 end
 
 -- Begins a session as this user.
 local function begin(server, user)
-  local conn = helper.keep(tcp.connect_tls("localhost", server.port, helper.trusting { starttls = "postgres" }))
-  send(conn, "", int32(196608), "user\0", user, "\0database\0postgres\0\0")
+  local conn = helper.keep(tcp.connect_tls("localhost", server.port,
+    helper.trusting { starttls = "postgres", framing = { length_adjustment = -4 } }))
+  conn:write_packet("\0\3\0\0user\0" .. user .. "\0database\0postgres\0\0")
+  conn:set_options { framing = MESSAGE }
   return conn
 end
 
@@ -301,7 +300,7 @@ local function login(conn, password, binding)
   assert.same({ "R", 10 }, { kind, number(body) })
   assert.matches("SCRAM%-SHA%-256%-PLUS", body)
   local client = scram.client(password, scram.base64(tostring(tcp.now())), "tls-server-end-point", binding)
-  send(conn, "p", "SCRAM-SHA-256-PLUS\0", int32(#client.first), client.first)
+  send(conn, "p", "SCRAM-SHA-256-PLUS\0", string.pack(">s4", client.first))
   kind, body = message(conn)
   assert.same({ "R", 11 }, { kind, number(body) })
   send(conn, "p", client.answer(body:sub(5)))
