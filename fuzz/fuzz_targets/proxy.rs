@@ -16,9 +16,10 @@ use net::io::step::{Step, Wait, Want};
 use net::transport::Transport;
 use tcp_fuzz::Bytes;
 
-const USER: &str = "Us3r";
+// Each has eight bytes: a shorter one is kept secret only as a word of its own.
+const USER: &str = "Us3r-0f-it";
 const PASSWORD: &str = "P4ssw0rd";
-const BASIC: &str = "VXMzcjpQNHNzdzByZA==";
+const BASIC: &str = "VXMzci0wZi1pdDpQNHNzdzByZA==";
 
 fuzz_target!(|bytes: &[u8]| {
     let mut bytes = Bytes(bytes);
