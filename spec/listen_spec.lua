@@ -733,7 +733,8 @@ describe("TLS at the listening end", function()
       local listener = listen(serving("good", { ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256" }))
       local peer = helper.dial(listener:port(), "",
         { tls = true, version = "1.2", ciphers = "ECDHE-RSA-AES128-GCM-SHA256" })
-      helper.fails("tls", "no shared cipher %(see ciphers, and the kind of key in key_file%)$", function()
+      local words = "no shared cipher %(see ciphers, signature_algorithms, and the kind of key in key_file%)$"
+      helper.fails("tls", words, function()
         local conn = accept(listener)
         conn:read(1)
       end)

@@ -422,9 +422,11 @@ describe("start_tls", function()
 
     it("wants a certificate of its own, and no name and session of a server", function()
       local conn = accepted "c.hold()"
-      helper.fails("tls", "a server needs a certificate: cert_file or cert$", function() conn:start_tls() end)
+      helper.fails("tls", "a server needs a certificate %(cert_file, cert, or one in names%), or psk$",
+        function() conn:start_tls() end)
       for _, option in ipairs { "server_name", "session" } do
-        helper.misuse(("bad argument #1 to 'start_tls' (unknown option '%s')"):format(option), function()
+        helper.misuse(("bad argument #1 to 'start_tls' (option '%s': a client's, this side is the server)")
+          :format(option), function()
           conn:start_tls { cert_file = own.cert_file, key_file = own.key_file, [option] = "localhost" }
         end)
       end

@@ -2,6 +2,7 @@
 -- agree upon. And the options of TLS that a side has not.
 
 local helper = require "spec.support.helper"
+local safe = require "tcp.safe"
 local tcp = require "tcp"
 
 local trusting = helper.trusting
@@ -47,7 +48,7 @@ describe("groups", function()
     it("that the server has not are no handshake, over TLS " .. version, function()
       local peer = helper.s_server("good", "-groups P-384 -tls" .. version:gsub("%.", "_"))
       assert.is_true(talks(peer, { groups = "P-256:P-384" }).verified)
-      helper.fails("tls", "see ciphers and groups", function()
+      helper.fails("tls", "see ciphers, groups and signature_algorithms", function()
         tcp.connect_tls("localhost", peer.port, trusting { groups = "X25519" })
       end)
     end)
@@ -263,8 +264,41 @@ describe("an option of TLS", function()
     end)
   end
 
+  it("is named where nothing is in common", function()
+    local function both(server, client)
+      server.cert_file, server.key_file = good, good_key
+      local listener = helper.keep(safe.listen("127.0.0.1", 0, { tls = server }))
+      local message, theirs
+      tcp.run(function()
+        tcp.spawn(function()
+          local conn = listener:accept(helper.timeout)
+          theirs = select(2, conn:read_str(helper.timeout))
+          conn:close()
+        end)
+        client.timeout = helper.timeout
+        message = select(2, safe.connect_tls("localhost", listener:port(), trusting(client)))
+      end)
+      return message, theirs
+    end
+    local message = both({}, { groups = "brainpoolP256r1", min_version = "1.3" })
+    assert.matches("%(none of groups is for these versions, see groups and min_version%)$", message)
+    for _, version in ipairs { "1.2", "1.3" } do
+      local ours, theirs = both({ max_version = version }, { signature_algorithms = "rsa_pss_rsae_sha256" })
+      assert.matches("ciphers, groups and signature_algorithms, or a client certificate is wanted, see cert_file%)$",
+        ours)
+      assert.matches("signature_algorithms, and the kind of key in key_file%)$", theirs)
+    end
+  end)
+
+  it("is refused in a line of words, however large a number is", function()
+    helper.misuse("bad argument #3 to 'connect_tls' (option 'security_level': 0 to 5 expected, got 1e300)",
+      function() tcp.connect_tls("localhost", 1, { security_level = 1e300 }) end)
+  end)
+
   it("of a client alone is refused by a server", function()
-    for option, value in pairs { ocsp = "report", legacy_renegotiation = true } do
+    for option, value in pairs {
+      ocsp = "report", legacy_renegotiation = true, server_name = "localhost", session = "",
+    } do
       helper.misuse(("bad argument #3 to 'listen' (option '%s': a client's, this side is the server)"):format(option),
         function()
           tcp.listen("127.0.0.1", 0, { tls = { cert_file = good, key_file = good_key, [option] = value } })

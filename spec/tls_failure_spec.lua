@@ -395,7 +395,8 @@ describe("a handshake fails in words that name what helps:", function()
   for _, version in ipairs { "1_2", "1_3" } do
     it("a server with other key exchange groups, over TLS " .. version, function()
       local peer = helper.s_server("good", "-groups brainpoolP256r1 -tls" .. version)
-      helper.fails("tls", "%(often no cipher or key exchange group in common, see ciphers and groups, or a client ",
+      helper.fails("tls", "%(often no cipher, key exchange group or signature algorithm in common, see ciphers, groups "
+        .. "and signature_algorithms, or a client ",
         function() tcp.connect_tls("localhost", peer.port, trusting()) end)
     end)
   end

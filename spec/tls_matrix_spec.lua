@@ -265,8 +265,8 @@ for _, server in ipairs(servers) do
 
       it("over TLS " .. version .. " is missing", function()
         is_rejected({}, version == "1.2"
-          and "handshake failure %(often no cipher or key exchange group in common, see ciphers and groups, or a "
-            .. "client certificate is wanted, see cert_file%)$"
+          and "handshake failure %(often no cipher, key exchange group or signature algorithm in common, see ciphers, "
+            .. "groups and signature_algorithms, or a client certificate is wanted, see cert_file%)$"
           or "certificate required %(the server wants a client certificate, see cert_file%)$")
       end)
 
@@ -413,7 +413,8 @@ describe("what a server's alert asks for is said:", function()
       local peer = helper.s_server("good", "-tls1_2 -cipher AES128-SHA256")
       local words = options.cert_file and "" or ", or a client certificate is wanted, see cert_file"
       helper.fails("tls",
-        "handshake failure %(often no cipher or key exchange group in common, see ciphers and groups" .. words .. "%)$",
+        "handshake failure %(often no cipher, key exchange group or signature algorithm in common, see ciphers, groups "
+        .. "and signature_algorithms" .. words .. "%)$",
         function() tcp.connect_tls(host, peer.port, trusting(options)) end)
     end
   end)

@@ -275,7 +275,8 @@ describe("names", function()
     end
     local good, key = helper.pem "good", helper.pem("good", "key")
     local at = " %(names, 'a%.example'%)$"
-    helper.fails_safely("tls", "a server needs a certificate: cert_file or cert" .. at, try {})
+    helper.fails_safely("tls", "a server needs a certificate %(cert_file, cert, or one in names%), or psk" .. at,
+      try {})
     helper.fails_safely("tls", "a key without a certificate, give cert_file or cert" .. at, try { key_file = key })
     helper.fails_safely("tls", "the key does not match the certificate" .. at,
       try { cert_file = good, key_file = helper.pem("direct", "key") })
@@ -290,7 +291,7 @@ describe("names", function()
       try(own "rsa", { cert_file = good, key_file = helper.pem("rsa", "key") }))
     helper.fails_safely("tls", "a key without a certificate, give cert_file or cert$",
       try(own "rsa", { key_file = key }))
-    helper.fails_safely("tls", "a server needs a certificate: cert_file or cert$",
+    helper.fails_safely("tls", "a server needs a certificate %(cert_file, cert, or one in names%), or psk$",
       safe.listen("127.0.0.1", 0, { tls = { names = {} } }))
   end)
 
@@ -317,12 +318,12 @@ describe("names", function()
   end)
 
   it("are a server's alone", function()
-    helper.misuse("bad argument #3 to 'connect_tls' (unknown option 'names')",
+    helper.misuse("bad argument #3 to 'connect_tls' (option 'names': a server's, this side is the client)",
       function() tcp.connect_tls("localhost", 1, { names = {} }) end)
     helper.misuse("bad argument #3 to 'listen' (option 'names': it belongs into the table tls)",
       function() tcp.listen("127.0.0.1", 0, { names = {} }) end)
     local conn = helper.connect "c.hold()"
-    helper.misuse("bad argument #1 to 'start_tls' (unknown option 'names')",
+    helper.misuse("bad argument #1 to 'start_tls' (option 'names': a server's, this side is the client)",
       function() conn:start_tls { names = {} } end)
   end)
 

@@ -54,6 +54,33 @@ describe('ocsp = "report" tells of a response', function()
     end)
   end
 
+  it("in words where OpenSSL refuses an empty one, or one of 60 KB over TLS 1.2", function()
+    for _, case in ipairs { { 0, "1.2" }, { 0, "1.3" }, { 60000, "1.2" } } do
+      local peer = helper.listen(([[
+        import ctypes, ctypes.util
+        tls, crypto = (ctypes.CDLL(ctypes.util.find_library(name)) for name in ("ssl", "crypto"))
+        for function in tls.TLS_server_method, tls.SSL_CTX_new, tls.SSL_new, crypto.CRYPTO_malloc:
+          function.restype = ctypes.c_void_p
+        context = ctypes.c_void_p(tls.SSL_CTX_new(ctypes.c_void_p(tls.TLS_server_method())))
+        assert tls.SSL_CTX_use_certificate_chain_file(context, %q.encode()) == 1
+        assert tls.SSL_CTX_use_PrivateKey_file(context, %q.encode(), 1) == 1
+        @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+        def staple(connection, _):
+          text = ctypes.c_void_p(crypto.CRYPTO_malloc(ctypes.c_size_t(max(%d, 1)), None, 0))
+          tls.SSL_ctrl(ctypes.c_void_p(connection), 71, ctypes.c_long(%d), text)
+          return 0
+        tls.SSL_CTX_callback_ctrl(context, 63, staple)
+        connection = ctypes.c_void_p(tls.SSL_new(context))
+        c.sock.setblocking(True)
+        tls.SSL_set_fd(connection, c.sock.fileno())
+        tls.SSL_accept(connection)
+      ]]):format(helper.pem "good", helper.pem("good", "key"), case[1], case[1]))
+      helper.fails("tls", "%(perhaps the server's OCSP response is empty or too large, see ocsp%)$", function()
+        tcp.connect_tls("localhost", peer.port, trusting { ocsp = "report", max_version = case[2] })
+      end)
+    end
+  end)
+
   it("without a next_update", function()
     local ocsp = report(response("middle", "good", { known = { good = "valid" }, more = "" }))
     assert.equal("good", ocsp.status)

@@ -239,7 +239,7 @@ for _, call in ipairs(calls) do
         local act, untouched = call.prepare(case[2])
         local words = case[3]
         if call.server and words:find "^option 's" then -- what only a client has
-          words = ("unknown option '%s'"):format(words:match "'(.-)'")
+          words = ("option '%s': a client's, this side is the server"):format(words:match "'(.-)'")
         end
         if call.server and words:find "^unknown" then words = "option 'tls': " .. words end
         helper.misuse(("bad argument #%d to '%s' (%s)"):format(call.argument, call.name, words), act)
@@ -249,8 +249,8 @@ for _, call in ipairs(calls) do
 
     it("a key without a certificate", function()
       if call.server then
-        helper.fails("tls", "^listen 127%.0%.0%.1:0: tls: a server needs a certificate: cert_file or cert$",
-          function() tcp.listen("127.0.0.1", 0, { tls = { key_file = good_key } }) end)
+        helper.fails("tls", "^listen 127%.0%.0%.1:0: tls: a server needs a certificate %(cert_file, cert, or one in "
+          .. "names%), or psk$", function() tcp.listen("127.0.0.1", 0, { tls = { key_file = good_key } }) end)
         helper.fails("tls", "a server needs a certificate",
           function() tcp.listen("127.0.0.1", 0, { tls = {} }) end)
         return

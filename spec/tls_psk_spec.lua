@@ -82,8 +82,8 @@ for _, version in ipairs { "1.2", "1.3" } do
         -- s_server takes any identity, and warns.
         if wrong.identity ~= "nobody" then
           local peer = with_key(version)
-          local message = helper.fails("tls", "%(perhaps the server does not know the identity, or has another key "
-            .. "for it, see psk%)$", function()
+          local message = helper.fails("tls", "%(perhaps the server does not know the identity, has another key for "
+            .. "it, or no cipher suite with SHA%-256, see psk%)$", function()
             tcp.connect_tls("127.0.0.1", peer.port, { psk = wrong, timeout = helper.timeout })
           end)
           assert.is_nil(message:find(wrong.key, 1, true))
@@ -288,6 +288,32 @@ describe("psk", function()
       assert.equal(0, peer:count())
     end)
   end
+
+  it("of a client does not go with a pin", function()
+    local words = ": pin_sha256 is for a certificate, and with psk the server shows none$"
+    helper.fails("tls", words, function()
+      tcp.connect_tls("127.0.0.1", 1, { psk = mine, pin_sha256 = ("00"):rep(32) })
+    end)
+    local conn = helper.connect "c.hold()"
+    helper.fails("tls", words, function() conn:start_tls { psk = mine, pin_sha256 = ("00"):rep(32) } end)
+  end)
+
+  it("needs a cipher suite with SHA-256 over TLS 1.3, and both sides say so", function()
+    local suites = { ciphersuites = "TLS_AES_256_GCM_SHA384", min_version = "1.3" }
+    local listener = helper.keep(safe.listen("127.0.0.1", 0, { tls = { psk = { monitor = key } } }))
+    local message, refused
+    tcp.run(function()
+      tcp.spawn(function()
+        local conn = listener:accept(helper.timeout)
+        refused = select(2, conn:read_str(helper.timeout))
+        conn:close()
+      end)
+      suites.psk, suites.timeout = mine, helper.timeout
+      message = select(2, safe.connect_tls("127.0.0.1", listener:port(), suites))
+    end)
+    assert.matches("or no cipher suite with SHA%-256, see psk%)$", message)
+    assert.matches("or no cipher suite with SHA%-256 in common, and there is no certificate, see cert_file%)$", refused)
+  end)
 
   it("of a client has no other member", function()
     local peer = helper.listen("", { tls = "good" })

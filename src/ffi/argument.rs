@@ -7,7 +7,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use net::connect::host;
 use net::memory::{copy, copy_text};
-use net::text::excerpt;
+use net::text::{excerpt, number_text};
 
 use super::call::{Call, Result, Stop};
 use super::*;
@@ -202,7 +202,7 @@ impl<'a> Argument<'a> {
         if number.abs() <= most as f64 {
             return Ok(number as i64);
         }
-        Err(self.wrong(format_args!("{} to {most} expected, got {number}", -most)))
+        Err(self.wrong(format_args!("{} to {most} expected, got {}", -most, number_text(number))))
     }
 
     /// Whether it is a number, or a string that reads as one.
@@ -221,7 +221,9 @@ impl<'a> Argument<'a> {
         if !(low as f64..=high as f64).contains(&number) {
             let is_open = high >= usize::MAX as u64;
             let most = if is_open { " or more".into() } else { format!(" to {high}") };
-            return Err(self.wrong(format_args!("{low}{most} expected, got {number}")));
+            return Err(
+                self.wrong(format_args!("{low}{most} expected, got {}", number_text(number)))
+            );
         }
         Ok(number)
     }
@@ -238,7 +240,7 @@ impl<'a> Argument<'a> {
         if seconds > 0.0 {
             Ok(seconds)
         } else {
-            Err(self.wrong(format_args!("seconds over 0 expected, got {seconds}")))
+            Err(self.wrong(format_args!("seconds over 0 expected, got {}", number_text(seconds))))
         }
     }
 

@@ -4,6 +4,7 @@ use std::env::consts::OS;
 use std::time::Duration;
 
 use net::socket_options::{DEVICE_NAME, HAS_LINUX_OPTIONS, SocketOptions};
+use net::text::number_text;
 use socket2::TcpKeepalive;
 
 use crate::ffi::argument::{Argument, Type};
@@ -48,7 +49,8 @@ fn user_timeout(option: Argument<'_>) -> Result<Duration> {
     let seconds = option.seconds()?;
     check_system(option)?;
     if seconds > LONGEST {
-        return Err(option.wrong(format_args!("at most {LONGEST} seconds expected, got {seconds}")));
+        let given = number_text(seconds);
+        return Err(option.wrong(format_args!("at most {LONGEST} seconds expected, got {given}")));
     }
     Ok(Duration::from_millis((seconds * 1000.0).ceil() as u64))
 }

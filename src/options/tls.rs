@@ -52,10 +52,11 @@ pub fn start(
 /// Sets an option that this side has. False: it has no such name.
 pub fn set_of(side: Side, settings: &mut tls::Settings, option: Argument<'_>) -> Result<bool> {
     match option.name() {
-        "server_name" | "session" if side == Side::Server => return Ok(false),
-        "names" if side == Side::Client => return Ok(false),
-        "ocsp" | "legacy_renegotiation" if side == Side::Server => {
+        "server_name" | "session" | "ocsp" | "legacy_renegotiation" if side == Side::Server => {
             return Err(option.wrong("a client's, this side is the server"));
+        }
+        "names" if side == Side::Client => {
+            return Err(option.wrong("a server's, this side is the client"));
         }
         "verify" if side == Side::Server => {
             settings.is_optional = is_word(option, b"optional");

@@ -24,6 +24,13 @@ pub fn system_text(error: &io::Error) -> String {
     }
 }
 
+/// A number of a script, without hundreds of digits.
+pub fn number_text(number: f64) -> String {
+    let size = number.abs();
+    let is_long = size >= 1e15 || size > 0.0 && size < 1e-5;
+    if is_long { format!("{number:e}") } else { number.to_string() }
+}
+
 /// An address without its port, with its zone: one of a link alone is not reached without it.
 pub fn address_text(address: &SocketAddr) -> String {
     match address {

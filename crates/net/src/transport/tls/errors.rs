@@ -82,7 +82,7 @@ pub fn record_error(error: ssl::Error) -> Error {
 pub fn reasons(stack: &ErrorStack) -> String {
     let mut words: Vec<_> = stack.errors().iter().filter_map(reason).collect();
     words.dedup();
-    if words.is_empty() { stack.to_string() } else { words.join(", ") }
+    if words.is_empty() { "OpenSSL gives no reason".to_owned() } else { words.join(", ") }
 }
 
 /// OpenSSL has no words for the rarer alerts, nor for those that are none.

@@ -22,6 +22,7 @@ const NO_APPLICATION_PROTOCOL: i32 = ALERT + 120;
 // Reason codes of failures that OpenSSL itself finds, in sslerr.h.
 const NO_SUITABLE_KEY_SHARE: i32 = 101;
 const NO_SUITABLE_SIGNATURE_ALGORITHM: i32 = 118;
+const EXCESSIVE_MESSAGE_SIZE: i32 = 152;
 const NO_CIPHERS: i32 = 181;
 const NO_COMPRESSION_SPECIFIED: i32 = 187;
 const NO_COMMON_CIPHER: i32 = 193;
@@ -41,6 +42,9 @@ const COMPRESSION_DISABLED: i32 = 343;
 const DH_KEY_TOO_SMALL: i32 = 394;
 const VERSION_TOO_LOW: i32 = 396;
 const CA_KEY_TOO_SMALL: i32 = 397;
+// ERR_R_MALLOC_FAILURE, in err.h of OpenSSL 1.1.1 and of 3.0.
+const MALLOC_FAILURE: i32 = 65;
+const MALLOC_FAILURE_3: i32 = 0xC0100;
 const CA_MD_TOO_WEAK: i32 = 398;
 const EE_KEY_TOO_SMALL: i32 = 399;
 
@@ -93,7 +97,14 @@ pub fn to_client(reason: i32, settings: &Settings) -> Option<&'static str> {
         | INSUFFICIENT_SECURITY
             if settings.profile.psk.is_some() =>
         {
-            "perhaps the server does not know the identity, or has another key for it, see psk"
+            "perhaps the server does not know the identity, has another key for it, or no cipher \
+             suite with SHA-256, see psk"
+        }
+        // OpenSSL has no other words for an empty one.
+        MALLOC_FAILURE | MALLOC_FAILURE_3 | EXCESSIVE_MESSAGE_SIZE
+            if settings.profile.reports_ocsp =>
+        {
+            "perhaps the server's OCSP response is empty or too large, see ocsp"
         }
         CERTIFICATE_REQUIRED => "the server wants a client certificate, see cert_file",
         // Some servers send this alert if the certificate is missing.
@@ -101,12 +112,14 @@ pub fn to_client(reason: i32, settings: &Settings) -> Option<&'static str> {
             "perhaps the server wants a client certificate, see cert_file"
         }
         HANDSHAKE_FAILURE if !has_certificate => {
-            "often no cipher or key exchange group in common, see ciphers and groups, or a client \
-             certificate is wanted, see cert_file"
+            "often no cipher, key exchange group or signature algorithm in common, see ciphers, \
+             groups and signature_algorithms, or a client certificate is wanted, see cert_file"
         }
         HANDSHAKE_FAILURE => {
-            "often no cipher or key exchange group in common, see ciphers and groups"
+            "often no cipher, key exchange group or signature algorithm in common, see ciphers, \
+             groups and signature_algorithms"
         }
+        NO_SUITABLE_GROUPS => "none of groups is for these versions, see groups and min_version",
         UNKNOWN_CA if has_certificate => {
             "the server does not know the CA of our certificate, see cert_file"
         }
@@ -157,13 +170,18 @@ pub fn to_server(reason: i32, settings: &Settings) -> Option<&'static str> {
     Some(match reason {
         PSK_IDENTITY_NOT_FOUND => "the client's identity is not in psk",
         NO_COMMON_CIPHER | NO_SUITABLE_SIGNATURE_ALGORITHM if !has_certificate => {
-            "the client has no identity that is in psk, and there is no certificate, see cert_file"
+            "the client has no identity that is in psk, or no cipher suite with SHA-256 in common, \
+             and there is no certificate, see cert_file"
         }
         BAD_CERTIFICATE..=CERTIFICATE_UNKNOWN | UNKNOWN_CA => {
             "the client refuses our certificate; the chain belongs into cert_file, too"
         }
         NO_CERTIFICATE_RETURNED => "ca_file, ca_dir, ca or pin_sha256 demand one of each client",
-        NO_COMMON_CIPHER => "see ciphers, and the kind of key in key_file",
+        NO_COMMON_CIPHER => "see ciphers, signature_algorithms, and the kind of key in key_file",
+        NO_SUITABLE_SIGNATURE_ALGORITHM => {
+            "no signature algorithm in common that the key is for, see signature_algorithms, and the \
+             kind of key in key_file"
+        }
         NO_SUITABLE_KEY_SHARE | NO_SUITABLE_GROUPS => "no key exchange group in common, see groups",
         CALLBACK_FAILED => {
             "there is no certificate for the name that the client asks for, see names"

@@ -48,7 +48,10 @@ impl Identity {
     /// The failure of a server that has none.
     #[cold]
     pub fn missing() -> Error {
-        Error::new(Code::Tls, "a server needs a certificate: cert_file or cert")
+        Error::new(
+            Code::Tls,
+            "a server needs a certificate (cert_file, cert, or one in names), or psk",
+        )
     }
 
     /// Without a PEM of its own, the key is in that of the certificate.

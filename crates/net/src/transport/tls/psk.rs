@@ -24,9 +24,9 @@ const SUITES: &str = "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256";
 const CIPHERS: &str = "kECDHEPSK:kDHEPSK:kPSK:!eNULL";
 
 #[derive(PartialEq, Eq)]
-struct Secret {
-    identity: Vec<u8>,
-    key: Vec<u8>,
+pub struct Secret {
+    pub identity: Vec<u8>,
+    pub key: Vec<u8>,
 }
 
 /// Keys by identity; a client has one of them.
@@ -56,9 +56,9 @@ impl Psk {
         digits.chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
     }
 
-    /// What tells these keys from others.
-    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().flat_map(|secret| [&*secret.identity, &*secret.key])
+    /// The keys, by identity.
+    pub fn secrets(&self) -> &[Secret] {
+        &self.0
     }
 
     /// Has a client use the key, and offer nothing that goes without it unless the script does.

@@ -180,9 +180,12 @@ fn digest(settings: &Settings, context: &SslContextRef) -> Result<[u8; 32], Erro
     add(format!("{min_version:?} {max_version:?}").as_bytes());
     add(format!("{:?}", (&settings.profile.ciphers, &settings.profile.ciphersuites)).as_bytes());
     add(format!("{groups:?} {signature_algorithms:?} {security_level:?}").as_bytes());
-    let secrets: Vec<_> = psk.iter().flat_map(Psk::parts).collect();
+    let secrets = psk.as_ref().map_or(&[][..], Psk::secrets);
     add(&secrets.len().to_be_bytes());
-    secrets.into_iter().for_each(&mut add);
+    for secret in secrets {
+        add(&secret.identity);
+        add(&secret.key);
+    }
     add(&[(*partial_chain).into(), (*reports_ocsp).into(), (*legacy_renegotiation).into()]);
     add(&settings.profile.alpn_wire());
     add(trust.dir.as_ref().map_or(&[], |dir| dir.as_os_str().as_encoded_bytes()));

@@ -19,7 +19,7 @@ use super::profile::Settings;
 use super::report::Report;
 use super::session::Session;
 use super::stream::{HandshakeConfig, Tls};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::io::step::{Step, ready};
 use crate::trace::Trace;
 use crate::transport::Carrier;
@@ -45,6 +45,10 @@ pub struct Setup {
 impl Setup {
     /// Wrong settings are an error at once. What is a pipe is waited for with [`Setup::step`].
     pub fn new(side: Side, settings: Settings) -> Result<Self> {
+        if side == Side::Client && settings.profile.psk.is_some() && !settings.pins.is_empty() {
+            let detail = "pin_sha256 is for a certificate, and with psk the server shows none";
+            return Err(Error::new(Code::Tls, detail));
+        }
         let key = (side == Side::Client).then(|| Key::of(&settings.profile));
         let settings = Arc::new(settings);
         let mut setup = Self { side, settings, key, loader: None, config: None };
