@@ -126,6 +126,35 @@ describe("crl_file and crl", function()
     is_refused("no list of 'Specs Intermediate'", with(roots))
   end)
 
+  it("are verified with the CA of a leaf that is trusted itself", function()
+    local contents = helper.contents
+    local leaf, ca = contents(helper.pem "good"), contents(helper.pem "middle")
+    local function trusts(text, lists) return { ca_file = false, ca = text, partial_chain = true, crl = lists } end
+    is_believed(trusts(leaf .. ca, middle))
+    is_refused("revoked on .*", trusts(leaf .. ca, list("middle", { "good" })))
+    is_refused("no list of 'Specs Intermediate'", trusts(leaf .. ca, roots))
+    is_refused("no list of 'Specs Intermediate' that can be verified: its certificate must be trusted, too, see "
+      .. "ca_file", trusts(contents(helper.pem "incomplete"), middle), "incomplete")
+    is_believed(trusts(leaf, middle))
+  end)
+
+  it("take their memory once, however many settings have them, and whatever a file held before", function()
+    local path = authority.write "none"
+    local function connect_with(lists, protocol)
+      authority.write(lists, path:match "[^/]*$")
+      local _, message = safe.connect_tls("127.0.0.1", 1, { crl_file = path, alpn = protocol })
+      assert.matches("refused", message)
+    end
+    local many, before = middle:rep(4000), helper.memory "VmRSS"
+    connect_with(many, "a")
+    -- The new lists are parsed while the old ones are there, and malloc keeps some pages.
+    local most = before + 5 * (helper.memory "VmRSS" - before)
+    for turn = 1, 8 do connect_with(many .. ("\n"):rep(turn), "a") end
+    for turn = 1, 8 do connect_with(many .. ("\n"):rep(8), "p" .. turn) end
+    local now = helper.memory "VmRSS"
+    assert(now <= most, ("%d bytes, at most %d"):format(now, most))
+  end)
+
   it("hold for clients of a server", function()
     local function accepts(options, certificate)
       local settings = { cert_file = helper.pem "good", key_file = helper.pem("good", "key") }

@@ -85,6 +85,8 @@ pub fn client(profile: &Profile, key: &Key) -> Result<SslContext> {
     let context = builder.build();
     if is_whole && !is_new_log {
         let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
+        // A context from before a file changed is of no use any more.
+        clients.retain(|(other, _)| other.profile != key.profile);
         if clients.len() == KEPT {
             clients.remove(0);
         }

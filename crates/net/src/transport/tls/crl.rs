@@ -54,6 +54,10 @@ pub fn describe(store: &X509StoreContextRef, certificate: &X509Ref) -> Option<St
     let issuer = short(certificate.issuer_name());
     let list = current(store);
     Some(match (error.as_raw(), list) {
+        (NO_LIST, _) if is_cut(store, store.error_depth() as usize) => format!(
+            "no list of {issuer} that can be verified: its certificate must be trusted, too, see \
+             ca_file"
+        ),
         (NO_LIST, _) => format!("no list of {issuer}"),
         (LIST_NOT_YET_VALID, Some(list)) => {
             let from = list.last_update();

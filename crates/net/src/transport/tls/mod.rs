@@ -21,6 +21,7 @@ mod hints;
 mod identity;
 mod inspect;
 mod key_log;
+mod lists;
 mod loader;
 mod ocsp;
 mod outcome;

@@ -1,5 +1,5 @@
 //! How a peer's chain is verified where the script wants other rules than OpenSSL's: where the path
-//! may end, and which certificates are revoked. Calls OpenSSL by its C names. Uses `decode`,
+//! may end, and which certificates are revoked. Calls OpenSSL by its C names. Uses `lists`,
 //! `errors`, `ffi`, `profile`.
 #![allow(unsafe_code)]
 
@@ -13,16 +13,14 @@ use openssl::ex_data::Index;
 use openssl::ssl::{SslContext, SslContextBuilder, SslContextRef};
 use openssl::stack::Stack;
 use openssl::x509::verify::X509VerifyFlags;
-use openssl::x509::{X509, X509Crl, X509Ref, X509StoreContextRef};
-use openssl_sys::{
-    OPENSSL_STACK, OPENSSL_sk_free, OPENSSL_sk_new_null, OPENSSL_sk_push, SSL_CTX, X509_NAME,
-    X509_STORE_CTX, stack_st_X509, stack_st_X509_CRL,
-};
+use openssl::x509::{X509, X509Ref, X509StoreContextRef};
+use openssl_sys::{SSL_CTX, X509_NAME, X509_STORE_CTX, stack_st_X509, stack_st_X509_CRL};
 
 use super::errors::{clear_errors, openssl_error};
+use super::lists::{self, Lists};
 use super::profile::Profile;
-use super::{crl, decode, ffi};
-use crate::error::{Error, Result};
+use super::{crl, ffi};
+use crate::error::Result;
 
 type OnChain = unsafe extern "C" fn(*mut X509_STORE_CTX, *mut c_void) -> c_int;
 type OnStep = unsafe extern "C" fn(c_int, *mut X509_STORE_CTX) -> c_int;
@@ -48,7 +46,7 @@ pub struct Rules {
     /// The path ends at the first certificate that is trusted, root or not.
     is_partial: bool,
     /// Lists of revoked certificates; that of the leaf's issuer must be among them.
-    lists: Option<Lists>,
+    lists: Option<Arc<Lists>>,
 }
 
 impl Rules {
@@ -65,9 +63,9 @@ impl Rules {
     }
 
     fn new(profile: &Profile) -> Result<Option<Self>> {
-        let lists = decode::lists(&profile.lists)?;
         let is_partial = profile.partial_chain;
-        let lists = if lists.is_empty() { None } else { Some(Lists::new(lists)?) };
+        let has_lists = !profile.lists.is_empty();
+        let lists = has_lists.then(|| lists::shared(&profile.lists)).transpose()?;
         Ok((is_partial || lists.is_some()).then_some(Self { is_partial, lists }))
     }
 
@@ -82,47 +80,16 @@ impl Rules {
     fn verify(&self, store: &mut X509StoreContextRef) -> std::result::Result<bool, ErrorStack> {
         if let Some(lists) = &self.lists {
             // SAFETY: both are alive until the verification has ended.
-            unsafe { X509_STORE_CTX_set0_crls(store.as_ptr(), lists.stack.cast()) };
+            unsafe { X509_STORE_CTX_set0_crls(store.as_ptr(), lists.stack().cast()) };
         }
-        let leaf = if self.is_partial { trusted_leaf(store) } else { None };
+        // A list is verified with the CA's certificate, which must be on the path then.
+        let is_alone = self.is_partial && self.lists.is_none();
+        let leaf = if is_alone { trusted_leaf(store) } else { None };
         clear_errors();
         match leaf {
             Some(leaf) => verify_alone(store, leaf),
             None => store.verify_cert(),
         }
-    }
-}
-
-/// Lists, and a stack of them for OpenSSL.
-struct Lists {
-    stack: *mut OPENSSL_STACK,
-    _lists: Vec<X509Crl>,
-}
-
-impl Lists {
-    fn new(lists: Vec<X509Crl>) -> Result<Self> {
-        // SAFETY: a new stack, of pointers to lists that live as long as it.
-        unsafe {
-            let this = Self { stack: OPENSSL_sk_new_null(), _lists: lists };
-            let push = |list: &X509Crl| OPENSSL_sk_push(this.stack, list.as_ptr().cast()) > 0;
-            match !this.stack.is_null() && this._lists.iter().all(push) {
-                true => Ok(this),
-                false => Err(Error::out_of_memory()),
-            }
-        }
-    }
-}
-
-// SAFETY: nothing changes the stack or its lists once they are made, and what OpenSSL caches in a
-// list is behind a lock.
-unsafe impl Send for Lists {}
-// SAFETY: as above.
-unsafe impl Sync for Lists {}
-
-impl Drop for Lists {
-    fn drop(&mut self) {
-        // SAFETY: the stack is this value's own, its elements are not the stack's.
-        unsafe { OPENSSL_sk_free(self.stack) };
     }
 }
 
