@@ -253,11 +253,6 @@ impl Error {
 impl From<io::Error> for Error {
     #[cold]
     fn from(error: io::Error) -> Self {
-        // One of our own, which has come through OpenSSL.
-        let error = match error.downcast::<Self>() {
-            Ok(own) => return own,
-            Err(error) => error,
-        };
         // The standard library's refused allocation, which no system call has reported.
         if error.kind() == io::ErrorKind::OutOfMemory && error.raw_os_error().is_none() {
             return Self::out_of_memory();

@@ -15,7 +15,7 @@ use net::error::Result;
 use net::framing::text::Request;
 use net::memory;
 use net::stream::Limits;
-use net::transport::tcp::{Tcp, Transient};
+use net::transport::tcp::{Reason, Tcp};
 use support::Event::{self, Bytes};
 use support::{conn, finish};
 
@@ -139,8 +139,8 @@ fn tls_waits_for_no_memory_with_what_is_not_read_yet() {
     let mut bytes = [0; 3];
     let refused = scarcely(4096, || tcp.read(&mut bytes)).expect_err("no memory");
     assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock);
-    let transient = tcp.take_transient();
-    assert!(matches!(transient, Some(Transient::Failed(error)) if error.is_out_of_memory()));
+    let reason = tcp.take_reason();
+    assert!(matches!(reason, Some(Reason::Failed(error)) if error.is_out_of_memory()));
     assert_eq!((tcp.read(&mut bytes).expect("memory"), &bytes), (3, b"abc"));
 }
 

@@ -171,16 +171,16 @@ fn tls_waits_as_the_transport_outside_does() {
     let mut tunnel = tunnel(&[Wait, Transient], &[Wait, Take(2)]);
     let waits = |result: std::io::Result<usize>, tunnel: &mut Tunnel| {
         assert_eq!(result.expect_err("a wait").kind(), ErrorKind::WouldBlock);
-        tunnel.take_transient()
+        tunnel.take_reason()
     };
     let result = Read::read(&mut tunnel, &mut [0]);
-    assert!(matches!(waits(result, &mut tunnel), Some(tcp::Transient::Wait(_))));
+    assert!(matches!(waits(result, &mut tunnel), Some(tcp::Reason::Wait(_))));
     let result = Read::read(&mut tunnel, &mut [0]);
-    assert!(matches!(waits(result, &mut tunnel), Some(tcp::Transient::Failed(_))));
+    assert!(matches!(waits(result, &mut tunnel), Some(tcp::Reason::Failed(_))));
     let result = Write::write(&mut tunnel, b"abc");
-    assert!(matches!(waits(result, &mut tunnel), Some(tcp::Transient::Wait(_))));
+    assert!(matches!(waits(result, &mut tunnel), Some(tcp::Reason::Wait(_))));
     assert_eq!(Write::write(&mut tunnel, b"abc").expect("taken"), 2);
-    assert!(tunnel.take_transient().is_none());
+    assert!(tunnel.take_reason().is_none());
 }
 
 #[test]
@@ -194,13 +194,13 @@ fn an_operation_of_tls_makes_so_many_calls_and_then_yields() {
         }
     };
     assert_eq!((count, late.kind()), (32, ErrorKind::WouldBlock));
-    let Some(tcp::Transient::Wait(wait)) = tunnel.take_transient() else { panic!("no wait") };
+    let Some(tcp::Reason::Wait(wait)) = tunnel.take_reason() else { panic!("no wait") };
     assert!(wait.wake.has_passed());
     assert_eq!(Read::read(&mut tunnel, &mut [0]).expect("the next operation"), 1);
 }
 
 #[test]
-fn a_failure_is_named_and_comes_through_openssl_as_it_is() {
+fn a_failure_is_named_and_is_kept_for_the_tls_inside() {
     let failing = || tunnel(&[Fail("gone")], &[Fail("gone")]);
     let expected = (Code::Closed, "TLS to the proxy: gone".to_owned());
     let parts = |error: Error| (error.code(), error.detail().to_owned());
@@ -208,8 +208,12 @@ fn a_failure_is_named_and_comes_through_openssl_as_it_is() {
     assert_eq!(parts(error), expected);
     let error = Transport::write(&mut failing(), b"x").expect_err("gone");
     assert_eq!(parts(error), expected);
-    let error = Read::read(&mut failing(), &mut [0]).expect_err("gone");
-    assert_eq!(parts(error.into()), expected);
-    let error = Write::write(&mut failing(), b"x").expect_err("gone");
-    assert_eq!(parts(error.into()), expected);
+    let calls: [fn(&mut Tunnel) -> std::io::Result<usize>; 2] =
+        [|tunnel| Read::read(tunnel, &mut [0]), |tunnel| Write::write(tunnel, b"x")];
+    for call in calls {
+        let mut tunnel = failing();
+        assert_ne!(call(&mut tunnel).expect_err("gone").kind(), ErrorKind::WouldBlock);
+        let Some(tcp::Reason::Broken(error)) = tunnel.take_reason() else { panic!("no failure") };
+        assert_eq!(parts(error), expected);
+    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::tcp::{Tcp, Transient};
+use super::tcp::{Reason, Tcp};
 use super::{Carrier, Transport};
 use crate::error::Result;
 
@@ -82,12 +82,11 @@ impl Carrier {
         }
     }
 
-    /// Ends an operation of the TLS above: why it was told to wait, if the socket is not the
-    /// reason.
-    pub fn take_transient(&mut self) -> Option<Transient> {
+    /// Ends an operation of the TLS above: why its last call did not do what it should.
+    pub fn take_reason(&mut self) -> Option<Reason> {
         match self {
-            Self::Tcp(tcp) => tcp.take_transient(),
-            Self::Tunnel(tunnel) => tunnel.take_transient(),
+            Self::Tcp(tcp) => tcp.take_reason(),
+            Self::Tunnel(tunnel) => tunnel.take_reason(),
         }
     }
 }

@@ -34,8 +34,11 @@ pub const CALLS: usize = 32;
 const DISCARD: usize = 16 * 1024;
 const DISCARDS: usize = 16;
 
-/// Why the TLS above was told to wait, although the socket did not say so.
-pub enum Transient {
+/// Why a call of the TLS above did not do what it should, where the socket's readiness is not the
+/// reason.
+pub enum Reason {
+    /// It has failed for good. OpenSSL keeps this to itself in some of its versions.
+    Broken(Error),
     /// The system had no memory at that moment.
     Failed(Error),
     /// The operation has made its calls: the clock and the interpreter come first.
@@ -55,7 +58,7 @@ pub struct Tcp {
     is_unix: bool,
     /// Calls that the operation of the TLS above has left.
     calls: usize,
-    transient: Option<Transient>,
+    reason: Option<Reason>,
     writes: Writes,
     is_reset_on_close: bool,
 }
@@ -80,7 +83,7 @@ impl Tcp {
             reads_ahead: true,
             was_short: false,
             calls: CALLS,
-            transient: None,
+            reason: None,
             writes: Writes::Sent,
             is_reset_on_close: false,
         }
@@ -135,17 +138,16 @@ impl Tcp {
         }
     }
 
-    /// Ends an operation of the TLS above: why it was told to wait, if the socket is not the
-    /// reason.
-    pub fn take_transient(&mut self) -> Option<Transient> {
+    /// Ends an operation of the TLS above: why its last call did not do what it should.
+    pub fn take_reason(&mut self) -> Option<Reason> {
         self.calls = CALLS;
-        self.transient.take()
+        self.reason.take()
     }
 
     /// Counts a call of the TLS above.
     fn count_call(&mut self) -> io::Result<()> {
         let Some(left) = self.calls.checked_sub(1) else {
-            self.transient = Some(Transient::Yield);
+            self.reason = Some(Reason::Yield);
             return Err(io::ErrorKind::WouldBlock.into());
         };
         self.calls = left;
@@ -158,6 +160,9 @@ impl Tcp {
         if is_transient(errno) {
             return self.passing(errno.into());
         }
+        if errno != Errno::AGAIN {
+            self.reason = Some(Reason::Broken(errno.into()));
+        }
         // OpenSSL looks there: a server forgives a client that is gone before its tickets come,
         // whose data may have come already.
         nix::errno::Errno::set_raw(errno.raw_os_error());
@@ -165,7 +170,7 @@ impl Tcp {
     }
 
     fn passing(&mut self, error: Error) -> io::Error {
-        self.transient = Some(Transient::Failed(error));
+        self.reason = Some(Reason::Failed(error));
         io::ErrorKind::WouldBlock.into()
     }
 
@@ -297,8 +302,8 @@ mod tests {
             }
             let late = Read::read(&mut tcp, &mut [0]).expect_err("the calls are made");
             assert_eq!(late.kind(), io::ErrorKind::WouldBlock);
-            assert!(matches!(tcp.take_transient(), Some(Transient::Yield)));
-            assert!(tcp.take_transient().is_none());
+            assert!(matches!(tcp.take_reason(), Some(Reason::Yield)));
+            assert!(tcp.take_reason().is_none());
         }
     }
 

@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::tcp::{CALLS, Tcp, Transient};
+use super::tcp::{CALLS, Reason, Tcp};
 use super::tls::{self, keeping_errors};
 use super::{Carrier, Transport};
 use crate::error::{Code, Error, Result};
@@ -23,12 +23,12 @@ pub struct Tunnel {
     ahead: Buffer,
     /// Calls that the operation of the TLS inside has left.
     calls: usize,
-    transient: Option<Transient>,
+    reason: Option<Reason>,
 }
 
 impl Tunnel {
     pub fn new(outer: Box<dyn Transport>) -> Self {
-        Self { outer, label: None, ahead: Buffer::default(), calls: CALLS, transient: None }
+        Self { outer, label: None, ahead: Buffer::default(), calls: CALLS, reason: None }
     }
 
     pub fn set_label(&mut self, label: String) {
@@ -46,9 +46,9 @@ impl Tunnel {
         Ok(())
     }
 
-    pub fn take_transient(&mut self) -> Option<Transient> {
+    pub fn take_reason(&mut self) -> Option<Reason> {
         self.calls = CALLS;
-        self.transient.take()
+        self.reason.take()
     }
 
     #[cold]
@@ -74,13 +74,16 @@ impl Tunnel {
             }
             None => Ok(Step::Wait(Wait::yield_now(&self.outer.fd()))),
         };
-        self.transient = Some(match result {
+        let (reason, kind) = match result {
             Ok(Step::Done(count)) => return Ok(count),
-            Ok(Step::Wait(wait)) => Transient::Wait(Box::new(wait)),
-            Err(error) if error.is_transient() => Transient::Failed(error),
-            Err(error) => return Err(io::Error::other(self.labelled(error))),
-        });
-        Err(io::ErrorKind::WouldBlock.into())
+            Ok(Step::Wait(wait)) => (Reason::Wait(Box::new(wait)), io::ErrorKind::WouldBlock),
+            Err(error) if error.is_transient() => {
+                (Reason::Failed(error), io::ErrorKind::WouldBlock)
+            }
+            Err(error) => (Reason::Broken(self.labelled(error)), io::ErrorKind::Other),
+        };
+        self.reason = Some(reason);
+        Err(kind.into())
     }
 }
 

@@ -38,7 +38,7 @@ pub fn keeping_errors<T>(act: impl FnOnce() -> T) -> T {
 /// Whether the stream ended without close_notify.
 pub fn is_end(error: &ssl::Error) -> bool {
     match error.code() {
-        ErrorCode::SYSCALL => error.io_error().is_none(),
+        ErrorCode::SYSCALL => error.io_error().is_none() && error.ssl_error().is_none(),
         ErrorCode::SSL => reason_codes(error).any(|reason| reason == UNEXPECTED_EOF_WHILE_READING),
         _ => false,
     }
@@ -61,14 +61,17 @@ fn alert_of(reason: i32) -> Option<Alert> {
     Some(Alert { number, is_peers: true })
 }
 
-/// Returns the error of a read or write: of TLS, or of the socket below it.
+/// Returns the error of a read or write: of TLS, or of what carries it, which is `broken` then.
 #[cold]
-pub fn record_error(error: ssl::Error) -> Error {
+pub fn record_error(error: ssl::Error, broken: Option<Error>) -> Error {
     if is_end(&error) {
         return Error::closed("end of stream without TLS close_notify");
     }
     if error.code() == ErrorCode::ZERO_RETURN {
         return Error::closed("the peer has closed the connection");
+    }
+    if let Some(broken) = broken.filter(|_| error.code() == ErrorCode::SYSCALL) {
+        return broken;
     }
     match error.into_io_error() {
         Ok(error) => error.into(),

@@ -11,7 +11,7 @@ use super::stream::Tls;
 use crate::error::{Code, Error, Result};
 use crate::io::step::{Step, Wait, Want};
 use crate::transport::Transport;
-use crate::transport::tcp::Transient;
+use crate::transport::tcp::Reason;
 
 /// The failure of a client that has a key in common with the server.
 const NO_KEY_USED: &str =
@@ -24,33 +24,40 @@ impl Tls {
         &mut self,
         result: std::result::Result<T, ssl::Error>,
     ) -> Result<Step<T>> {
-        let transient = self.stream.get_mut().take_transient();
+        let reason = self.stream.get_mut().take_reason();
         let error = match result {
             Ok(value) => return Ok(Step::Done(value)),
             Err(error) => error,
         };
-        let wait = |want| match transient {
-            Some(Transient::Failed(error)) => Err(error),
-            Some(Transient::Yield) => Ok(Step::Wait(Wait::yield_now(&self.fd()))),
-            Some(Transient::Wait(wait)) => Ok(Step::Wait(*wait)),
-            None => Ok(Step::Wait(Wait::new(&self.fd(), want))),
+        let want = match error.code() {
+            ErrorCode::WANT_READ => Want::Read,
+            ErrorCode::WANT_WRITE => Want::Write,
+            _ => {
+                let broken = match reason {
+                    Some(Reason::Broken(error)) => Some(error),
+                    _ => None,
+                };
+                return Err(self.failure(error, broken));
+            }
         };
-        match error.code() {
-            ErrorCode::WANT_READ => wait(Want::Read),
-            ErrorCode::WANT_WRITE => wait(Want::Write),
-            _ => Err(self.failure(error)),
+        match reason {
+            Some(Reason::Failed(error)) => Err(error),
+            Some(Reason::Yield) => Ok(Step::Wait(Wait::yield_now(&self.fd()))),
+            Some(Reason::Wait(wait)) => Ok(Step::Wait(*wait)),
+            // OpenSSL goes on to read where the peer need not get what was written.
+            Some(Reason::Broken(_)) | None => Ok(Step::Wait(Wait::new(&self.fd(), want))),
         }
     }
 
-    /// A failure, with the alert that tells it.
+    /// A failure, with the alert that tells it. `broken` is that of what carries the TLS.
     #[cold]
-    fn failure(&self, error: ssl::Error) -> Error {
+    fn failure(&self, error: ssl::Error, broken: Option<Error>) -> Error {
         let messages = Messages::of(self.stream.ssl());
         let alert = peers_alert(&error).or_else(|| messages.and_then(Messages::sent_alert));
         let error = match self.outcome {
             // Over TLS 1.3 a server refuses a client's certificate after the handshake.
-            Some(_) => self.advised(error),
-            None => self.handshake_error(error),
+            Some(_) => self.advised(error, broken),
+            None => self.handshake_error(error, broken),
         };
         match error.code() {
             Code::Tls | Code::Certificate => error.with_alert(alert).in_phase_unless_known("tls"),
@@ -59,7 +66,7 @@ impl Tls {
     }
 
     #[cold]
-    fn handshake_error(&self, error: ssl::Error) -> Error {
+    fn handshake_error(&self, error: ssl::Error, broken: Option<Error>) -> Error {
         if let Some(shortage) = self.config.verification.shortage() {
             return shortage.clone();
         }
@@ -84,7 +91,10 @@ impl Tls {
         let is_restricted = ciphers.is_some() || *security_level == Some(0);
         let is_outdated = self.outdated(&error).is_some();
         let old = *min_version < Version::Tls12 && !is_restricted && !is_outdated;
-        let error = if is_plain || old { record_error(error) } else { self.advised(error) };
+        let error = match is_plain || old {
+            true => record_error(error, broken),
+            false => self.advised(error, broken),
+        };
         let detail = error.detail();
         let made = Error::new(
             error.code(),
@@ -108,9 +118,9 @@ impl Tls {
 
     /// A failure, with the option that it may be about.
     #[cold]
-    fn advised(&self, error: ssl::Error) -> Error {
+    fn advised(&self, error: ssl::Error, broken: Option<Error>) -> Error {
         let hint = self.hint(&error);
-        let error = record_error(error);
+        let error = record_error(error, broken);
         match hint {
             Some(hint) => error.with_detail(|detail| format!("{detail} ({hint})")),
             None => error,
