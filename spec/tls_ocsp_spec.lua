@@ -7,10 +7,37 @@ local tcp = require "tcp"
 local trusting = helper.trusting
 local response = authority.response
 
+-- A server that staples what a file holds, whatever that is. From OpenSSL 3.6 on s_server does not.
+local function staple(path)
+  return helper.listen(([[
+    import ctypes, ctypes.util
+    tls, crypto = (ctypes.CDLL(ctypes.util.find_library(name)) for name in ("ssl", "crypto"))
+    for function in tls.TLS_server_method, tls.SSL_CTX_new, tls.SSL_new, crypto.CRYPTO_malloc:
+      function.restype = ctypes.c_void_p
+    context = ctypes.c_void_p(tls.SSL_CTX_new(ctypes.c_void_p(tls.TLS_server_method())))
+    assert tls.SSL_CTX_use_certificate_chain_file(context, os.path.join(CERTIFICATES, "good.pem").encode()) == 1
+    assert tls.SSL_CTX_use_PrivateKey_file(context, os.path.join(CERTIFICATES, "good.key").encode(), 1) == 1
+    response = open(%q, "rb").read()
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+    def staple(connection, _):
+      memory = ctypes.c_void_p(crypto.CRYPTO_malloc(ctypes.c_size_t(len(response) + 1), None, 0))
+      ctypes.memmove(memory, response, len(response))
+      tls.SSL_ctrl(ctypes.c_void_p(connection), 71, ctypes.c_long(len(response)), memory)
+      return 0
+    tls.SSL_CTX_callback_ctrl(context, 63, staple)
+    connection = ctypes.c_void_p(tls.SSL_new(context))
+    c.sock.setblocking(True)
+    tls.SSL_set_fd(connection, c.sock.fileno())
+    if tls.SSL_accept(connection) == 1:
+      tls.SSL_write(connection, b"olleh\n", 6)
+      c.hold()
+  ]]):format(path))
+end
+
 -- What info() tells of a server with this response, and what the client has of its certificate.
-local function report(path, options, version, certificate)
+local function report(path, options, version, certificate, server)
   local words = (path and "-status_file " .. path or "") .. " -tls" .. (version or "1_3")
-  local peer = helper.s_server(certificate or "good", words)
+  local peer = server or helper.s_server(certificate or "good", words)
   local conn = helper.keep(tcp.connect_tls("localhost", peer.port, trusting({ ocsp = "report" }, options)))
   conn:send "hello\n"
   assert.equal("olleh", conn:read_line())
@@ -54,30 +81,16 @@ describe('ocsp = "report" tells of a response', function()
     end)
   end
 
-  it("in words where OpenSSL refuses an empty one, or one of 60 KB over TLS 1.2", function()
-    for _, case in ipairs { { 0, "1.2" }, { 0, "1.3" }, { 60000, "1.2" } } do
-      local peer = helper.listen(([[
-        import ctypes, ctypes.util
-        tls, crypto = (ctypes.CDLL(ctypes.util.find_library(name)) for name in ("ssl", "crypto"))
-        for function in tls.TLS_server_method, tls.SSL_CTX_new, tls.SSL_new, crypto.CRYPTO_malloc:
-          function.restype = ctypes.c_void_p
-        context = ctypes.c_void_p(tls.SSL_CTX_new(ctypes.c_void_p(tls.TLS_server_method())))
-        assert tls.SSL_CTX_use_certificate_chain_file(context, %q.encode()) == 1
-        assert tls.SSL_CTX_use_PrivateKey_file(context, %q.encode(), 1) == 1
-        @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-        def staple(connection, _):
-          text = ctypes.c_void_p(crypto.CRYPTO_malloc(ctypes.c_size_t(max(%d, 1)), None, 0))
-          tls.SSL_ctrl(ctypes.c_void_p(connection), 71, ctypes.c_long(%d), text)
-          return 0
-        tls.SSL_CTX_callback_ctrl(context, 63, staple)
-        connection = ctypes.c_void_p(tls.SSL_new(context))
-        c.sock.setblocking(True)
-        tls.SSL_set_fd(connection, c.sock.fileno())
-        tls.SSL_accept(connection)
-      ]]):format(helper.pem "good", helper.pem("good", "key"), case[1], case[1]))
-      helper.fails("tls", "%(perhaps the server's OCSP response is empty or too large, see ocsp%)$", function()
-        tcp.connect_tls("localhost", peer.port, trusting { ocsp = "report", max_version = case[2] })
-      end)
+  it("that OpenSSL refuses, in words: an empty one, and one of 60 KB over TLS 1.2", function()
+    for _, case in ipairs { { "", "1.2" }, { "", "1.3" }, { ("x"):rep(60000), "1.2" } } do
+      local peer = staple(authority.write(case[1]))
+      local options = trusting { ocsp = "report", max_version = case[2] }
+      local ok, conn = pcall(tcp.connect_tls, "localhost", peer.port, options)
+      if ok then -- from OpenSSL 3.6 on a server does not send it
+        assert.is_nil(helper.keep(conn):info().tls.ocsp)
+      else
+        assert.matches("tls: .*%(perhaps the server's OCSP response is empty or too large, see ocsp%)$", conn)
+      end
     end
   end)
 
@@ -134,8 +147,8 @@ describe('ocsp = "report" tells of a response', function()
   end)
 
   it("that it is about another certificate", function()
-    is_invalid("it is about another certificate",
-      report(response("middle", "rsa", { known = { rsa = "valid", good = "valid" } })))
+    local path = response("middle", "rsa", { known = { rsa = "valid", good = "valid" } })
+    is_invalid("it is about another certificate", report(nil, nil, nil, nil, staple(path)))
   end)
 
   it("that is damaged, or none", function()
@@ -144,9 +157,10 @@ describe('ocsp = "report" tells of a response', function()
     -- Its end is the signature.
     local bytes = helper.contents(path)
     local damaged = authority.write(bytes:sub(1, -2) .. string.char((bytes:byte(-1) + 1) % 256))
-    is_invalid("the issuer has neither", report(damaged))
+    is_invalid("the issuer has neither", report(nil, nil, nil, nil, staple(damaged)))
     -- The responder has no answer: tryLater.
-    is_invalid("the responder has no answer: tryLater", report(authority.write "\48\3\10\1\3"))
+    local later = staple(authority.write "\48\3\10\1\3")
+    is_invalid("the responder has no answer: tryLater", report(nil, nil, nil, nil, later))
   end)
 
   it("of a certificate that does not verify", function()
