@@ -104,6 +104,16 @@ function scenarios.lines(port, count, size)
   conn:close()
 end
 
+function scenarios.read_lines(port, count, size)
+  local conn = connect(port)
+  local bytes = 0
+  for _ = 1, count do
+    bytes = bytes + #assert(conn:read "*l")
+  end
+  assert(conn:read(1) == nil and bytes == count * size)
+  conn:close()
+end
+
 function scenarios.match_lines(port, count, size)
   local conn = connect(port)
   local bytes = 0

@@ -110,6 +110,8 @@ function scenarios.lines(port, count, size)
   conn:close()
 end
 
+scenarios.read_lines = scenarios.lines
+
 function scenarios.match_lines(port, count, size)
   local conn = connect(port)
   local bytes = 0

@@ -197,6 +197,8 @@ function scenarios.lines(port, count, size)
   assert(lines == count and bytes == count * size)
 end
 
+scenarios.read_lines = scenarios.lines
+
 function scenarios.match_lines(port, count, size)
   local lines, bytes = 0, 0
   connect(port, function(conn)

@@ -155,8 +155,115 @@ function documents.floats()
     lines .. "]}}]}"
 end
 
+-- With lines and blanks, as encoders print for people. No string of `text` has a mark in it.
+local function indented(text)
+  local depth = 0
+  local function line() return "\n" .. ("    "):rep(depth) end
+  return (text:gsub("()([%[%]{},:])", function(at, mark)
+    local pair = text:sub(at, at + 1)
+    local other = text:sub(at - 1, at)
+    if mark == "," then return "," .. line() end
+    if mark == ":" then return ": " end
+    if pair == "[]" or pair == "{}" or other == "[]" or other == "{}" then return mark end
+    depth = depth + ((mark == "[" or mark == "{") and 1 or -1)
+    return (mark == "[" or mark == "{") and mark .. line() or line() .. mark
+  end))
+end
+
+-- Members whose names are numbers of nine digits.
+local function numbered(n, make)
+  return "{" .. repeated(n, function() return '"' .. digits(9) .. '":' .. make() end) .. "}"
+end
+
+local function name() return '"' .. sentence(3) .. '"' end
+
+--- The programme of a concert hall, about 2 MB: more blanks than anything else, then integers, and names
+-- that come again and again.
+function documents.catalog()
+  seed = 5
+  local function concert()
+    return filled([[{"description":null,"id":$id,"logo":$logo,"name":"$name","subTopicIds":[$topics],]]
+      .. [["subjectCode":null,"subtitle":null,"topicIds":[$topics]}]], {
+        id = digits(9), name = sentence(6), topics = repeated(random(4) + 1, function() return digits(9) end),
+        logo = function() return random(2) == 1 and "null" or '"/images/concerts/ensemble.png"' end,
+      })
+  end
+  local function performance()
+    local price = function()
+      return ('{"amount":%s,"audienceSubCategoryId":120034567,"seatCategoryId":%s}'):format(digits(5), digits(9))
+    end
+    local areas = function() return ('{"areaId":%s,"blockIds":[]}'):format(digits(9)) end
+    local seats = function()
+      return ('{"areas":[%s],"seatCategoryId":%s}'):format(repeated(4 + random(12), areas), digits(9))
+    end
+    return filled([[{"eventId":$id,"id":$id,"logo":null,"name":null,"prices":[$prices],"seatCategories":[$seats],]]
+      .. [["seatMapImage":null,"start":$start,"venueCode":"HALL_EAST"}]], {
+        id = digits(9), prices = repeated(2 + random(4), price), seats = repeated(2 + random(3), seats),
+        start = digits(13),
+      })
+  end
+  return indented(filled([[{"areaNames":$areas,"audienceSubCategoryNames":$one,"blockNames":{},"events":$concerts,]]
+    .. [["performances":[$performances],"seatCategoryNames":$categories,"subTopicNames":$topics,"subjectNames":{},]]
+    .. [["topicNames":$four,"topicSubTopics":$lists,"venueNames":{"HALL_EAST":"East Hall"}}]], {
+      areas = numbered(17, name), one = numbered(1, name), concerts = numbered(184, concert),
+      performances = repeated(243, performance), categories = numbered(64, name), topics = numbered(19, name),
+      four = numbered(4, name),
+      lists = numbered(4, function() return "[" .. repeated(5, function() return digits(9) end) .. "]" end),
+    }))
+end
+
+local function hexadecimal(n)
+  return repeated(n, function() return ("%x"):format(random(16) - 1) end, "")
+end
+
+local function push()
+  local commits = repeated(random(3), function()
+    return filled([[{"sha":"$sha","author":{"email":"$word@example.com","name":"$name"},"message":"$text",]]
+      .. [["distinct":true,"url":"https://api.example.com/repos/$word/$word/commits/$sha"}]], {
+        sha = hexadecimal(40), word = function() return pick(words) end, name = sentence(2), text = sentence(9),
+      })
+  end)
+  return filled([[{"push_id":$id,"size":1,"distinct_size":1,"ref":"refs/heads/master","head":"$sha",]]
+    .. [["before":"$sha","commits":[$commits]}]], { id = digits(9), sha = hexadecimal(40), commits = commits })
+end
+
+local function comment()
+  return filled([[{"action":"created","issue":{"url":"https://api.example.com/repos/x/y/issues/$id","id":$id,]]
+    .. [["number":$count,"title":"$title","user":$user,"labels":[],"state":"open","assignee":null,"milestone":null,]]
+    .. [["comments":$count,"created_at":"2013-01-02T07:58:30Z","closed_at":null,"body":"$body"},"comment":{"id":$id,]]
+    .. [["user":$user,"created_at":"2013-01-10T07:58:30Z","updated_at":"2013-01-10T07:58:30Z","body":"$body"}}]], {
+      id = digits(7), count = number(400), title = sentence(6),
+      body = function() return sentence(20) .. [[\r\n\r\n\"]] .. sentence(30) .. [[\"]] end,
+      user = function()
+        return filled([[{"login":"$login","id":$id,"avatar_url":"https://secure.example.com/avatar/$hash?d=x.png",]]
+          .. [["gravatar_id":"$hash","url":"https://api.example.com/users/$login","type":"User",]]
+          .. [["html_url":"https://example.com/$login","followers_url":"https://api.example.com/users/$login/followers",]]
+          .. [["repos_url":"https://api.example.com/users/$login/repos"}]], {
+            login = pick(words), id = digits(7), hash = hexadecimal(32),
+          })
+      end,
+    })
+end
+
+--- What happened at a code host, about 70 KB: objects of many short strings and addresses.
+function documents.events()
+  seed = 6
+  return "[" .. repeated(42, function()
+    local kind, payload = "PushEvent", push
+    if random(3) == 1 then kind, payload = "IssueCommentEvent", comment end
+    return filled([[{"type":"$kind","created_at":"2013-01-10T07:58:30Z","actor":{"gravatar_id":"$hash",]]
+      .. [["login":"$word","avatar_url":"https://secure.example.com/avatar/$hash?d=x.png","url":"https://api.example.com/]]
+      .. [[users/$word","id":$id},"repo":{"url":"https://api.example.com/repos/$word/$word","id":$id,"name":"$word/]]
+      .. [[$word"},"public":true,"org":{"gravatar_id":"$hash","login":"$word","id":$id},"payload":$payload,"id":"$id"}]], {
+        kind = kind, payload = payload, hash = hexadecimal(32), id = digits(9), word = function() return pick(words) end,
+      })
+  end) .. "]"
+end
+
 --- In the order in which they are reported.
-documents.names = { "api", "records", "posts", "floats" }
+documents.names = { "api", "records", "posts", "catalog", "floats", "events" }
+--- Of which well-known files these have the shape, and about the size.
+documents.like = { posts = "twitter", catalog = "citm_catalog", floats = "canada", events = "github_events" }
 
 if arg and arg[0] and arg[0]:find "documents%.lua$" then
   for _, name in ipairs(documents.names) do

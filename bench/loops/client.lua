@@ -153,6 +153,68 @@ peers.luv = function()
   uv.run()
 end
 
+-- The least for a coroutine in each loop: send, wait for the descriptor, receive a string, by the C functions
+-- of bench/native/least.c. Without timeouts, buffers and checks, but for the size. `wait(fd)` is the loop's.
+local function least_exchange(pause, start, wait)
+  local least = require "least"
+  local packet = string.char(0, 0, #body / 256 - #body / 256 % 1, #body % 256) .. body
+  local fd = least.dial(port)
+  if all_open() then start() else pause() end
+  local await = wait(fd)
+  for _ = 1, rounds do
+    least.put(fd, packet)
+    local reply
+    repeat
+      await()
+      reply = least.take(fd, #packet)
+    until reply
+  end
+  least.hang_up(fd)
+  over()
+end
+
+peers["floor+cqueues"] = function()
+  local cqueues, condition = require "cqueues", require "cqueues.condition"
+  base = resident()
+  local loop, all = cqueues.new(), condition.new()
+  local function wait(fd)
+    local readable = { pollfd = fd, events = "r" }
+    return function() cqueues.poll(readable) end
+  end
+  for _ = 1, count do
+    loop:wrap(least_exchange, function() all:wait() end, function() all:signal() end, wait)
+  end
+  assert(loop:loop())
+end
+
+peers["floor+luv"] = function()
+  local uv = require "luv"
+  base = resident()
+  local waiting, polls = {}, {}
+  local function pause()
+    waiting[#waiting + 1] = coroutine.running()
+    coroutine.yield()
+  end
+  local function start()
+    for _, each in ipairs(waiting) do
+      assert(coroutine.resume(each))
+    end
+  end
+  local function wait(fd)
+    local this, poll = coroutine.running(), uv.new_poll(fd)
+    polls[#polls + 1] = poll
+    poll:start("r", function()
+      assert(coroutine.resume(this))
+      if coroutine.status(this) == "dead" then poll:close() end
+    end)
+    return coroutine.yield
+  end
+  for _ = 1, count do
+    coroutine.wrap(least_exchange)(pause, start, wait)
+  end
+  uv.run()
+end
+
 -- Connections alone, opened one by one without a loop, each after one packet: what an idle one costs.
 peers["tcp idle"] = function()
   local tcp = require "tcp"

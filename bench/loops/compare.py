@@ -6,6 +6,9 @@ The module in a loop of cqueues and of luv, beside cqueues' own sockets and luv'
 and in turn; the other end is bench/loops/echo.c. Prints medians over the rounds: packets per second by those
 of the better of the two others in the same round (over 1: more), the same for CPU time, and the memory of
 each connection. MODULES is the folder of tcp.so.
+
+"C" makes the same system calls in C (bench/loops/exchange.c). A "floor" is a coroutine in that loop which sends,
+waits and receives, and has nothing else (bench/native/least.c).
 """
 
 import os
@@ -14,16 +17,18 @@ import statistics
 import subprocess
 import sys
 
-PEERS = ["tcp+luv", "tcp+cqueues", "luv", "cqueues"]
-OTHERS = PEERS[2:]
-ECHO = ".build/bench/echo"
+PEERS = ["tcp+luv", "tcp+cqueues", "luv", "cqueues", "C", "floor+luv", "floor+cqueues"]
+OTHERS = PEERS[2:4]
+FOLDER = ".build/bench"
+ECHO = f"{FOLDER}/echo"
 
 
 def measure(lua, peer, connections, packets):
     """Wall seconds, CPU seconds, and bytes for each connection."""
     with subprocess.Popen([ECHO, "300"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as echo:
         port = echo.stdout.readline().decode().strip()
-        command = [lua, "bench/loops/client.lua", peer, port, str(connections), str(packets)]
+        client = [f"{FOLDER}/exchange"] if peer == "C" else [lua, "bench/loops/client.lua", peer]
+        command = client + [port, str(connections), str(packets)]
         output = subprocess.run(command, check=True, timeout=300, stdout=subprocess.PIPE).stdout
         echo.stdin.close()
     return [float(word) for word in output.split()]
@@ -33,9 +38,13 @@ def main(lua, modules, connections=9900, packets=10, rounds=5):
     connections, packets, rounds = int(connections), int(packets), int(rounds)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    os.environ["LUA_CPATH"] = modules + "/?.so;;"
-    os.makedirs(os.path.dirname(ECHO), exist_ok=True)
-    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", ECHO, "bench/loops/echo.c"], check=True)
+    os.environ["LUA_CPATH"] = f"{modules}/?.so;{FOLDER}/?.so;;"
+    os.makedirs(FOLDER, exist_ok=True)
+    for program in ["echo", "exchange"]:
+        subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", f"{FOLDER}/{program}", f"bench/loops/{program}.c"],
+                       check=True)
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", f"{FOLDER}/least.so", "bench/native/least.c", "-lssl",
+                    "-lcrypto"], check=True)
 
     figures = {peer: [] for peer in PEERS}
     for turn in range(rounds):
@@ -43,13 +52,13 @@ def main(lua, modules, connections=9900, packets=10, rounds=5):
             figures[peer].append(measure(lua, peer, connections, packets))
     print("%s: %d connections, %d packets there and back on each, median of %d rounds" % (
         lua, connections, packets, rounds))
-    print("%-12s %8s %8s %10s" % ("", "packets", "CPU", "memory"))
+    print("%-14s %8s %8s %10s" % ("", "packets", "CPU", "memory"))
     for peer in PEERS:
         ratios = [statistics.median(
             min(figures[other][turn][which] for other in OTHERS) / figures[peer][turn][which]
             for turn in range(rounds)) for which in (0, 1)]
         memory = statistics.median(figure[2] for figure in figures[peer])
-        print("%-12s %8.2f %8.2f %8.0f B" % (peer, *ratios, memory))
+        print("%-14s %8.2f %8.2f %8.0f B" % (peer, *ratios, memory))
     idle = measure(lua, "tcp idle", connections, 1)[2]
     print("An idle connection without a coroutine: %.0f B" % idle)
 

@@ -237,6 +237,7 @@ static const struct {
     {"read_two", read_two, 0},           {"write_two", write_two, 0},
     {"read_varint", read_varint, 0},     {"write_varint", write_varint, 0},
     {"match_lines", lines, 0},           {"copy", copy, 0},
+    {"read_lines", lines, 0},
 };
 
 int main(int argc, char **argv) {

@@ -7,8 +7,12 @@
  *   least.write(value)                  the packet with the id of the value
  *   least.read()                        the next packet, as a value
  *   least.read_all(port)                what a new connection receives until its end
+ *   least.read_line()                   the next line, nothing at the end of the stream
+ *   least.read_block()                  what comes next, at most 64 KiB; "" at the end of the stream
  *   least.dial(port)                    a connection that is nothing but a descriptor, under a deadline
- *   least.hang_up(fd) */
+ *   least.hang_up(fd)
+ *   least.put(fd, bytes)                sends on what `dial` gave
+ *   least.take(fd, size)                as many bytes as are there; nothing where none has come yet */
 
 #define _GNU_SOURCE
 #include "net.h"
@@ -215,6 +219,46 @@ static int read_answer(lua_State *state) {
   return 1;
 }
 
+static int read_line(lua_State *state) {
+  for (;;) {
+    size_t here = in.end - in.start;
+    char *line = in.bytes + in.start, *newline = memchr(line, '\n', here);
+    if (newline) {
+      lua_pushlstring(state, line, (size_t)(newline - line));
+      in.start += (size_t)(newline - line) + 1;
+      return 1;
+    }
+    memmove(in.bytes, line, here);
+    size_t got = read_some(&stream, in.bytes + here, ROOM - here);
+    if (got == 0) return 0;
+    in.start = 0;
+    in.end = here + got;
+  }
+}
+
+static int read_block(lua_State *state) {
+  lua_pushlstring(state, in.bytes, read_some(&stream, in.bytes, 65536));
+  return 1;
+}
+
+static int put(lua_State *state) {
+  size_t size;
+  const char *bytes = lua_tolstring(state, 2, &size);
+  expect(send((int)lua_tonumberx(state, 1, NULL), bytes, size, MSG_NOSIGNAL) == (ssize_t)size, "room to send");
+  return 0;
+}
+
+static int take(lua_State *state) {
+  static char bytes[4096];
+  size_t size = (size_t)lua_tonumberx(state, 2, NULL);
+  expect(size <= sizeof bytes, "a small packet");
+  ssize_t got = recv((int)lua_tonumberx(state, 1, NULL), bytes, size, 0);
+  if (got < 0 && errno == EAGAIN) return 0;
+  expect(got == (ssize_t)size, "a whole packet");
+  lua_pushlstring(state, bytes, size);
+  return 1;
+}
+
 static int close_it(lua_State *state) {
   (void)state;
   close_stream(&stream);
@@ -227,8 +271,9 @@ int luaopen_least(lua_State *state) {
     int (*function)(lua_State *);
   } functions[] = {{"connect", connect_to}, {"model", model},        {"write", write_packet}, {"read", read_packet},
                    {"answer", read_answer}, {"close", close_it},     {"dial", dial},          {"hang_up", hang_up},
-                   {"read_all", read_all}};
-  lua_createtable(state, 0, 9);
+                   {"read_all", read_all},  {"read_line", read_line}, {"read_block", read_block},
+                   {"put", put},            {"take", take}};
+  lua_createtable(state, 0, sizeof functions / sizeof *functions);
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     lua_pushcclosure(state, functions[i].function, 0);
     lua_setfield(state, -2, functions[i].name);

@@ -282,7 +282,7 @@ static const struct {
     {"unix_lines", echo_lines, 0},     {"copy", forwarded, 0},
     {"read_two", two_packets, 0},      {"write_two", take_two, 0},
     {"read_varint", varint_packets, 0}, {"write_varint", take_varint, 0},
-    {"match_lines", answers, 0},
+    {"match_lines", answers, 0},       {"read_lines", lines, 0},
 };
 
 int main(int argc, char **argv) {
