@@ -72,9 +72,12 @@ bench-calls: module ## what each method costs by each shape of call; OLD=folder-
 	@scripts/deps bench
 	@bench/calls/compare.py '$(LUA)' .build/$(FLAVOR) $(if $(OLD),--old '$(OLD)') $(BENCH)
 
-bench-json: module ## decode and encode against lua-cjson: ratios, paired in one run
-	@LUA_CPATH='.build/$(FLAVOR)/?.so;;' '$(LUA)' bench/json/compare.lua
-	@LUA_CPATH='.build/$(FLAVOR)/?.so;;' '$(LUA)' bench/json/get.lua
+bench-json: module ## decode and encode beside lua-cjson, and beside lua-simdjson and lua-rapidjson where LUA_CPATH has them
+	@mkdir -p .build/bench/$(FLAVOR)
+	@cc -O2 -shared -fPIC -o .build/bench/$(FLAVOR)/least.so bench/native/least.c -lssl -lcrypto
+	@LUA_CPATH=".build/$(FLAVOR)/?.so;.build/bench/$(FLAVOR)/?.so;$${LUA_CPATH:-;}" '$(LUA)' bench/json/compare.lua \
+	  41 .build/bench/json.$(FLAVOR)
+	@LUA_CPATH=".build/$(FLAVOR)/?.so;$${LUA_CPATH:-;}" '$(LUA)' bench/json/get.lua
 
 bench-profile: module ## who copies bytes while JSON packets are read and written, by valgrind
 	@bench/json/profile '$(LUA)' $(FLAVOR)

@@ -161,12 +161,13 @@ function scenarios.unix_lines(path, count, size)
   local options = way == "options" and { timeout = TIMEOUT, connect_timeout = 10, max_packet = 65536 } or TIMEOUT
   local conn, why = tcp.connect_unix(path, options)
   if why then error(why, 0) end
-  local line, reply, _ = common.line(size), nil, nil
+  local line = common.line(size)
   for _ = 1, count do
-    _, why = conn:send(line, "\n")
-    if why then error(why, 0) end
-    reply, why = conn:read_line(MOST)
-    if why then error(why, 0) end
+    local _, failure = conn:send(line, "\n")
+    if failure then error(failure, 0) end
+    local reply
+    reply, failure = conn:read_line(MOST)
+    if failure then error(failure, 0) end
     assert(reply == line)
   end
   conn:close()

@@ -4,7 +4,9 @@
 -- Each figure is the median, over the rounds, of a library's time by ours in the same round (over 1: we are
 -- faster). Only such ratios mean something on a shared machine. "best" is the ratio to the fastest of the
 -- others. The last column is lua-cjson against itself in the same way: how far from 1 a ratio is by chance.
--- Each library encodes what it has decoded itself. FILE gets the figures as JSON, for bench/chart.py.
+-- Each library encodes what it has decoded itself. "floor" is bench/native/least.c, where `least.so` is on
+-- LUA_CPATH: it makes the tables of a text that it does not read; it looks at each part of a value, and copies
+-- its strings, but writes no JSON. FILE gets the figures as JSON, for bench/chart.py.
 
 local folder = arg[0]:match("^(.*)/") or "."
 package.path = folder .. "/?.lua;" .. package.path
@@ -12,6 +14,8 @@ package.path = folder .. "/?.lua;" .. package.path
 local documents = require "documents"
 local tcp = require "tcp"
 
+-- What is wanted of the documents that are like well-known ones, by the fastest of the others.
+local WANTED = { decode = 1.25, encode = 1.70 }
 local ROUNDS = tonumber(arg[1]) or 41
 local SLICE = 0.010
 
@@ -23,7 +27,7 @@ end
 local libraries = { { name = "tcp", decode = tcp.json.decode, encode = tcp.json.encode } }
 for _, each in ipairs { { "cjson", "decode" }, { "simdjson", "parse" }, { "rapidjson", "decode" } } do
   local is_there, library = pcall(require, each[1])
-  if is_there then
+  if is_there and library.encode then
     libraries[#libraries + 1] = {
       name = each[1], decode = library[each[2]], encode = library.encode, version = version(library),
     }
@@ -31,6 +35,8 @@ for _, each in ipairs { { "cjson", "decode" }, { "simdjson", "parse" }, { "rapid
     print(("lua-%s is not on LUA_CPATH, and left out"):format(each[1]))
   end
 end
+
+local has_floor, least = pcall(require, "least")
 
 local function time(run, argument, count)
   collectgarbage()
@@ -83,6 +89,11 @@ local function measure(action, text)
   for i, library in ipairs(libraries) do
     runs[i] = { library[action], action == "decode" and text or library.decode(text) }
   end
+  if has_floor then
+    local value = libraries[1].decode(text)
+    least.learn(value)
+    runs[#runs + 1] = { action == "decode" and least.make or least.walk, value }
+  end
   local size = action == "decode" and #text or #libraries[1].encode(runs[1][2])
   local ratios, seconds = compare(runs)
   local figures = { MB_per_second = size / seconds / 1e6 }
@@ -90,6 +101,7 @@ local function measure(action, text)
     figures[libraries[i].name] = ratios[i]
     figures.best = math.min(figures.best or math.huge, ratios[i])
   end
+  figures.floor = has_floor and ratios[#runs] or nil
   return figures
 end
 
@@ -104,7 +116,7 @@ for i = 2, #libraries do
   head = head .. ("%11s"):format(library.name)
 end
 print(("%s beside %s; median of %d rounds; times by ours"):format(lua, table.concat(words, ", "), ROUNDS))
-print(head .. ("%8s"):format "best")
+print(head .. ("%8s%8s"):format("best", "floor"))
 
 local cjson = libraries[2] and libraries[2].name == "cjson" and libraries[2]
 for _, name in ipairs(documents.names) do
@@ -115,7 +127,10 @@ for _, name in ipairs(documents.names) do
     local line = ("%-22s %-6s %8d %7.1f"):format(like and name .. " (" .. like .. ")" or name, action, #text,
       figures.MB_per_second)
     for i = 2, #libraries do line = line .. ("%11.2f"):format(figures[libraries[i].name]) end
-    print(line .. (figures.best and ("%8.2f"):format(figures.best) or ""))
+    local misses = like and figures.best and figures.best < WANTED[action]
+    print(line .. (figures.best and ("%8.2f"):format(figures.best) or "")
+      .. (figures.floor and ("%8.2f"):format(figures.floor) or "")
+      .. (misses and ("  misses %.2f"):format(WANTED[action]) or ""))
     result.rows[#result.rows + 1] = { document = name, like = like, action = action, bytes = #text, figures = figures }
   end
   if cjson then

@@ -175,7 +175,7 @@ local function numbered(n, make)
   return "{" .. repeated(n, function() return '"' .. digits(9) .. '":' .. make() end) .. "}"
 end
 
-local function name() return '"' .. sentence(3) .. '"' end
+local function quoted_name() return '"' .. sentence(3) .. '"' end
 
 --- The programme of a concert hall, about 2 MB: more blanks than anything else, then integers, and names
 -- that come again and again.
@@ -189,7 +189,7 @@ function documents.catalog()
       })
   end
   local function performance()
-    local price = function()
+    local cost = function()
       return ('{"amount":%s,"audienceSubCategoryId":120034567,"seatCategoryId":%s}'):format(digits(5), digits(9))
     end
     local areas = function() return ('{"areaId":%s,"blockIds":[]}'):format(digits(9)) end
@@ -198,16 +198,17 @@ function documents.catalog()
     end
     return filled([[{"eventId":$id,"id":$id,"logo":null,"name":null,"prices":[$prices],"seatCategories":[$seats],]]
       .. [["seatMapImage":null,"start":$start,"venueCode":"HALL_EAST"}]], {
-        id = digits(9), prices = repeated(2 + random(4), price), seats = repeated(2 + random(3), seats),
+        id = digits(9), prices = repeated(2 + random(4), cost), seats = repeated(2 + random(3), seats),
         start = digits(13),
       })
   end
   return indented(filled([[{"areaNames":$areas,"audienceSubCategoryNames":$one,"blockNames":{},"events":$concerts,]]
     .. [["performances":[$performances],"seatCategoryNames":$categories,"subTopicNames":$topics,"subjectNames":{},]]
     .. [["topicNames":$four,"topicSubTopics":$lists,"venueNames":{"HALL_EAST":"East Hall"}}]], {
-      areas = numbered(17, name), one = numbered(1, name), concerts = numbered(184, concert),
-      performances = repeated(243, performance), categories = numbered(64, name), topics = numbered(19, name),
-      four = numbered(4, name),
+      areas = numbered(17, quoted_name), one = numbered(1, quoted_name), concerts = numbered(184, concert),
+      performances = repeated(243, performance), categories = numbered(64, quoted_name),
+      topics = numbered(19, quoted_name),
+      four = numbered(4, quoted_name),
       lists = numbered(4, function() return "[" .. repeated(5, function() return digits(9) end) .. "]" end),
     }))
 end
@@ -227,21 +228,24 @@ local function push()
     .. [["before":"$sha","commits":[$commits]}]], { id = digits(9), sha = hexadecimal(40), commits = commits })
 end
 
+local function person()
+  return filled([[{"login":"$login","id":$id,"avatar_url":"https://secure.example.com/avatar/$hash?d=x.png",]]
+    .. [["gravatar_id":"$hash","url":"https://api.example.com/users/$login","type":"User",]]
+    .. [["html_url":"https://example.com/$login",]]
+    .. [["followers_url":"https://api.example.com/users/$login/followers",]]
+    .. [["repos_url":"https://api.example.com/users/$login/repos"}]], {
+      login = pick(words), id = digits(7), hash = hexadecimal(32),
+    })
+end
+
 local function comment()
   return filled([[{"action":"created","issue":{"url":"https://api.example.com/repos/x/y/issues/$id","id":$id,]]
-    .. [["number":$count,"title":"$title","user":$user,"labels":[],"state":"open","assignee":null,"milestone":null,]]
-    .. [["comments":$count,"created_at":"2013-01-02T07:58:30Z","closed_at":null,"body":"$body"},"comment":{"id":$id,]]
-    .. [["user":$user,"created_at":"2013-01-10T07:58:30Z","updated_at":"2013-01-10T07:58:30Z","body":"$body"}}]], {
-      id = digits(7), count = number(400), title = sentence(6),
+    .. [["number":$count,"title":"$title","user":$person,"labels":[],"state":"open","assignee":null,]]
+    .. [["milestone":null,"comments":$count,"created_at":"2013-01-02T07:58:30Z","closed_at":null,"body":"$body"},]]
+    .. [["comment":{"id":$id,"user":$person,"created_at":"2013-01-10T07:58:30Z",]]
+    .. [["updated_at":"2013-01-10T07:58:30Z","body":"$body"}}]], {
+      id = digits(7), count = number(400), title = sentence(6), person = person,
       body = function() return sentence(20) .. [[\r\n\r\n\"]] .. sentence(30) .. [[\"]] end,
-      user = function()
-        return filled([[{"login":"$login","id":$id,"avatar_url":"https://secure.example.com/avatar/$hash?d=x.png",]]
-          .. [["gravatar_id":"$hash","url":"https://api.example.com/users/$login","type":"User",]]
-          .. [["html_url":"https://example.com/$login","followers_url":"https://api.example.com/users/$login/followers",]]
-          .. [["repos_url":"https://api.example.com/users/$login/repos"}]], {
-            login = pick(words), id = digits(7), hash = hexadecimal(32),
-          })
-      end,
     })
 end
 
@@ -252,10 +256,12 @@ function documents.events()
     local kind, payload = "PushEvent", push
     if random(3) == 1 then kind, payload = "IssueCommentEvent", comment end
     return filled([[{"type":"$kind","created_at":"2013-01-10T07:58:30Z","actor":{"gravatar_id":"$hash",]]
-      .. [["login":"$word","avatar_url":"https://secure.example.com/avatar/$hash?d=x.png","url":"https://api.example.com/]]
-      .. [[users/$word","id":$id},"repo":{"url":"https://api.example.com/repos/$word/$word","id":$id,"name":"$word/]]
-      .. [[$word"},"public":true,"org":{"gravatar_id":"$hash","login":"$word","id":$id},"payload":$payload,"id":"$id"}]], {
-        kind = kind, payload = payload, hash = hexadecimal(32), id = digits(9), word = function() return pick(words) end,
+      .. [["login":"$word","avatar_url":"https://secure.example.com/avatar/$hash?d=x.png",]]
+      .. [["url":"https://api.example.com/users/$word","id":$id},]]
+      .. [["repo":{"url":"https://api.example.com/repos/$word/$word","id":$id,"name":"$word/$word"},]]
+      .. [["public":true,"org":{"gravatar_id":"$hash","login":"$word","id":$id},"payload":$payload,"id":"$id"}]], {
+        kind = kind, payload = payload, hash = hexadecimal(32), id = digits(9),
+        word = function() return pick(words) end,
       })
   end) .. "]"
 end

@@ -4,6 +4,9 @@
  *
  *   least.connect(port, folder, tls)    one connection
  *   least.model(name, value)            what is received is made like this value, what is sent is FOLDER/NAME.json
+ *   least.learn(value)                  a value that is to be made, whatever its size
+ *   least.make()                        makes it
+ *   least.walk(value)                   a string of all its names and strings, and eight bytes for each number
  *   least.write(value)                  the packet with the id of the value
  *   least.read()                        the next packet, as a value
  *   least.read_all(port)                what a new connection receives until its end
@@ -28,8 +31,12 @@ extern void lua_settop(lua_State *, int), lua_pushnil(lua_State *), lua_pushbool
 extern void lua_pushnumber(lua_State *, double), lua_createtable(lua_State *, int, int);
 extern void lua_pushlstring(lua_State *, const char *, size_t), lua_rawset(lua_State *, int);
 extern void lua_rawseti(lua_State *, int, long long); /* an int in LuaJIT: the same register */
+extern void lua_rawgeti(lua_State *, int, long long), lua_pushlightuserdata(lua_State *, void *);
+extern unsigned long long lua_rawlen(lua_State *, int) __attribute__((weak)); /* from 5.2 on */
+extern size_t lua_objlen(lua_State *, int) __attribute__((weak));             /* in 5.1 */
+extern int lua_checkstack(lua_State *, int);
 extern void lua_pushcclosure(lua_State *, int (*)(lua_State *), int), lua_setfield(lua_State *, int, const char *);
-enum { BOOLEAN = 1, NUMBER = 3, STRING = 4 };
+enum { BOOLEAN = 1, POINTER = 2, NUMBER = 3, STRING = 4 };
 
 static struct stream stream;
 static struct packets in;
@@ -43,8 +50,8 @@ static struct part {
   double number;
   char *text;
   size_t size;
-} parts[256];
-static int part_count, next_part;
+} *parts;
+static int part_count, part_room, next_part;
 
 static char *path(const char *name, const char *extension) {
   static char whole[4096];
@@ -104,14 +111,17 @@ static int connect_to(lua_State *state) {
     SSL_set1_host(stream.ssl, "localhost");
     if (SSL_connect(stream.ssl) != 1) fail("SSL_connect");
   }
-  in = (struct packets){&stream, memory(ROOM), 0, 0};
+  in = (struct packets){&stream, memory(ROOM), 0, 0, FOUR};
   return 0;
 }
 
 /* Takes down the value at `index`, counted from the bottom of the stack. */
 static void take_down(lua_State *state, int index) {
-  expect(part_count < (int)(sizeof parts / sizeof *parts), "a value of fewer parts");
-  struct part *part = &parts[part_count++];
+  if (part_count == part_room)
+    expect((parts = realloc(parts, (size_t)(part_room = 2 * part_room + 256) * sizeof *parts)) != NULL, "memory");
+  int number = part_count++;
+  struct part *part = &parts[number];
+  *part = (struct part){0};
   part->type = lua_type(state, index);
   if (part->type == STRING) {
     const char *text = lua_tolstring(state, index, &part->size);
@@ -120,10 +130,12 @@ static void take_down(lua_State *state, int index) {
     part->number = lua_tonumberx(state, index, NULL);
   } else if (part->type == BOOLEAN) {
     part->is_true = lua_toboolean(state, index);
-  } else {
+  } else if (part->type != POINTER) {
+    expect(lua_checkstack(state, 8), "a value that is not as deep");
     lua_pushnil(state);
     int key = lua_gettop(state);
     while (lua_next(state, index)) {
+      part = &parts[number]; /* may have moved */
       if (lua_type(state, key) == NUMBER) part->array++;
       else part->hash++;
       take_down(state, key);
@@ -158,6 +170,18 @@ static char *walk(lua_State *state, char *out, int *number) {
   case BOOLEAN:
     *out = (char)lua_toboolean(state, -1);
     return out + 1;
+  case POINTER: /* JSON's null */
+    return out;
+  }
+  int table = lua_gettop(state);
+  long long size_of_array = (long long)(lua_rawlen ? lua_rawlen(state, table) : lua_objlen(state, table));
+  if (size_of_array > 0) {
+    for (long long i = 1; i <= size_of_array; i++) {
+      lua_rawgeti(state, table, i);
+      out = walk(state, out, number);
+      lua_settop(state, table);
+    }
+    return out;
   }
   lua_pushnil(state);
   while (lua_next(state, -2)) {
@@ -188,6 +212,7 @@ static void make(lua_State *state) {
   if (part->type == STRING) lua_pushlstring(state, part->text, part->size);
   else if (part->type == NUMBER) lua_pushnumber(state, part->number);
   else if (part->type == BOOLEAN) lua_pushboolean(state, part->is_true);
+  else if (part->type == POINTER) lua_pushlightuserdata(state, NULL);
   else {
     lua_createtable(state, part->array, part->hash);
     for (int left = part->array + part->hash; left > 0; left--) {
@@ -209,6 +234,30 @@ static int read_packet(lua_State *state) {
   if (!next_packet(&in, &got)) fail("a packet");
   next_part = 0;
   make(state);
+  return 1;
+}
+
+static int learn(lua_State *state) {
+  part_count = 0;
+  take_down(state, 1);
+  return 0;
+}
+
+static int make_known(lua_State *state) {
+  expect(lua_checkstack(state, 500), "room for a deep value");
+  next_part = 0;
+  make(state);
+  return 1;
+}
+
+static int walk_known(lua_State *state) {
+  static char out[8 << 20];
+  int number;
+  expect(lua_checkstack(state, 500), "room for a deep value");
+  lua_settop(state, 1);
+  char *end = walk(state, out, &number);
+  expect(end <= out + sizeof out, "a smaller value");
+  lua_pushlstring(state, out, (size_t)(end - out));
   return 1;
 }
 
@@ -272,7 +321,8 @@ int luaopen_least(lua_State *state) {
   } functions[] = {{"connect", connect_to}, {"model", model},        {"write", write_packet}, {"read", read_packet},
                    {"answer", read_answer}, {"close", close_it},     {"dial", dial},          {"hang_up", hang_up},
                    {"read_all", read_all},  {"read_line", read_line}, {"read_block", read_block},
-                   {"put", put},            {"take", take}};
+                   {"put", put},            {"take", take},           {"learn", learn},
+                   {"make", make_known},    {"walk", walk_known}};
   lua_createtable(state, 0, sizeof functions / sizeof *functions);
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     lua_pushcclosure(state, functions[i].function, 0);
