@@ -18,8 +18,8 @@ a task of tcp.run. The code is the same, bench/clients/tcp.lua; they are peers o
 
 It wants a C compiler, OpenSSL's headers, and the module built for each Lua (`make module LUA=luajit`). A
 peer that is not installed, or has no TLS, gets a dash. With `--path`, modules are looked for in FOLDER/FLAVOR, too,
-where a peer that no package has may have been built; `net` is mah0x211's lua-net. What is compared with other programs besides (`others`)
-has their figures in the next line.
+where a peer that no package has may have been built; `net` is mah0x211's lua-net. What is compared with other
+programs besides (`others`) has their figures in the next line.
 """
 
 import argparse
@@ -78,8 +78,8 @@ class Scenario:
         self.by, self.of = by, of
         self.memory = memory
         self.floor, self.others = floor, others
-        self.without = ([*without] + ([] if name in NET else ["net"]) + ([] if floor else ["floor"]) + ([] if ways else WAYS)
-                        + [each for each in PROGRAMS if each not in others])
+        self.without = ([*without] + ([] if name in NET else ["net"]) + ([] if floor else ["floor"])
+                        + ([] if ways else WAYS) + [each for each in PROGRAMS if each not in others])
 
     def scaled(self, quick):
         if not quick:
@@ -106,9 +106,9 @@ SCENARIOS = [
     Scenario("unix_lines", "50,000 round trips by Unix socket", 50_000, 60, None),
     Scenario("copy", "hand on 2 GiB", 1, 2048 * MIB, None, others=["socat"], ways=False),
     Scenario("read_two", "read 200,000 packets, 2-byte length", 200_000, 300, None),
-    Scenario("write_two", "write 200,000 of them", 200_000, 300, None),
+    Scenario("write_two", "write 200,000 packets, 2-byte length", 200_000, 300, None),
     Scenario("read_varint", "read 200,000 packets, varint length", 200_000, 300, None),
-    Scenario("write_varint", "write 200,000 of them", 200_000, 300, None),
+    Scenario("write_varint", "write 200,000 packets, varint length", 200_000, 300, None),
     Scenario("match_lines", "500,000 lines by a pattern", 500_000, 60, None),
     Scenario("require", "require and exit", 100, 0, 0.60, floor=True, ways=False),
 ]

@@ -154,21 +154,23 @@ peers.luv = function()
 end
 
 -- The least for a coroutine in each loop: send, wait for the descriptor, receive a string, by the C functions
--- of bench/native/least.c. Without timeouts, buffers and checks, but for the size. `wait(fd)` is the loop's.
-local function least_exchange(pause, start, wait)
+-- of bench/native/least.c. Without timeouts, buffers and checks, but for the size. `watch(fd)` gives the loop's
+-- way to wait for a descriptor, and to forget it.
+local function least_exchange(pause, start, watch)
   local least = require "least"
   local packet = string.char(0, 0, #body / 256 - #body / 256 % 1, #body % 256) .. body
   local fd = least.dial(port)
   if all_open() then start() else pause() end
-  local await = wait(fd)
+  local wait, forget = watch(fd)
   for _ = 1, rounds do
     least.put(fd, packet)
     local reply
     repeat
-      await()
+      wait()
       reply = least.take(fd, #packet)
     until reply
   end
+  forget()
   least.hang_up(fd)
   over()
 end
@@ -177,12 +179,12 @@ peers["floor+cqueues"] = function()
   local cqueues, condition = require "cqueues", require "cqueues.condition"
   base = resident()
   local loop, all = cqueues.new(), condition.new()
-  local function wait(fd)
+  local function watch(fd)
     local readable = { pollfd = fd, events = "r" }
-    return function() cqueues.poll(readable) end
+    return function() cqueues.poll(readable) end, function() cqueues.cancel(fd) end
   end
   for _ = 1, count do
-    loop:wrap(least_exchange, function() all:wait() end, function() all:signal() end, wait)
+    loop:wrap(least_exchange, function() all:wait() end, function() all:signal() end, watch)
   end
   assert(loop:loop())
 end
@@ -190,7 +192,7 @@ end
 peers["floor+luv"] = function()
   local uv = require "luv"
   base = resident()
-  local waiting, polls = {}, {}
+  local waiting = {}
   local function pause()
     waiting[#waiting + 1] = coroutine.running()
     coroutine.yield()
@@ -200,17 +202,13 @@ peers["floor+luv"] = function()
       assert(coroutine.resume(each))
     end
   end
-  local function wait(fd)
+  local function watch(fd)
     local this, poll = coroutine.running(), uv.new_poll(fd)
-    polls[#polls + 1] = poll
-    poll:start("r", function()
-      assert(coroutine.resume(this))
-      if coroutine.status(this) == "dead" then poll:close() end
-    end)
-    return coroutine.yield
+    poll:start("r", function() assert(coroutine.resume(this)) end)
+    return coroutine.yield, function() poll:close() end
   end
   for _ = 1, count do
-    coroutine.wrap(least_exchange)(pause, start, wait)
+    coroutine.wrap(least_exchange)(pause, start, watch)
   end
   uv.run()
 end

@@ -11,6 +11,8 @@ each connection. MODULES is the folder of tcp.so.
 waits and receives, and has nothing else (bench/native/least.c).
 """
 
+import datetime
+import json
 import os
 import resource
 import statistics
@@ -19,6 +21,7 @@ import sys
 
 PEERS = ["tcp+luv", "tcp+cqueues", "luv", "cqueues", "C", "floor+luv", "floor+cqueues"]
 OTHERS = PEERS[2:4]
+WANTED = 1.00  # packets per second by those of the better of the others
 FOLDER = ".build/bench"
 ECHO = f"{FOLDER}/echo"
 
@@ -53,14 +56,21 @@ def main(lua, modules, connections=9900, packets=10, rounds=5):
     print("%s: %d connections, %d packets there and back on each, median of %d rounds" % (
         lua, connections, packets, rounds))
     print("%-14s %8s %8s %10s" % ("", "packets", "CPU", "memory"))
+    rows = {}
     for peer in PEERS:
         ratios = [statistics.median(
             min(figures[other][turn][which] for other in OTHERS) / figures[peer][turn][which]
             for turn in range(rounds)) for which in (0, 1)]
         memory = statistics.median(figure[2] for figure in figures[peer])
-        print("%-14s %8.2f %8.2f %8.0f B" % (peer, *ratios, memory))
+        rows[peer] = {"packets": ratios[0], "cpu": ratios[1], "memory": memory}
+        misses = "  misses %.2f" % WANTED if peer.startswith("tcp") and ratios[0] < WANTED else ""
+        print("%-14s %8.2f %8.2f %8.0f B%s" % (peer, *ratios, memory, misses))
     idle = measure(lua, "tcp idle", connections, 1)[2]
     print("An idle connection without a coroutine: %.0f B" % idle)
+    result = {"date": datetime.date.today().isoformat(), "connections": connections, "packets": packets,
+              "rounds": rounds, "wanted": WANTED, "rows": rows, "idle": idle}
+    with open(f"{FOLDER}/loops.{os.path.basename(os.path.normpath(modules))}", "w", encoding="utf-8") as file:
+        json.dump(result, file, indent=1)
 
 
 main(*sys.argv[1:])
