@@ -376,7 +376,7 @@ def main():
     parser.add_argument("--with", dest="under", default="")
     options = parser.parse_args()
     global more
-    more = options.path
+    more = options.path and os.path.abspath(options.path)
     if options.one:
         one(options)
 
