@@ -520,8 +520,9 @@ assert c.recv_all() == b"quit"]]):format(dialogues[kind], send))
       url = proxy(kind, "c.hold()")
       local _, details = helper.fails_safely("timeout", "answer of the proxy", safe.connect("127.0.0.1", 80, {
         timeout = 0.5, proxy = option(kind, url) }))
-      local tried = details.attempts
-      assert.same({ 1, "127.0.0.1", "timeout" }, { #tried, tried[1].ip, tried[1].code })
+      -- `localhost` may have another address in front.
+      local tried = details.attempts[#details.attempts]
+      assert.same({ "127.0.0.1", "timeout" }, { tried.ip, tried.code })
     end
   end)
 

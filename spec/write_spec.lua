@@ -90,7 +90,8 @@ for _, over in ipairs(helper.kinds) do
           until not ok or finished
           assert(ok, fd)
         else
-          assert.matches("too many results to unpack", fd)
+          -- Lua 5.4.9 has no room left for its own message.
+          assert(fd:find "too many results to unpack" or fd:find "error in error handling", fd)
         end
         conn:flush()
         conn:shutdown()
