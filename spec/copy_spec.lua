@@ -135,7 +135,7 @@ for _, pair in ipairs {
             while True: c.send(b"x" * 65536)
           except OSError: pass
         ]], { timeout = 0.15, connect_timeout = helper.timeout }, nil, safe)
-        return a, (into([[ c.hold() ]], { timeout = 60, connect_timeout = helper.timeout }))
+        return a, (into([[ c.hold() ]], { timeout = 60, connect_timeout = helper.timeout, send_buffer = 65536 }))
       end, function(a, b)
         local _, details = helper.fails_safely("timeout", "^copy_to .* bytes sent$", a:copy_to(b))
         assert.equal("write", details.side)
