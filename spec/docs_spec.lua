@@ -108,8 +108,13 @@ local paths = {
   ["/var/run/docker.sock"] = [[
     request = b""
     while not request.endswith(b"\r\n\r\n"): request += c.recv_exactly(1)
-    assert request.startswith(b"GET /version HTTP/1.0\r\n"), request
-    c.send(b'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{"Version": "24.0.7"}\n')
+    answers = {"/version": {"Version": "24.0.7"}, "/containers/json": [
+      {"Names": ["/web"], "State": "running", "Status": "Up 3 days"},
+      {"Names": ["/db"], "State": "running", "Status": "Up 3 days (healthy)"}]}
+    words = request.split()
+    assert words[0] == b"GET" and words[2] == b"HTTP/1.0", request
+    answer = json.dumps(answers[words[1].decode()]).encode()
+    c.send(b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + answer + b"\n")
   ]],
   ["/run/app.sock"] = false,
 }
@@ -240,6 +245,56 @@ places["log.example.com:601"] = dialogue [[
 ]]
 
 -- The servers of docs/recipes.md.
+
+-- It takes clients and lets them go, in one thread: there are ten thousand of them.
+places["many.example.com:7"] = function()
+  return helper.program([[python3 -c '
+import socket
+listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+print("port", listener.getsockname()[1], flush=True)
+while True: listener.accept()[0].close()
+']], { ready = "^port ([0-9]+)" })
+end
+
+-- A proxy that has a way to port 443 alone, and is that host itself.
+places["proxy.example.com:3128"] = function()
+  return helper.listen(([[
+    import re
+    request = b""
+    while not request.endswith(b"\r\n\r\n"): request += c.recv_exactly(1)
+    # me:secret, and in Portuguese eu:segredo
+    assert re.search(rb"\r\nProxy-Authorization: Basic (bWU6c2VjcmV0|ZXU6c2VncmVkbw==)\r\n", request), request
+    if request.startswith(b"CONNECT intranet.example.com:443 "):
+      c.send(b"HTTP/1.1 200 OK\r\n\r\n")
+      c.handshake(%q)
+      c.hold()
+    else:
+      c.send(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+  ]]):format(site "site"))
+end
+
+places["db.example.com:5433"] = function()
+  return helper.listen(([[
+    def say(kind, body): c.drip(kind + struct.pack(">I", len(body) + 4) + body)
+    def hear(): return c.recv_exactly(struct.unpack(">I", c.recv_exactly(4))[0] - 4)
+    assert hear() == struct.pack(">I", 80877103)
+    c.send(b"S")
+    c.handshake(%q)
+    assert hear() == b"\0\3\0\0user\0monitor\0database\0app\0\0"
+    say(b"R", struct.pack(">I", 3))
+    assert c.recv_exactly(1) == b"p" and hear() in (b"secret\0", b"segredo\0")
+    say(b"R", struct.pack(">I", 0))
+    say(b"S", b"server_version\00015.0\0")
+    say(b"K", bytes(8))
+    say(b"Z", b"I")
+    assert c.recv_exactly(1) == b"Q" and hear() == b"select count(*) from jobs\0"
+    say(b"T", struct.pack(">H", 1) + b"count\0" + bytes(18))
+    say(b"D", struct.pack(">HI", 1, 2) + b"17")
+    say(b"C", b"SELECT 1\0")
+    say(b"Z", b"I")
+  ]]):format(site "site"))
+end
+
 places["graphite.example.com:2003"] = dialogue [[
   lines = [c.recv_line().split(b" ") for _ in range(1000)]
   assert lines[999][:2] == [b"app.worker.1000", b"500.0"] or lines[999][1] == b"500", lines[999]
@@ -304,8 +359,8 @@ local function new_world(block)
 
   -- The URL of a proxy, with a peer of ours in its place.
   local function near(url)
-    local scheme, host, port = url:match "^(%w+://)(.-):(%d+)$"
-    return scheme .. "127.0.0.1:" .. find(host, port)
+    local start, host, port = url:match "^(%w+://.-@?)([^@/]*):(%d+)$"
+    return start .. "127.0.0.1:" .. find(host, port)
   end
 
   -- With the files of the examples replaced by ours.
@@ -358,6 +413,9 @@ local function new_world(block)
     end
     function ours.connect_tls(host, port, options)
       local here = find(host, port)
+      if type(options) == "table" and options.proxy then
+        return helper.keep(module.connect_tls(host, port, trusting(options, host)))
+      end
       if not here then return helper.keep(module.connect_tls(host, port, real(options))) end
       return helper.keep(module.connect_tls("127.0.0.1", here, trusting(options, host)))
     end
@@ -793,18 +851,23 @@ end)
 
 -- Links -------------------------------------------------------------------------------------------
 
+-- As GitHub makes an anchor of a heading.
+local function anchor(heading)
+  return (heading:gsub("%b()(%b[])", "%1"):lower():gsub("[^%w%s_\128-\255-]", ""):gsub("%s", "-"))
+end
+
+-- A list of the headings' anchors, which are its keys, too.
+local function anchors_of(page)
+  local anchors = {}
+  local text = ("\n" .. helper.contents(page)):gsub("\n```.-\n```", "")
+  for heading in text:gmatch "\n#+ ([^\n]*)" do
+    anchors[#anchors + 1] = anchor(heading)
+    anchors[anchor(heading)] = #anchors
+  end
+  return anchors
+end
+
 describe("the links", function()
-  -- As GitHub makes an anchor of a heading.
-  local function anchor(heading)
-    return (heading:gsub("%b()(%b[])", "%1"):lower():gsub("[^%w%s_\128-\255-]", ""):gsub("%s", "-"))
-  end
-
-  local function anchors_of(page)
-    local anchors = {}
-    for heading in ("\n" .. helper.contents(page)):gmatch "\n#+ ([^\n]*)" do anchors[anchor(heading)] = true end
-    return anchors
-  end
-
   local all = { "CHANGELOG.md", "CONTRIBUTING.md" }
   for _, page in ipairs(pages) do all[#all + 1] = page end
   for page in io.popen("ls docs/decisions/*.md"):lines() do all[#all + 1] = page end
@@ -823,4 +886,89 @@ describe("the links", function()
       end
     end)
   end
+end)
+
+-- Translations ------------------------------------------------------------------------------------
+
+describe("the translation", function()
+  -- Pages that say the same in both languages. The READMEs and the examples do not.
+  local translations = {}
+  for page in io.popen("ls docs/*.pt-br.md"):lines() do
+    if page ~= "docs/examples.pt-br.md" then translations[page:gsub("%.pt%-br", "")] = page end
+  end
+
+  -- The code without what is translated: comments and the contents of strings. Names may be other
+  -- ones, if each stands for the same one all over the block: so each is a number.
+  local function shape(code)
+    local numbers, count = {}, 0
+    code = code:gsub("%-%-[^\n]*", ""):gsub('\\"', ""):gsub('"[^"\n]*"', '""')
+    return (code:gsub("[%a_][%w_]*", function(name)
+      if not numbers[name] then
+        count = count + 1
+        numbers[name] = "n" .. count
+      end
+      return numbers[name]
+    end):gsub("%s+", " "))
+  end
+
+  local function depths_of(page)
+    local depths = {}
+    for marks in ("\n" .. helper.contents(page)):gmatch "\n(##+) " do depths[#depths + 1] = #marks end
+    return depths
+  end
+
+  local function links_of(page)
+    local links = {}
+    for text, link in helper.contents(page):gmatch "%[([^%]\n]*)%]%(([^)%s]+)%)" do
+      if text ~= "Em português" and text ~= "In English" then links[link] = true end
+    end
+    return links
+  end
+
+  -- What the translation of a page has in place of this link.
+  local function translated(english, link)
+    local path, fragment = link:match "^([^#]*)#?(.*)$"
+    local target = path == "" and english or "docs/" .. path
+    local other = translations[target]
+    if not other then return link end
+    if path ~= "" then path = other:match "[^/]*$" end
+    if fragment == "" then return path end
+    return path .. "#" .. anchors_of(other)[anchors_of(target)[fragment]]
+  end
+
+  for english, portuguese in pairs(translations) do
+    it(portuguese .. " has the blocks of " .. english, function()
+      local ours, theirs = blocks_of(portuguese), blocks_of(english)
+      for i, block in ipairs(theirs) do
+        assert(ours[i] and shape(ours[i].code) == shape(block.code),
+          ("%s:%d is not %s:%d"):format(portuguese, ours[i] and ours[i].line or 0, english, block.line))
+      end
+      assert.equal(#theirs, #ours)
+    end)
+
+    it(portuguese .. " has the headings of " .. english, function()
+      assert.same(depths_of(english), depths_of(portuguese))
+    end)
+
+    it(portuguese .. " has the links of " .. english .. ", to translations where there are some", function()
+      local expected = {}
+      for link in pairs(links_of(english)) do expected[translated(english, link)] = true end
+      assert.same(expected, links_of(portuguese))
+    end)
+  end
+
+  it("is what other pages in Portuguese lead to", function()
+    for _, page in ipairs { "README.pt-br.md", "docs/examples.pt-br.md" } do
+      for link in pairs(links_of(page)) do
+        local target = link:gsub("#.*", ""):gsub("^docs/", "")
+        assert(not translations["docs/" .. target], page .. ": " .. link)
+      end
+    end
+  end)
+
+  it("is not believed", function()
+    assert.equal(shape 'print("a", b) -- c', shape 'print("x", y) -- z')
+    assert.not_equal(shape "print(a, b, a)", shape "print(a, b, b)")
+    assert.not_equal(shape "print(1)", shape "print(2)")
+  end)
 end)

@@ -230,6 +230,31 @@ describe("the example", function()
     assert.equal(1, status)
   end)
 
+  it("postgres logs in by SCRAM, bound to the certificate", function()
+    ran.postgres = true
+    for _, name in ipairs { "openssl.hmac", "mime" } do
+      local library, missing = helper.library(name)
+      if not library then return pending(missing) end
+    end
+    local server = helper.postgres()
+    if not server then return pending "there is no PostgreSQL server here" end
+    local function ask(user, password, query)
+      local said, status = output(("PGPASSWORD=%s %s 2>&1; echo \" $?\""):format(password,
+        command("postgres", "localhost", server.port, user, "postgres", query))):match "^(.*) (%d+)\n$"
+      return said, tonumber(status)
+    end
+    -- This user is asked for nothing, the other one for a password.
+    assert.equal("", (ask("specs", "none", "create role scram login password 'pencil'")))
+    local said, status = ask("scram", "pencil", "select current_user from generate_series(1, 2)")
+    assert.equal("scram\nscram\n", said)
+    assert.equal(0, status)
+    said, status = ask("scram", "pen", "select 1")
+    assert.matches("password authentication failed for user \"scram\"", said)
+    assert.equal(1, status)
+    said = ask("scram", "pencil", "select nothing")
+    assert.matches("column \"nothing\" does not exist", said)
+  end)
+
   it("packet_client talks to packet_server", function()
     ran.packet_server = true
     local server = helper.program(command("packet_server", 0), { ready = "^listening on port ([0-9]+)" })
@@ -387,10 +412,10 @@ describe("the examples", function()
     assert.same({}, missing)
   end)
 
-  it("have 15 to 40 lines, but for the two that do the most", function()
+  it("have 15 to 40 lines, but for the three that do the most", function()
     for name in output("ls examples/*.lua"):gmatch "[^\n]+" do
       local _, lines = helper.contents(name):gsub("\n", "")
-      local most = name:find "certificate_expiry" and 60 or 40
+      local most = name:find "certificate_expiry" and 60 or name:find "postgres" and 80 or 40
       assert(lines >= 15 and lines <= most or name:find "check_many", name .. " has " .. lines)
     end
   end)
