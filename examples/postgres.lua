@@ -61,7 +61,7 @@ local function scram(mechanisms)
   assert(shown == "v=" .. mime.b64(mac(mac(salted, "Server Key"), all)), "the server does not know the password")
 end
 
-local kind, body = hear()
+local _, body = hear()
 local wanted = body:byte(4)
 if wanted == 10 then
   scram(body)
@@ -70,11 +70,11 @@ elseif wanted == 3 then              -- the method `password`
 elseif wanted ~= 0 then              -- 0 is welcome
   error("the server wants authentication of type " .. wanted, 0)
 end
-while kind ~= "Z" do kind, body = hear() end
+while hear() ~= "Z" do end
 
 conn:write_packet(query .. "\0", "Q")
 repeat
-  kind, body = hear()
-  if kind == "D" then print(body:sub(7)) end     -- the first column
+  local kind, row = hear()
+  if kind == "D" then print(row:sub(7)) end     -- the first column
 until kind == "Z"
 conn:close()
