@@ -22,7 +22,7 @@ unexport CC CFLAGS
 PROFILE ?= release
 LIBRARY = target/$(FLAVOR)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/libtcp.$(if $(filter Darwin,$(shell uname)),dylib,so)
 
-.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-many bench-tls docs types types-check deb dist rocks reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help simulate simulate-loops mutations instructions faces bench-faces
+.PHONY: build module install deps demo quick test modules spec lint check bench bench-calls bench-json bench-profile bench-loops bench-many bench-tls docs types types-check deb dist rocks reliability soak soak-loops faults hostile oom fuzz valgrind asan supply clean help simulate simulate-loops mutations instructions faces bench-faces corpora tlsfuzzer limbo
 
 build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave tcp.so here
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
@@ -143,6 +143,9 @@ faults: module ## system calls fail, descriptors run out, processes fork, the cl
 
 faces: module ## the suites of LuaSocket's and LuaSec's clients in the folder CLIENTS=, on those and on tcp.luasocket; SUITE=redis-lua runs one
 	@tests/faces/run.py '$(LUA)' .build/$(FLAVOR) '$(or $(CLIENTS),.build/clients)' $(SUITE)
+
+corpora: module ## the documents of JSON corpora in the folder CORPORA=, on $(LUA), beside Python's decoder; ONLY=orjson runs one
+	@tests/corpora/run.py '$(LUA)' .build/$(FLAVOR) '$(or $(CORPORA),.build/corpora)' $(ONLY)
 
 hostile: module ## 1,000 servers that misbehave at random, and floods, on $(LUA); COUNT=, SEED=
 	@tests/hostile/run '$(LUA)' $(or $(COUNT),1000) $(or $(SEED),1)
