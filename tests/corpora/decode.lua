@@ -1,6 +1,6 @@
--- decode.lua JOBS RESULTS: decodes each text of the file JOBS, encodes what came of it, decodes that
--- again, asks for parts of it by pointers, and reads it from a connection. Writes down what came of
--- each step. A value is written in a form that another decoder's can be compared with.
+-- decode.lua JOBS RESULTS: decodes each text of the file JOBS, encodes what came of it, decodes
+-- that again, asks for parts of it by pointers, and reads it from a connection. Writes down what
+-- came of each step. A value is written in a form that another decoder's can be compared with.
 --
 -- A job is the text, the number of its pointers, and these; each string has its length in front.
 
