@@ -150,6 +150,12 @@ corpora: module ## the documents of JSON corpora in the folder CORPORA=, on $(LU
 hostile: module ## 1,000 servers that misbehave at random, and floods, on $(LUA); COUNT=, SEED=
 	@tests/hostile/run '$(LUA)' $(or $(COUNT),1000) $(or $(SEED),1)
 
+tlsfuzzer: module ## tlsfuzzer's scripts, from its clone SCRIPTS=, against a listener and s_server; PYTHON=, NUMBER=, SECONDS=, ONLY=conversation
+	@PYTHON='$(PYTHON)' NUMBER='$(NUMBER)' SECONDS='$(SECONDS)' tests/tlsfuzzer/run.py '$(LUA)' .build/$(FLAVOR) '$(or $(SCRIPTS),.build/tlsfuzzer-scripts)' $(ONLY)
+
+limbo: module ## the chains of x509-limbo's LIMBO=limbo.json, verified on $(LUA) and by `openssl verify`
+	@tests/limbo/run.py '$(LUA)' .build/$(FLAVOR) '$(or $(LIMBO),.build/limbo.json)' $(ONLY)
+
 oom: module ## each allocation fails in turn, Lua's, Rust's and OpenSSL's, on $(LUA)
 	@tests/oom/run '$(LUA)'
 

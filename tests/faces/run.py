@@ -18,22 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import suites
-
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent / "support"))
 
-
-def in_namespace():
-    """Runs this program again where there is no network but the loopback, if that can be."""
-    if os.environ.get("TCP_FACES_ALONE"):
-        return os.environ["TCP_FACES_ALONE"] == "yes"
-    alone = ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"]
-    can = subprocess.run([*alone, "true"], capture_output=True).returncode == 0
-    os.environ["TCP_FACES_ALONE"] = "yes" if can else "no"
-    if can:
-        os.execvp(alone[0], [*alone, sys.executable, *sys.argv])
-    return False
+import suites  # noqa: E402
+from alone import in_namespace  # noqa: E402
 
 
 class Place:

@@ -226,7 +226,7 @@ exit $code
 def luasec(place):
     """Each sample's server and client. It passes where the client ends well."""
     certificates(place.repository / "samples/certs")
-    alone = ["unshare", "--net"] if os.environ.get("TCP_FACES_ALONE") == "yes" else []
+    alone = ["unshare", "--net"] if os.environ.get("TCP_ALONE") == "yes" else []
     outcome = Outcome()
     for name in SAMPLES:
         folder = place.repository / "samples" / name
