@@ -201,6 +201,8 @@ def report(cases, left_out):
             did = "refused" if case.outcome[False] == REFUSED else "accepted"
             print(f"{case.id}: {did}" + (f"; right: {', '.join(others)}" if others else "")
                   + (f" ({case.message[False]})" if did == "refused" else ""))
+        elif case.outcome["openssl"] != case.expected:
+            print(f"{case.id}: right; not so: openssl verify")
 
 
 def worse(case):

@@ -166,7 +166,7 @@ class Script:
     """One of tlsfuzzer's scripts, with its arguments."""
 
     def __init__(self, tlsfuzzer, name, arguments, common):
-        self.title = " ".join([name, *arguments])
+        self.title = " ".join([name, *(each for each in arguments if "/" not in each)])
         self.path, self.arguments = tlsfuzzer / "scripts" / f"test-{name}.py", [*common, *arguments]
         app = tlsfuzzer / f"tlsfuzzer/_apps/test_{name.replace('-', '_')}.py"
         self.exists = self.path.exists() and app.exists()

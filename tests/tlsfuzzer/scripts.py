@@ -13,12 +13,12 @@ class Kind:
 # SSL 3, those of DHE over TLS 1.2, which the listener does not have, and those of what OpenSSL 3.0
 # does not have: ML-KEM, ML-DSA, compressed certificates.
 DEFAULT = """
-aes-gcm-nonces aesccm alpn-negotiation bleichenbacher-workaround ccs chacha20
+aes-gcm-nonces aesccm alpn-negotiation bleichenbacher-workaround ccs
 client-compatibility client-hello-max-size clienthello-md5 connection-abort conversation
 cve-2004-0079 cve-2016-2107 cve-2016-6309 cve-2016-7054
 early-application-data ecdhe-padded-shared-secret ecdhe-rsa-key-exchange
 ecdhe-rsa-key-exchange-with-bad-messages empty-extensions encrypt-then-mac
-encrypt-then-mac-renegotiation extended-master-secret-extension extensions ffdhe-negotiation
+encrypt-then-mac-renegotiation extended-master-secret-extension extensions
 fuzzed-MAC fuzzed-ciphertext fuzzed-finished fuzzed-padding fuzzed-plaintext heartbeat
 hello-request-by-client interleaved-CKE-with-CCS
 interleaved-application-data-and-fragmented-handshakes-in-renegotiation
@@ -48,7 +48,7 @@ unsupported-curve-fallback version-numbers x25519 zero-length-data ssl-death-ale
 
 # The same over (EC)DHE, which the script calls -d.
 WITH_D = """
-aesccm alpn-negotiation client-hello-max-size conversation encrypt-then-mac
+alpn-negotiation client-hello-max-size conversation encrypt-then-mac
 extended-master-secret-extension fuzzed-ciphertext fuzzed-padding fuzzed-plaintext heartbeat
 large-number-of-extensions legacy-renegotiation message-skipping resumption-with-wrong-ciphers
 sessionID-resumption ssl-death-alert sslv2hello-protocol
@@ -66,8 +66,7 @@ CLIENTS = """
 certificate-malformed certificate-request certificate-verify certificate-verify-malformed
 certificate-verify-malformed-sig extended-master-secret-extension-with-client-cert
 rsa-pss-sigs-on-certificate-verify rsa-sigs-on-certificate-verify
-renegotiation-disabled-client-cert tls13-certificate-request tls13-certificate-verify
-tls13-post-handshake-auth
+tls13-certificate-request tls13-certificate-verify
 """.split()
 
 KEY = "8b7c6d5e4f30213243546576879810a9"
@@ -99,7 +98,9 @@ def kinds(pem):
     weaker = ["-cipher", "ALL:@SECLEVEL=0", "-no_dhe", "-no_cache", "-min_protocol", "TLSv1.2"]
     return {
         "rsa": server("rsa", {**weak, "alpn": "http/1.1"}, [*weaker, "-alpn", "http/1.1"],
-                      clients=CLIENT, **{name: [] for name in DEFAULT}),
+                      clients=CLIENT, **{name: [] for name in DEFAULT},
+                      **{"chacha20": ["--extra-exts"], "renegotiation-disabled-client-cert": [
+                          "-k", f"{pem}/client.key", "-c", f"{pem}/client.pem"]}),
         "rsa, -d": server("rsa", {**weak, "alpn": "http/1.1"}, [*weaker, "-alpn", "http/1.1"],
                           **{name: ["-d"] for name in WITH_D}),
         "tls1.0 on": server(

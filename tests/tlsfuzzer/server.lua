@@ -1,7 +1,7 @@
 -- server.lua OPTIONS: what `openssl s_server -www` is, on the module's listener: a page for each
--- GET, and everything else ignored. OPTIONS is JSON: the `tls` table of tcp.listen. Prints the port,
--- then a line for each call that lasted longer than its timeout, or failed without a code that is
--- documented.
+-- GET, and everything else ignored. OPTIONS is JSON: the `tls` table of tcp.listen. Prints the
+-- port, then a line for each call that lasted longer than its timeout, or failed without a code
+-- that is documented.
 
 local tcp = require "tcp.safe"
 
