@@ -12,6 +12,7 @@ import json
 import os
 import re
 import resource
+import signal
 import socket
 import ssl
 import subprocess
@@ -298,9 +299,10 @@ class Comparison:
         return got, faults
 
     def stop(self):
-        print(f"| {self.title} | | | | our server has {rss(self.ours.process.pid)} kB |")
+        size = rss(self.ours.process.pid)
         self.ours.stop()
         self.theirs.stop()
+        print(f"| {self.title} | | | | our server had {size} kB |")
 
 
 class Place:
@@ -344,4 +346,6 @@ def rss(pid):
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Who ends this program ends its servers, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     main()
