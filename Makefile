@@ -28,7 +28,7 @@ build: module ## build for $(LUA) (default lua5.4; `make LUA=luajit`) and leave 
 	install -m 755 .build/$(FLAVOR)/tcp.so tcp.$(LIB_EXTENSION)
 
 module: $(filter .build/lua5.5,$(LUA)) ## build for $(LUA), as .build/$(FLAVOR)/tcp.so alone
-	@LUA='$(LUA)' scripts/deps --check build lua
+	@LUA='$(LUA)' VENDORED='$(VENDORED)' scripts/deps --check build lua
 	cargo build --profile $(PROFILE) --locked --features $(FLAVOR)$(if $(VENDORED),$(comma)vendored) --target-dir target/$(FLAVOR)
 	@mkdir -p .build/$(FLAVOR)
 	install -m 755 $(LIBRARY) .build/$(FLAVOR)/tcp.so
@@ -112,8 +112,8 @@ deb: ## Debian packages, one for each Lua from 5.1 to 5.4, in .build/deb
 dist: ## a tarball with all crates, which builds without a network, and the source rock, in .build/dist
 	@scripts/dist .build/dist
 
-rocks: ## a binary rock for each Lua that LuaRocks here knows, in .build/rocks
-	@scripts/rocks .build/rocks lua5.1 lua5.2 lua5.3 lua5.4 luajit
+rocks: ## a binary rock for each Lua, installed once and loaded, in .build/rocks; GLIBC=2.34: fail if one wants a newer one
+	@MAKE='$(MAKE)' GLIBC='$(GLIBC)' scripts/rocks .build/rocks lua5.1 lua5.2 lua5.3 lua5.4 luajit .build/lua5.5
 
 reliability: ## the short form, some minutes, of all the targets below; CI runs it
 	@MAKE='$(MAKE)' scripts/reliability
