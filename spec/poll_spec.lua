@@ -89,6 +89,22 @@ describe("poll", function()
     assert.matches("poll: io: more descriptors than this process may have, see ulimit %-n\n$", said)
   end)
 
+  it("keeps no descriptor in a loop of the script's own, with the collector stopped", function()
+    local said, status = helper.run([[
+      local tcp = require "tcp"
+      collectgarbage "stop"
+      tcp.use { wait = function(fd) return coroutine.yield(fd) end }
+      local listener = tcp.listen("127.0.0.1", 0)
+      for i = 1, 100 do
+        local poller = coroutine.create(function() return tcp.poll({ listener }, nil, 0.001) end)
+        assert(coroutine.resume(poller))
+        while coroutine.status(poller) ~= "dead" do assert(coroutine.resume(poller, false)) end
+      end
+    ]], "ulimit -n 40 &&")
+    assert.equal(0, status, said)
+    assert.equal("", said)
+  end)
+
   it("wants lists of what can be waited for", function()
     helper.misuse("bad argument #1 to 'poll' (table expected, got nil)", function() tcp.poll() end)
     helper.misuse("bad argument #1 to 'poll' (connections, listeners and descriptors expected)",

@@ -33,6 +33,9 @@ struct Watched {
 }
 
 pub fn tcp_poll(call: &mut Call<'_>) -> Result<Reply> {
+    // The set that an earlier try has waited for ends with this one, whatever comes of it. Left to
+    // the collector, which knows nothing of descriptors, such sets would take up all of them.
+    let _earlier = call.take_pending();
     let mut watched = Vec::new();
     for (at, want) in [(READERS, Want::Read), (WRITERS, Want::Write)] {
         let list = call.argument(at);
@@ -81,8 +84,6 @@ fn suspend(call: &Call<'_>, members: &[Member], deadline: Deadline) -> Result<Re
     let set = PollSet::new(members.iter().filter(|member| member.from <= now).copied())?;
     let set = Rc::new(set);
     call.host.add_set(&set);
-    // The one that this call has waited for before is not needed any more.
-    drop(call.take_pending());
     let wait = Wait::new(&*set, Want::Read).waking(wake);
     let token = Token::Pending(Box::new(PendingOp::new(Set(set), deadline)));
     Err(Stop::Again(token, Some(wait)))
