@@ -15,6 +15,7 @@ pub const SSL_LIBRARY: i32 = 20;
 // Reason codes of the SSL library, in sslerr.h.
 pub const CERTIFICATE_VERIFY_FAILED: i32 = 134;
 pub const HTTP_REQUEST: i32 = 156;
+pub const PACKET_LENGTH_TOO_LONG: i32 = 198;
 pub const UNEXPECTED_EOF_WHILE_READING: i32 = 294;
 pub const WRONG_VERSION_NUMBER: i32 = 267;
 

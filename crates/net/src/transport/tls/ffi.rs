@@ -104,6 +104,11 @@ impl Messages {
         self.refused_renegotiation.store(false, Ordering::Relaxed);
     }
 
+    /// Whether a hello of the peer has come.
+    pub fn has_hello(&self) -> bool {
+        self.hello_version.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether the peer's hello is of SSL 3 or SSL 2.
     pub fn has_old_hello(&self) -> bool {
         (1..=SSL3).contains(&self.hello_version.load(Ordering::Relaxed))

@@ -85,8 +85,13 @@ impl Tls {
                 false => "end of stream in the TLS handshake",
             });
         }
-        let is_plain = reason_codes(&error)
-            .any(|reason| matches!(reason, WRONG_VERSION_NUMBER | HTTP_REQUEST));
+        let has_hello = || Messages::of(self.stream.ssl()).is_some_and(Messages::has_hello);
+        let is_plain = reason_codes(&error).any(|reason| match reason {
+            WRONG_VERSION_NUMBER | HTTP_REQUEST => true,
+            // OpenSSL 3.3 looks at the length of a record before its version.
+            PACKET_LENGTH_TOO_LONG => !has_hello(),
+            _ => false,
+        });
         let Profile { min_version, ciphers, security_level, .. } = &self.config.settings.profile;
         let is_restricted = ciphers.is_some() || *security_level == Some(0);
         let is_outdated = self.outdated(&error).is_some();
