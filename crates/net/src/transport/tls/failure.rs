@@ -137,8 +137,8 @@ fn remedy(system: bool) -> String {
     }
     match ca_store::places() {
         Some((file, dirs)) if ca_store::is_empty(&file, &dirs) => {
-            let places: Vec<_> =
-                [file].iter().chain(&dirs).map(|at| at.display().to_string()).collect();
+            let places = [file].into_iter().chain(dirs).filter(|at| !at.as_os_str().is_empty());
+            let places: Vec<_> = places.map(|at| at.display().to_string()).collect();
             format!(
                 "and the system's CA store is empty or missing ({}): install ca-certificates, or \
                  name one with ca_file or SSL_CERT_FILE",
