@@ -184,8 +184,8 @@ describe("a build", function()
 
   teardown(function() output("rm -r " .. folder) end)
 
-  local function missing(lua)
-    return output(("{ PATH=%s LUA=%s sh scripts/deps --check build lua 2>&1; echo $?; }"):format(folder, lua))
+  local function missing(lua, settings)
+    return output(("{ %s PATH=%s LUA=%s sh scripts/deps --check build lua 2>&1; echo $?; }"):format(settings or "", folder, lua))
   end
 
   it("names what it misses, and the packages that bring it", function()
@@ -197,6 +197,16 @@ missing: pkg-config, OpenSSL's headers
   Debian   apt-get install pkg-config libssl-dev
 1
 ]], missing(helper.interpreter()))
+  end)
+
+  it("with OpenSSL inside wants Perl in place of its headers", function()
+    assert.equal([[
+missing: Perl
+  Fedora   dnf install perl
+  Alpine   apk add perl
+  Debian   apt-get install perl
+1
+]], missing(helper.interpreter(), "VENDORED=yes"))
   end)
 
   it("says that there is no such Lua", function()
