@@ -130,8 +130,9 @@ mod tests {
         };
         assert_eq!((late.code(), late.phase()), (Code::Timeout, Some("connect")));
         assert!(now() - begun >= 0.1);
-        // 1, 2, 4 ... 32 ms, and one that the deadline cuts off; each step may be made twice.
-        assert!((6..=20).contains(&tries), "{tries} tries");
+        // 1, 2, 4 ... 32 ms, and one that the deadline cuts off; each step may be made twice. A busy
+        // machine makes fewer.
+        assert!((2..=20).contains(&tries), "{tries} tries");
 
         listener.accept().expect("a client");
         let driven = drive(Deadline::after(5.0), WaitMode::Blocking, || second.step());
