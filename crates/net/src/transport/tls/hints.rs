@@ -45,6 +45,8 @@ const CA_KEY_TOO_SMALL: i32 = 397;
 // ERR_R_MALLOC_FAILURE, in err.h of OpenSSL 1.1.1 and of 3.0.
 const MALLOC_FAILURE: i32 = 65;
 const MALLOC_FAILURE_3: i32 = 0xC0100;
+// ERR_R_CRYPTO_LIB, which OpenSSL 3.5 says for it.
+const CRYPTO_FAILURE: i32 = 0x8000F;
 const CA_MD_TOO_WEAK: i32 = 398;
 const EE_KEY_TOO_SMALL: i32 = 399;
 
@@ -101,7 +103,7 @@ pub fn to_client(reason: i32, settings: &Settings) -> Option<&'static str> {
              suite with SHA-256, see psk"
         }
         // OpenSSL has no other words for an empty one.
-        MALLOC_FAILURE | MALLOC_FAILURE_3 | EXCESSIVE_MESSAGE_SIZE
+        MALLOC_FAILURE | MALLOC_FAILURE_3 | CRYPTO_FAILURE | EXCESSIVE_MESSAGE_SIZE
             if settings.profile.reports_ocsp =>
         {
             "perhaps the server's OCSP response is empty or too large, see ocsp"
