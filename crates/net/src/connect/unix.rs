@@ -130,8 +130,8 @@ mod tests {
         };
         assert_eq!((late.code(), late.phase()), (Code::Timeout, Some("connect")));
         assert!(now() - begun >= 0.1);
-        // 1, 2, 4 ... 32 ms, and one that the deadline cuts off; each step may be made twice. A busy
-        // machine makes fewer.
+        // 1, 2, 4 ... 32 ms, and one that the deadline cuts off; each step may be made twice. A
+        // busy machine makes fewer.
         assert!((2..=20).contains(&tries), "{tries} tries");
 
         listener.accept().expect("a client");
