@@ -696,6 +696,14 @@ describe("a proxy that refuses", function()
       echoes(helper.keep(tcp.connect("127.0.0.1", peer.port, {
         timeout = helper.timeout, proxy = { url = url, tls = tls } })))
     end
+    -- Without a name, the chain alone counts, and no name is sent.
+    local peer = helper.listen(echo)
+    local url = proxy("https", "assert c.sni is None, c.sni\n" .. connect .. relay, { tls = "other_host" })
+    echoes(helper.keep(tcp.connect("127.0.0.1", peer.port, {
+      timeout = helper.timeout, proxy = { url = url, tls = { ca_file = root, server_name = false } } })))
+    url = proxy("https", nil, { tls = "unknown_issuer" })
+    local _, details = fails("certificate", "issuer", { url = url, tls = { ca_file = root, server_name = false } })
+    assert.is_nil(details.server_name)
   end)
 
   it("does not speak TLS, or wants a certificate", function()

@@ -7,7 +7,7 @@ use net::connect::proxy::{self, Field, Kind, Proxy};
 use net::error;
 use net::transport::tls::{Settings, Side, server_name};
 
-use super::tls::set_of;
+use super::tls::{is_false, set_of};
 use crate::ffi::argument::{Argument, Type};
 use crate::ffi::call::Result;
 
@@ -21,12 +21,14 @@ pub struct ProxyOption {
     headers: Vec<Field>,
     /// Its server name is empty where the script gives none.
     tls: Option<Box<Settings>>,
+    /// No server name is sent to the proxy, nor verified.
+    is_nameless: bool,
 }
 
 impl ProxyOption {
     /// A URL, `"environment"`, or a table of one of these and what belongs to it.
     pub fn new(option: Argument<'_>) -> Result<Self> {
-        let mut this = Self { given: None, headers: Vec::new(), tls: None };
+        let mut this = Self { given: None, headers: Vec::new(), tls: None, is_nameless: false };
         if option.value_type() != Type::Table {
             this.given = url(option)?;
             return Ok(this);
@@ -49,7 +51,11 @@ impl ProxyOption {
                 })?,
                 "tls" => {
                     let settings = this.tls.insert(Box::new(Settings::new(String::new())));
-                    option.each_option(|option| set_of(Side::Client, settings, option))?;
+                    let is_nameless = &mut this.is_nameless;
+                    option.each_option(|option| {
+                        *is_nameless |= option.name() == "server_name" && is_false(option);
+                        set_of(Side::Client, settings, option)
+                    })?;
                 }
                 _ => return Ok(false),
             }
@@ -83,7 +89,7 @@ impl ProxyOption {
         if proxy.kind == Kind::Https
             && let Some(mut settings) = self.tls
         {
-            if settings.server_name.is_empty() {
+            if settings.server_name.is_empty() && !self.is_nameless {
                 let named = |error: error::Error| error.prefixed(format_args!("the proxy {proxy}"));
                 settings.server_name = server_name(&proxy.endpoint.host).map_err(named)?;
             }

@@ -117,7 +117,7 @@ fn is_word(option: Argument<'_>, word: &[u8]) -> bool {
 }
 
 /// Whether the option says no.
-fn is_false(option: Argument<'_>) -> bool {
+pub fn is_false(option: Argument<'_>) -> bool {
     option.value_type() == Type::Boolean(false)
 }
 
