@@ -175,6 +175,11 @@ pub fn to_server(reason: i32, settings: &Settings) -> Option<&'static str> {
             "the client has no identity that is in psk, or no cipher suite with SHA-256 in common, \
              and there is no certificate, see cert_file"
         }
+        // A client that has a key refuses each certificate.
+        BAD_CERTIFICATE..=CERTIFICATE_UNKNOWN | UNKNOWN_CA if settings.profile.psk.is_some() => {
+            "the client refuses our certificate, perhaps it has an identity that is not in psk; the \
+             chain belongs into cert_file, too"
+        }
         BAD_CERTIFICATE..=CERTIFICATE_UNKNOWN | UNKNOWN_CA => {
             "the client refuses our certificate; the chain belongs into cert_file, too"
         }
