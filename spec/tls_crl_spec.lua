@@ -135,6 +135,10 @@ describe("crl_file and crl", function()
     is_refused("no list of 'Specs Intermediate'", trusts(leaf .. ca, roots))
     is_refused("no list of 'Specs Intermediate' that can be verified: its certificate must be trusted, too, see "
       .. "ca_file", trusts(contents(helper.pem "incomplete"), middle), "incomplete")
+    -- Also where the list does not say whose key has signed it.
+    is_refused("no list of 'Specs Intermediate' that can be verified: its certificate must be trusted, too, see "
+      .. "ca_file", trusts(contents(helper.pem "incomplete"),
+        list("middle", {}, { extensions = "crlNumber = DER:02:01:01" })), "incomplete")
     is_believed(trusts(leaf, middle))
   end)
 
@@ -248,12 +252,16 @@ describe("crl_file and crl", function()
     local broken = authority.write((middle:gsub("\n%w%w%w%w", "\n!!!!", 1)))
     local both = authority.write(roots .. helper.contents(broken))
     local none = authority.write(helper.contents(root))
+    -- A delta that is newer must not take the place of the list that it goes with.
+    local revoked, delta = list("middle", { "good" }), list("middle", {}, { from = "20220101000000Z",
+      extensions = "authorityKeyIdentifier = keyid\n2.5.29.27 = critical, DER:02:01:01" })
     for _, case in ipairs {
       { { crl_file = "/nonexistent.crl" }, "io", "cannot read crl_file '/nonexistent.crl': no such file or directory" },
       { { crl_file = broken }, "tls", ("list 1 in crl_file '%s' cannot be read: bad base64 decode"):format(broken) },
       { { crl_file = both }, "tls", ("list 2 in crl_file '%s' cannot be read: bad base64 decode"):format(both) },
       { { crl_file = none }, "tls", ("no PEM list in crl_file '%s'"):format(none) },
       { { crl = "" }, "tls", "no PEM list in crl" },
+      { { crl = revoked .. delta }, "tls", "list 2 in crl is a delta, a whole list is wanted" },
       { { crl = helper.contents(root) }, "tls", "no PEM list in crl" },
     } do
       helper.fails(case[2], ": " .. case[2] .. ": " .. case[3]:gsub("%p", "%%%0") .. "$", function()

@@ -64,7 +64,8 @@ local function database(known)
 end
 
 -- Returns PEM text: the list of this issuer (a certificate of the specs, or a file), with what it
--- has revoked. Options: `from` and `to`, the list's dates.
+-- has revoked. Options: `from` and `to`, the list's dates; `extensions`, lines of OpenSSL's
+-- configuration in place of the key's identifier.
 function authority.list(issuer, revoked, options)
   options = options or {}
   local known = {}
@@ -79,8 +80,8 @@ default_md = sha256
 crlnumber = %s
 crl_extensions = extensions
 [extensions]
-authorityKeyIdentifier = keyid
-]]):format(index, authority.write "01\n"))
+%s
+]]):format(index, authority.write "01\n", options.extensions or "authorityKeyIdentifier = keyid"))
   local path = authority.path()
   run("openssl ca -gencrl -config %s -cert %s -keyfile %s -crl_lastupdate %s -crl_nextupdate %s -out %s",
     config, certificate_of(issuer), key_of(issuer), options.from or "20200101000000Z",

@@ -54,7 +54,8 @@ pub fn describe(store: &X509StoreContextRef, certificate: &X509Ref) -> Option<St
     let issuer = short(certificate.issuer_name());
     let list = current(store);
     Some(match (error.as_raw(), list) {
-        (NO_LIST, _) if is_cut(store, store.error_depth() as usize) => format!(
+        // OpenSSL tries the key of the certificate itself where the list does not name another.
+        (NO_LIST | LIST_SIGNATURE, _) if is_cut(store, store.error_depth() as usize) => format!(
             "no list of {issuer} that can be verified: its certificate must be trusted, too, see \
              ca_file"
         ),

@@ -1,6 +1,6 @@
 //! What PEM text holds: certificates, a key, lists of revoked certificates. A message says which
 //! option the text is from, which of its parts cannot be read, and why. Uses `pem`, `errors`,
-//! `memory`, `error`.
+//! `ffi`, `memory`, `error`.
 
 use std::iter;
 
@@ -9,6 +9,7 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::{X509, X509Crl};
 
 use super::errors::reasons;
+use super::ffi;
 use super::pem::Pem;
 use crate::error::{Code, Error, Result};
 use crate::memory::reserve;
@@ -48,10 +49,16 @@ pub fn lists(pems: &[Pem]) -> Result<Vec<X509Crl>> {
     for pem in pems {
         let others = lists.len();
         for (at, piece) in pieces(pem.text(), LIST).enumerate() {
-            let list = X509Crl::from_pem(piece).map_err(|stack| {
-                let (number, source, why) = (at + 1, pem.source("crl"), reasons(&stack));
-                Error::new(Code::Tls, format!("list {number} in {source} cannot be read: {why}"))
-            })?;
+            let wrong = |why: String| {
+                let (number, source) = (at + 1, pem.source("crl"));
+                Error::new(Code::Tls, format!("list {number} in {source} {why}"))
+            };
+            let list = X509Crl::from_pem(piece)
+                .map_err(|stack| wrong(format!("cannot be read: {}", reasons(&stack))))?;
+            // OpenSSL would take it for a whole list, in place of that which it goes with.
+            if ffi::is_delta(&list) {
+                return Err(wrong("is a delta, a whole list is wanted".to_owned()));
+            }
             reserve(&mut lists, 1)?;
             lists.push(list);
         }

@@ -1,7 +1,8 @@
 //! The functions of OpenSSL that the crate `openssl` does not offer. They give what a connection's
 //! messages tell, its cipher before the handshake ends, and the chain that was sent. They take
 //! a connection's certificates away, prepare the verification of a server, and tell the hash of a
-//! signature, malformed certificates and privileged processes. Uses `alert`.
+//! signature, malformed certificates, lists that are no whole ones, and privileged processes. Uses
+//! `alert`.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int, c_void};
@@ -16,9 +17,10 @@ use openssl::ex_data::Index;
 use openssl::nid::Nid;
 use openssl::ssl::{Ssl, SslCipherRef, SslRef};
 use openssl::stack::StackRef;
-use openssl::x509::{X509, X509Ref, X509StoreContextRef};
+use openssl::x509::{X509, X509CrlRef, X509Ref, X509StoreContextRef};
 use openssl_sys::{
-    EXFLAG_INVALID, SSL, SSL_CIPHER, X509_STORE_CTX, X509_get_extension_flags, stack_st_X509,
+    EXFLAG_INVALID, NID_delta_crl, SSL, SSL_CIPHER, X509_CRL_get_ext_by_NID, X509_STORE_CTX,
+    X509_get_extension_flags, stack_st_X509,
 };
 
 use crate::alert::Alert;
@@ -206,6 +208,13 @@ pub fn is_malformed(certificate: &X509Ref) -> bool {
     // SAFETY: the certificate is alive; OpenSSL caches the flags behind a lock of its own.
     let flags = unsafe { X509_get_extension_flags(certificate.as_ptr()) };
     flags & EXFLAG_INVALID != 0
+}
+
+/// Whether a list of revoked certificates has only what is new since another one (RFC 5280, section
+/// 5.2.4).
+pub fn is_delta(list: &X509CrlRef) -> bool {
+    // SAFETY: the list is alive, and is only read.
+    unsafe { X509_CRL_get_ext_by_NID(list.as_ptr(), NID_delta_crl, -1) >= 0 }
 }
 
 /// Whether this process runs with more rights than its caller (set-user-ID), so that OpenSSL
