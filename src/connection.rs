@@ -179,6 +179,13 @@ impl Connection {
         self.open = None;
     }
 
+    /// Closes, and leaves the descriptor of a plain connection open.
+    pub fn give_up(&mut self) {
+        self.closed = self.facts();
+        let stream = self.open.take();
+        std::mem::forget(stream.and_then(|stream| stream.into_carrier()));
+    }
+
     /// Returns the facts of the stream, also after it was closed.
     pub fn facts(&mut self) -> Facts {
         // Of a handshake that came after connecting.

@@ -35,6 +35,11 @@ impl Listener {
         self.socket.as_ref().ok_or_else(closed)
     }
 
+    /// Closes, and leaves the descriptor open.
+    pub fn give_up(&mut self) {
+        std::mem::forget(self.socket.take());
+    }
+
     /// Whom messages name.
     pub fn label(&self) -> String {
         self.local.to_string()

@@ -39,11 +39,12 @@ const LOOPS: [(&str, &str); 9] = [
 ];
 
 /// The files of `lua/luasocket/`.
-const FACE: [(&str, &str); 19] = [
+const FACE: [(&str, &str); 20] = [
     ("init", include_str!("lua/luasocket/init.lua")),
     ("object", include_str!("lua/luasocket/object.lua")),
     ("words", include_str!("lua/luasocket/words.lua")),
     ("steps", include_str!("lua/luasocket/steps.lua")),
+    ("dialing", include_str!("lua/luasocket/dialing.lua")),
     ("master", include_str!("lua/luasocket/master.lua")),
     ("names", include_str!("lua/luasocket/names.lua")),
     ("functions", include_str!("lua/luasocket/functions.lua")),

@@ -13,14 +13,16 @@ use net::io::step::{Step, Wait, Want};
 use net::socket_options;
 use net::stream::Stream;
 use net::transport::tls::{self, Setup, Side};
-use socket2::{Domain, Socket};
+use socket2::{Domain, SockRef, Socket};
 
-use super::connect;
 use super::read::{closed, find, reads};
+use super::resolve::resolve;
+use super::write::write_within;
+use super::connect;
 use crate::connection::Connection;
 use crate::ffi::call::{Body, Call, Operation, Result};
 use crate::ffi::reply::{Reply, Value};
-use crate::listener::Listener;
+use crate::listener::{self, Listener};
 use crate::options;
 use crate::owners::Sides;
 use crate::pending::{LongOperation, PendingOp};
@@ -30,15 +32,21 @@ const fn function(name: &'static str, body: fn(&mut Call<'_>) -> Result<Reply>) 
 }
 
 /// The messages name what scripts have called.
-pub static OPERATIONS: [Operation; 10] = [
+pub static OPERATIONS: [Operation; 16] = [
     function("check_tls", check_tls),
     function("dial", connect::dial),
     function("digest", digest),
     function("gettime", gettime),
+    Operation { name: "give_up", body: Body::Connection(Sides::NONE, give_up) },
+    Operation { name: "give_up_listener", body: Body::Listener(give_up_listener) },
     function("hostname", hostname),
     reads("line", line),
+    function("listen", listener::listen),
     Operation { name: "patience", body: Body::Connection(Sides::NONE, patience) },
     function("reserve", reserve),
+    function("resolve", resolve),
+    Operation { name: "send_within", body: Body::Connection(Sides::WRITE, send_within) },
+    Operation { name: "set_backlog", body: Body::Listener(set_backlog) },
     Operation { name: "socket_options", body: Body::Connection(Sides::NONE, of_connection) },
     Operation { name: "unqueue", body: Body::Connection(Sides::WRITE, unqueue) },
 ];
@@ -140,6 +148,33 @@ fn patience(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let seconds = call.argument(1).patience()?;
     this.stream()?;
     this.config.timeout = seconds;
+    Ok(Reply::Nothing)
+}
+
+/// Sends a string within so many seconds.
+fn send_within(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let seconds = call.argument(2).patience()?;
+    write_within(call, this, seconds, |call, this| {
+        Ok(this.stream()?.queue_bytes(&[call.argument(1).bytes()?])?)
+    })
+}
+
+/// Closes the connection, and leaves its descriptor open for whoever has its number now.
+fn give_up(_: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    this.give_up();
+    Ok(Reply::Nothing)
+}
+
+fn give_up_listener(_: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {
+    this.give_up();
+    Ok(Reply::Nothing)
+}
+
+/// The number of connections that wait to be accepted, of what listens already.
+fn set_backlog(call: &mut Call<'_>, this: &mut Listener) -> Result<Reply> {
+    let backlog = call.argument(1).integer(0, i32::MAX as usize)?;
+    let socket = this.socket()?.as_fd();
+    SockRef::from(&socket).listen(backlog as i32).map_err(error::Error::from)?;
     Ok(Reply::Nothing)
 }
 

@@ -110,10 +110,20 @@ fn write(
     this: &mut Connection,
     queue: fn(&Call<'_>, &mut Connection) -> Result<()>,
 ) -> Result<Reply> {
+    write_within(call, this, this.config.timeout, queue)
+}
+
+/// The same in so many seconds.
+pub fn write_within(
+    call: &Call<'_>,
+    this: &mut Connection,
+    timeout: f64,
+    queue: fn(&Call<'_>, &mut Connection) -> Result<()>,
+) -> Result<Reply> {
     if call.is_first() {
         queue(call, this)?;
     }
-    let (timeout, mode) = (this.config.timeout, this.wait_mode(call));
+    let mode = this.wait_mode(call);
     let stream = this.stream()?;
     call.drive(timeout, mode, || stream.step_flush())?;
     Ok(Reply::Nothing)

@@ -4,6 +4,7 @@
 local native = ...
 local face, safe = native.face, native.safe
 local object, words = native.part "object", native.part "words"
+local dialing = native.part "dialing"
 
 local gsub, sub, floor = string.gsub, string.sub, math.floor
 local tonumber, type, error = tonumber, type, error
@@ -13,6 +14,8 @@ local read_line, set_patience = face.line, face.patience
 local read_bytes, read_all, read_some = operations.read, operations.read_str, operations.recv
 local read_until, peek = operations.read_until, operations.peek
 local count_pending = operations.pending
+
+local MOST = object.MOST
 
 -- Receiving ---------------------------------------------------------------------------------------
 
@@ -104,8 +107,10 @@ local function receive_size(self, size, prefix)
     size = size - #prefix
   end
   -- Nothing asked for is had once something is there.
-  if size < 1 then
+  if not (size >= 1) then
     operation, size = peek, nil
+  elseif size > MOST then
+    size = MOST
   elseif size % 1 ~= 0 then
     size = floor(size)
   end
@@ -166,6 +171,22 @@ local function receive(self, pattern, prefix)
   object.wrong(1, "receive", "invalid receive pattern")
 end
 
+-- The results of the first call of a connect that was not through: each call has its time again.
+local function first(self, ...)
+  object.apply_timeout(self)
+  return ...
+end
+
+-- A connect that is not through goes on; one that has failed has nothing to receive.
+local function receive_first(self, pattern, prefix)
+  local left, why = dialing.finish(self)
+  if not left then
+    return nil, why, prefix or ""
+  end
+  set_patience(nil, self.conn, left)
+  return first(self, receive(self, pattern, prefix))
+end
+
 -- What is in the buffer already, a line or so many bytes, takes no operation.
 local ready = face.ready
 
@@ -177,9 +198,8 @@ function client.receive(self, pattern, prefix)
       return data, nil, nil
     end
   end
-  -- A connect that is not through has no connection yet, and one that failed never will.
   if conn == nil then
-    return nil, self.dialing and "timeout" or "closed", prefix or ""
+    return receive_first(self, pattern, prefix)
   end
   return receive(self, pattern, prefix)
 end
@@ -211,6 +231,9 @@ function client.shutdown(self, side)
   side = side == nil and "both" or object.check_text(side, 1, "shutdown")
   if not sides[side] then
     object.wrong(1, "shutdown", "invalid option '" .. side .. "'")
+  end
+  if self.dialing then
+    dialing.step(self)
   end
   if self.conn and self.conn:is_open() then
     if side ~= "receive" then

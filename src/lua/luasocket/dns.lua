@@ -2,7 +2,7 @@
 -- The name of an address is LuaSocket's to find, where it is installed.
 
 local native = ...
-local safe, face = native.safe, native.face
+local face = native.face
 local object, words = native.part "object", native.part "words"
 local dns = {}
 
@@ -10,9 +10,24 @@ local function family(ip)
   return ip:find(":", 1, true) and "inet6" or "inet"
 end
 
+-- The addresses of a name; nil, message and code where there is none.
+local function resolve(host)
+  local operation = face.resolve
+  local ok, a, b, c, d, e = operation(nil, host, math.huge)
+  if ok == nil then
+    ok, a, b, c = native.resume(operation, a, b, c, d, e, host, math.huge)
+  end
+  if ok then
+    return a
+  elseif a ~= "return" and not (b and b:find "^bad argument #1") then
+    error(b or "not enough memory", 0)
+  end
+  return nil, b, c
+end
+
 function dns.getaddrinfo(host)
   object.check_text(host, 1, "getaddrinfo")
-  local found, why, code = safe.resolve(tostring(host), math.huge)
+  local found, why, code = resolve(tostring(host))
   if not found then
     return nil, words.of(why, code)
   end
@@ -25,9 +40,9 @@ end
 
 -- The IPv4 addresses of a name, with the name that was asked for.
 local function lookup(host)
-  local found, why, code = safe.resolve(host, math.huge)
+  local found, why, code = resolve(host)
   if not found then
-    return nil, code == "dns" and "host not found" or words.of(why, code)
+    return nil, (code == "dns" or code == nil) and "host not found" or words.of(why, code)
   end
   local ips = {}
   for _, ip in ipairs(found) do

@@ -8,6 +8,9 @@ local functions = {}
 function functions.connect(host, port, local_host, local_port, family)
   object.check_text(host, 1, "connect")
   object.check_text(port, 2, "connect")
+  if family ~= nil and family ~= "unspec" and family ~= "inet" and family ~= "inet6" then
+    object.wrong(5, "connect", ("invalid option '%s'"):format(tostring(family)))
+  end
   local self = sockets.new "unspec"
   if local_host then
     -- The family is that of the local address.

@@ -4,16 +4,13 @@
 local native = ...
 local safe, face = native.safe, native.face
 local object, words, steps = native.part "object", native.part "words", native.part "steps"
-local options = native.part "options"
+local options, dialing = native.part "options", native.part "dialing"
 native.part "client"
 native.part "send"
 
 local huge = math.huge
 local any, master, server = object.any, object.master, object.server
 local sockets = {}
-
--- The most that a read gathers: LuaSocket has no limit.
-local MOST = 2 ^ 52
 
 function sockets.new(family)
   return object.new("master", family)
@@ -49,10 +46,15 @@ function sockets.tcp6()
   return reserve "inet6"
 end
 
--- The number of a service by its name, as /etc/services has it.
+local NO_SERVICE = "service not supported for socket type"
+
+-- The number of a service by its name, as /etc/services has it; nil and a word where there is none.
 local function service(port)
-  local number = tonumber(port)
+  local number = port == "" and 0 or tonumber(port)
   if number then
+    if number < 0 or number > 65535 or number % 1 ~= 0 then
+      return nil, NO_SERVICE
+    end
     return number
   end
   local file = io.open("/etc/services", "r")
@@ -66,12 +68,12 @@ local function service(port)
   if file then
     file:close()
   end
-  return number
+  return number, NO_SERVICE
 end
 
 -- What each connection is made with. LuaSocket leaves Nagle's algorithm on.
 local function settings(self)
-  local all = { timeout = huge, connect_timeout = huge, max_buffer = MOST, nodelay = false }
+  local all = { timeout = huge, connect_timeout = huge, max_buffer = object.MOST, nodelay = false }
   if self.family ~= "unspec" then
     all.family = self.family
   end
@@ -90,7 +92,14 @@ local function listen(self, host, port, backlog)
   all.backlog = backlog
   all.reuse_addr = self.options.reuseaddr == true
   all.reuse_port = self.options.reuseport == true
-  return safe.listen(host, port, all)
+  local ok, a, b, c, d, e = face.listen(nil, host, port, all)
+  if ok == nil then
+    ok, a, b, c = native.resume(face.listen, a, b, c, d, e, host, port, all)
+  end
+  if ok then
+    return a
+  end
+  return nil, words.of(b, c)
 end
 
 local any_address, hold = native.part "names".any_address, native.part "names".hold
@@ -104,16 +113,17 @@ local BACKLOG = 32
 function master.bind(self, host, port)
   object.check_text(host, 1, "bind")
   object.check_text(port, 2, "bind")
-  local number = service(port)
+  local number, why = service(port)
   if not number then
-    return nil, "service not supported for socket type"
+    return nil, why
   elseif self.listener then
     return nil, "Invalid argument"
   end
   host = host == "*" and any_address(self) or tostring(host)
-  local listener, why, code = listen(self, host, number, BACKLOG)
+  local listener
+  listener, why = listen(self, host, number, BACKLOG)
   if not listener then
-    return nil, words.of(why, code)
+    return nil, why
   end
   self.listener, self.backlog = listener, BACKLOG
   hold(self, listener)
@@ -121,32 +131,38 @@ function master.bind(self, host, port)
   return 1.0
 end
 
+-- The number of connections that wait, as the system takes it.
+local function whole(backlog)
+  return math.floor(math.max(math.min(backlog, 2 ^ 31 - 1), 0))
+end
+
 function master.listen(self, backlog)
-  backlog = tonumber(backlog or BACKLOG) or object.expected(1, "listen", "number", backlog)
-  local sock = self.listener and self.listener:info().sock
-  if not sock then
-    sock = { ip = any_address(self), port = 0 }
+  if backlog == nil then
+    backlog = BACKLOG
   end
-  if not self.listener or backlog ~= self.backlog then
-    if self.listener then
-      self.listener:close()
+  backlog = whole(tonumber(backlog) or object.expected(1, "listen", "number", backlog))
+  if not self.listener then
+    if self.family == "unspec" or self.is_closed then
+      return nil, "Bad file descriptor"
     end
-    local why, code
-    self.listener, why, code = listen(self, sock.ip, sock.port, math.max(backlog, 0))
-    if not self.listener then
-      return nil, words.of(why, code)
+    local listener, why = listen(self, any_address(self), 0, backlog)
+    if not listener then
+      return nil, why
     end
+    self.listener = listener
+  elseif backlog ~= self.backlog then
+    face.set_backlog(nil, self.listener, backlog)
   end
   self.backlog = backlog
   hold(self, self.listener)
-  set_family(self, sock.ip)
+  set_family(self, self.listener:info().sock.ip)
   object.set_class(self, "server")
   return 1.0
 end
 
 function server.accept(self)
   if not self.listener then
-    return nil, self.number and "Operation not supported" or "Bad file descriptor"
+    return nil, self.is_closed and "closed" or self.number and "Operation not supported" or "Bad file descriptor"
   end
   local conn, why, code = self.listener:accept(self.seconds)
   if not conn then
@@ -156,30 +172,30 @@ function server.accept(self)
   client.conn, client.made = conn, safe.now()
   hold(client, conn)
   client.seconds = huge
+  -- An accepted socket has what its listener was told, also after `listen`.
+  if next(self.options) then
+    client.options = options.inherited(self)
+    options.apply(client)
+  end
   return client
 end
 
 -- Connected ---------------------------------------------------------------------------------------
 
-local function connected(self, conn)
-  self.conn, self.dialing = conn, nil
+-- Takes the connection that a connect has come to.
+local function adopt(self, conn)
+  self.conn = conn
   hold(self, conn)
   self.made = safe.now()
   set_family(self, conn:info().peer.ip)
   object.apply_timeout(self)
-  return 1.0
-end
-
--- What a connect has come to. `unfinished` is the word where it goes on.
-local function settle(self, unfinished, ok, value, code)
-  if ok then
-    return connected(self, value)
-  elseif ok == nil then
-    return nil, unfinished
+  if self.is_late then
+    -- Options that were set while it was connecting.
+    self.is_late = nil
+    options.apply(self)
   end
-  self.dialing = nil
-  return nil, words.of(value, code)
 end
+object.client.adopt = adopt
 
 local function dial(self, host, port)
   unreserve(self)
@@ -190,67 +206,67 @@ local function dial(self, host, port)
     self.listener, self.polled = nil, nil
     all.bind = { sock.ip, sock.port }
   end
-  self.dialing = steps.new(face.dial, host, port, all)
-  return steps.drive(self.dialing, safe.now() + object.patience(self))
+  self.conn, self.is_closed = nil, nil
+  dialing.begin(self, face.dial, host, port, all)
+  return dialing.go_on(self, safe.now() + object.patience(self))
+end
+
+-- What `connect` gives, after a step that gave `ok`.
+local function result(self, ok, unfinished)
+  if ok then
+    return 1.0
+  elseif ok == nil then
+    return nil, unfinished
+  end
+  return nil, dialing.take_failure(self)
 end
 
 function any.connect(self, host, port)
   object.check_text(host, 1, "connect")
   object.check_text(port, 2, "connect")
-  local number = service(port)
+  local number, why = service(port)
   if self.is_asked_again then
     -- Linux takes the connect that comes after one which has waited.
     self.is_asked_again = nil
     return 1.0
   elseif object.class(self) == "server" or self.conn and self.conn:is_open() then
     return nil, "already connected"
-  elseif not number then
-    return nil, "service not supported for socket type"
   end
   object.set_class(self, "client")
-  local dialing = self.dialing
-  if dialing and dialing.is_over then
-    return settle(self, nil, dialing.ok, dialing.value, dialing.code)
-  elseif dialing then
-    return settle(self, "Operation already in progress", steps.step(dialing))
+  if self.dialing then
+    return result(self, dialing.step(self), "Operation already in progress")
+  elseif self.failure then
+    return nil, dialing.take_failure(self)
+  elseif not number then
+    return nil, why
+  elseif number == 0 then
+    return nil, "connection refused"
   end
-  local ok, value, code = dial(self, tostring(host), number)
-  self.is_asked_again = ok or nil
-  return settle(self, "timeout", ok, value, code)
+  local ok = dial(self, host == "*" and any_address(self) or tostring(host), number)
+  self.is_asked_again = ok
+  return result(self, ok, "timeout")
 end
-any.setpeername, any.setsockname = any.connect, nil
+any.setpeername = any.connect
 master.setsockname = master.bind
 
--- Makes a step of a connect, and keeps what comes of it for the next `connect`; true once there is
--- something. For `select`.
+-- Makes a step of a connect that others wait for: `connect` gives its result again. True once there
+-- is something.
 function sockets.has_dialed(self)
-  local dialing = self.dialing
-  if not dialing.is_over then
-    local ok, value, code = steps.step(dialing)
-    if ok ~= nil then
-      dialing.is_over, dialing.ok, dialing.value, dialing.code = true, ok, value, code
-      dialing.token = nil
-    end
+  if self.dialing then
+    self.is_asked_again = dialing.step(self) or nil
   end
-  return dialing.is_over or false
+  return self.dialing == nil
 end
 
 -- Closed ------------------------------------------------------------------------------------------
 
 function any.close(self)
-  local dialing = self.dialing
-  if dialing then
-    if dialing.is_over and dialing.ok then
-      dialing.value:close()
-    end
-    steps.cancel(dialing)
-    self.dialing = nil
-  end
+  dialing.cancel(self)
   local its = self.conn or self.listener
   if its then
     its:close()
   end
-  self.is_asked_again, self.is_closed = nil, true
+  self.listener, self.is_asked_again, self.is_closed = nil, nil, true
   unreserve(self)
   return 1.0
 end

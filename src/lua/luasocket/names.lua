@@ -1,7 +1,8 @@
 -- Who is at both ends of a socket, and what other libraries wait for.
 
 local native = ...
-local object, safe = native.part "object", native.safe
+local object, safe, face = native.part "object", native.safe, native.face
+local dialing = native.part "dialing"
 local any = object.any
 
 -- The address that stands for all of them.
@@ -14,22 +15,27 @@ function any.getfd(self)
   if its then
     return its:is_open() and its:fd() + 0.0 or -1.0
   end
-  local dialing = self.dialing
-  if dialing and dialing.is_over and dialing.ok then
-    return dialing.value:fd() + 0.0
-  end
-  local waiting = dialing or self.reserved
+  local waiting = self.dialing or self.reserved
   return (waiting and waiting.fd or self.number or -1) + 0.0
 end
 
 -- Which object has a descriptor, for another one that is to take it over.
 local holders = setmetatable({}, { __mode = "v" })
--- What was given up stays open: some other library has its descriptor now.
-native.given_up = {}
 
 local function hold(self, its)
   self.polled = its
   holders[its:fd()] = self
+end
+
+-- The object of ours whose descriptor something else tells by `getfd`; nil where there is none.
+local function holder_of(other)
+  local kind = type(other)
+  local getfd = (kind == "table" or kind == "userdata") and other.getfd
+  local fd = getfd and tonumber(getfd(other))
+  local holder = fd and holders[fd]
+  if holder and rawget(holder, "polled") and holder:getfd() == fd then
+    return holder
+  end
 end
 
 -- Takes what another object has, or a descriptor of somebody else's.
@@ -42,7 +48,7 @@ local function take(self, fd)
   elseif class == "server" then
     self.listener = safe.listener_from_fd(fd)
   else
-    self.conn = safe.from_fd(fd, { timeout = math.huge, max_buffer = 2 ^ 52 })
+    self.conn = safe.from_fd(fd, { timeout = math.huge, max_buffer = object.MOST })
   end
   return self.conn or self.listener
 end
@@ -50,9 +56,11 @@ end
 -- Gives the socket up, and takes the one of this descriptor.
 function any.setfd(self, fd)
   fd = tonumber(fd) or object.expected(1, "setfd", "number", fd)
-  local its = self.conn or self.listener
-  if its and its:is_open() then
-    native.given_up[its:fd()] = its
+  -- What is given up stays open: some other library has its descriptor now.
+  if self.conn then
+    face.give_up(nil, self.conn)
+  elseif self.listener then
+    face.give_up_listener(nil, self.listener)
   end
   self.conn, self.listener, self.polled, self.number = nil, nil, nil, nil
   if fd >= 0 then
@@ -80,10 +88,15 @@ local function name_of(self, address, port)
 end
 
 function any.getpeername(self)
+  if self.dialing then
+    dialing.step(self)
+  end
   local conn = self.conn
   if conn and conn:is_open() then
     local peer = conn:info().peer
     return name_of(self, peer, peer.port)
+  elseif self.dialing or self.is_dead then
+    return nil, "Transport endpoint is not connected"
   elseif self.family == "unspec" or conn or self.is_closed then
     return nil, "Bad file descriptor"
   end
@@ -101,4 +114,4 @@ function any.getsockname(self)
   return any_address(self), "0", self.family
 end
 
-return { any_address = any_address, hold = hold }
+return { any_address = any_address, hold = hold, holder_of = holder_of }

@@ -4,7 +4,8 @@
 local native = ...
 local face = native.face
 
-local object = {}
+-- `MOST`: the bytes that a read gathers at most, and a connection keeps. LuaSocket has no limit.
+local object = { MOST = 2 ^ 52 }
 
 -- The fields of an object: `conn` or `listener`, what this module has for it; `block` and `total`,
 -- its timeouts, -1 where there is none; `family`, "unspec", "inet" or "inet6"; `options`, those
@@ -59,7 +60,7 @@ end
 
 -- Which class each method belongs to; the others raise.
 local owners = {
-  bind = "master", listen = "master",
+  bind = "master", listen = "master", setsockname = "master",
   accept = "server",
   send = "client", receive = "client", getstats = "client", setstats = "client",
   shutdown = "client",

@@ -3,7 +3,7 @@
 
 local native = ...
 local face = native.face
-local object, words = native.part "object", native.part "words"
+local object, dialing = native.part "object", native.part "dialing"
 local any = object.any
 local options = {}
 
@@ -37,10 +37,10 @@ local function linger(value)
     expected("table", value)
   elseif type(value.on) ~= "boolean" then
     error("bad argument #2 to 'setoption' (boolean 'on' field expected)", 4)
-  elseif type(value.timeout) ~= "number" then
+  elseif not tonumber(value.timeout) then
     error("bad argument #2 to 'setoption' (number 'timeout' field expected)", 4)
   end
-  return { on = value.on, timeout = value.timeout }
+  return { on = value.on, timeout = tonumber(value.timeout) }
 end
 
 -- What each value must be.
@@ -98,6 +98,25 @@ function options.of_connect(self)
   return all
 end
 
+-- Sets on the connection what was set on its object.
+function options.apply(self)
+  return self.conn:set_options(of(self.options))
+end
+
+-- What a socket that this listener accepts was told.
+function options.inherited(self)
+  local all = {}
+  for name, value in pairs(self.options) do
+    all[name] = value
+  end
+  return all
+end
+
+-- Whether there was a socket which is closed.
+local function is_closed(self)
+  return self.is_closed or self.conn ~= nil and not self.conn:is_open()
+end
+
 local function unsupported(name)
   error(("bad argument #1 to '%s' (unsupported option `%s')"):format(name[1], name[2]:sub(1, 35)), 3)
 end
@@ -112,13 +131,19 @@ function any.setoption(self, name, value)
   if missing[name] then
     return nil, "setsockopt failed: tcp.luasocket has no option " .. name
   end
+  if is_closed(self) then
+    return nil, "setsockopt failed"
+  end
+  local before = self.options[name]
   self.options[name] = value
-  local conn = self.conn
-  if conn and conn:is_open() then
-    local ok, why = conn:set_options(of(self.options))
+  if self.conn then
+    local ok, why = options.apply(self)
     if not ok then
+      self.options[name] = before
       return nil, "setsockopt failed", why
     end
+  elseif self.dialing or self.listener then
+    self.is_late = true
   end
   return 1.0
 end
@@ -141,37 +166,46 @@ local defaults = {
   ["keepalive"] = false, ["reuseaddr"] = false, ["reuseport"] = false, ["tcp-nodelay"] = false,
 }
 
+-- As LuaSocket gives it. `value`: what the socket says, nil where it says nothing.
+local function value_of(self, name, value)
+  local own = self.options[name]
+  if name == "linger" then
+    return own and { on = own.on, timeout = own.timeout }
+      or { on = value ~= nil and value >= 0, timeout = math.max(value or 0, 0) }
+  elseif defaults[name] ~= nil then
+    -- What a listener was told is for the sockets that it accepts.
+    if own ~= nil and (value == nil or self.listener) then
+      return own
+    end
+    return value == nil and defaults[name] or value ~= nil and value ~= 0
+  end
+  value = value or own
+  if value == nil then
+    return nil, "getsockopt failed"
+  end
+  return value + 0.0
+end
+
 function any.getoption(self, name)
   object.check_text(name, 1, "getoption")
   if not readable[name] then
     unsupported { "getoption", tostring(name) }
   end
-  local all, dialing = read(self), self.dialing
-  if name == "error" and dialing and dialing.is_over and not dialing.ok then
-    return words.of(dialing.value, dialing.code)
-  elseif not all and not dialing then
+  if self.dialing then
+    dialing.step(self)
+  end
+  if name == "error" and self.failure then
+    return dialing.take_failure(self)
+  end
+  local all = read(self)
+  if is_closed(self) or not all and not self.dialing and not self.is_dead then
     return nil, "getsockopt failed"
   elseif name == "error" then
     return nil
   elseif name == "bindtodevice" then
     return self.options[name] or ""
   end
-  local value = all and all[name]
-  if value == nil then
-    value = self.options[name]
-    if value == nil then
-      value = defaults[name]
-    end
-    if value == nil and name ~= "linger" then
-      return nil, "getsockopt failed"
-    end
-    return name == "linger" and (value or { on = false, timeout = 0 }) or value
-  elseif name == "linger" then
-    return { on = value >= 0, timeout = math.max(value, 0) }
-  elseif defaults[name] ~= nil then
-    return value ~= 0
-  end
-  return value + 0.0
+  return value_of(self, name, all and all[name])
 end
 
 return options

@@ -22,9 +22,20 @@ local function descriptor(each)
   end
 end
 
--- A connect that is not through.
+-- A connect that is not through, or has failed.
 local function is_dialing(each)
-  return type(each) == "table" and rawget(each, "dialing") ~= nil
+  return type(each) == "table" and (rawget(each, "dialing") ~= nil or rawget(each, "is_dead") ~= nil)
+end
+
+-- Adds an object to what is waited for.
+local function watch(each, at, fds, objects)
+  local fd = descriptor(each)
+  if fd and not objects[fd] then
+    -- A connection itself knows what a wait for its descriptor would not see.
+    fds[#fds + 1] = at == 1 and type(each) == "table" and rawget(each, "polled") or fd
+    objects[fds[#fds]] = each
+    objects[fd] = each
+  end
 end
 
 -- Collects what is waited for from a list: `fds`, what `tcp.poll` takes, and `objects`, which
@@ -42,13 +53,7 @@ local function collect(list, at, dialing)
     if is_dialing(each) then
       dialing[#dialing + 1] = { object = each, at = at }
     else
-      local fd = descriptor(each)
-      if fd and not objects[fd] then
-        -- A connection itself knows what a wait for its descriptor would not see.
-        fds[#fds + 1] = at == 1 and type(each) == "table" and rawget(each, "polled") or fd
-        objects[fds[#fds]] = each
-        objects[fd] = each
-      end
+      watch(each, at, fds, objects)
     end
     i = i + 1
     each = list[i]
@@ -78,25 +83,30 @@ local function add(found, each)
   end
 end
 
--- Makes a step of each connect. One that is through can be written to; one that has failed can be
--- read from, too.
-local function step(dialing, readable, writable)
+-- Makes a step of each connect. One that is through is waited for as others are; one that has
+-- failed can be read and written.
+local function step(state)
   local wake = math.huge
   local readers, writers = {}, {}
-  for _, each in ipairs(dialing) do
-    if sockets.has_dialed(each.object) then
-      if each.at == 2 or not each.object.dialing.ok then
-        add(each.at == 1 and readable or writable, each.object)
-      end
-    else
-      local its = each.object.dialing
+  local still = {}
+  for _, each in ipairs(state.dialing) do
+    local object, is_read = each.object, each.at == 1
+    if not sockets.has_dialed(object) then
+      still[#still + 1] = each
+      local its = object.dialing
       wake = steps.wait_of(its, wake)
       if its.fd then
         local fds = its.writes and writers or readers
         fds[#fds + 1] = its.fd
       end
+    elseif object.is_dead then
+      add(is_read and state.readable or state.writable, object)
+    else
+      watch(object, each.at, is_read and state.readers or state.writers,
+        is_read and state.read_objects or state.write_objects)
     end
   end
+  state.dialing = still
   return readers, writers, wake
 end
 
@@ -128,7 +138,7 @@ end
 
 -- Waits once. Gives whether the wait was cut short by a connect that wants its next step.
 local function wait(state, seconds)
-  local readers, writers, wake = step(state.dialing, state.readable, state.writable)
+  local readers, writers, wake = step(state)
   if state.readable[1] or state.writable[1] then
     seconds = 0
   end

@@ -4,13 +4,14 @@
 local native = ...
 local face, safe = native.face, native.safe
 local object, words = native.part "object", native.part "words"
+local dialing = native.part "dialing"
 
-local sub, floor = string.sub, math.floor
-local huge, max, min, now = math.huge, math.max, math.min, safe.now
+local sub, floor, ceil = string.sub, math.floor, math.ceil
+local max, min, now = math.max, math.min, safe.now
 local tonumber, tostring, type, error = tonumber, tostring, type, error
 local client = object.client
 local send_all, resume = native.connection.send, native.resume
-local unqueue, set_patience = face.unqueue, face.patience
+local unqueue, send_within = face.unqueue, face.send_within
 
 -- What a failed send gives: the index of the last byte that was sent.
 local function unsent(self, how, message, code, first, size)
@@ -33,28 +34,44 @@ local function unsent(self, how, message, code, first, size)
     first - 1.0 + sent
 end
 
--- The part of a string that is to be sent, and where it begins and ends.
+-- An index, as C cuts it: what is not a number of this size is the least one.
+local function index(value, at, default)
+  if value == nil then
+    return default
+  end
+  value = tonumber(value) or object.expected(at, "send", "number", value)
+  if not (value > -2 ^ 63 and value < 2 ^ 63) then
+    return -2 ^ 63
+  end
+  return value < 0 and ceil(value) or floor(value)
+end
+
+-- The part of a string that is to be sent: where it begins and ends.
 local function part(data, from, to)
   local size = #data
-  from = from == nil and 1 or tonumber(from) or object.expected(2, "send", "number", from)
-  to = to == nil and -1 or tonumber(to) or object.expected(3, "send", "number", to)
-  from, to = floor(from), floor(to)
+  from, to = index(from, 2, 1), index(to, 3, -1)
   if from < 0 then
     from = size + from + 1
   end
   if to < 0 then
     to = size + to + 1
   end
-  from, to = math.max(from, 1), math.min(to, size)
-  return from, to
+  return max(from, 1), min(to, size)
 end
 
--- Sends a string that begins at index `first` of the caller's.
-local function send_one(self, data, first)
-  local conn = self.conn
-  local ok, a, b, c, d, e = send_all(nil, conn, data)
+-- Sends a string that begins at index `first` of the caller's. `seconds`: the time that is left,
+-- nil where it is that of the whole call.
+local function send_one(self, data, first, seconds)
+  local conn, operation = self.conn, send_all
+  local ok, a, b, c, d, e
+  if seconds then
+    operation = send_within
+    ok, a, b, c, d, e = operation(nil, conn, data, seconds)
+  else
+    ok, a, b, c, d, e = operation(nil, conn, data)
+  end
   if ok == nil then
-    ok, a, b, c = resume(send_all, a, b, c, d, e, conn)
+    ok, a, b, c = resume(operation, a, b, c, d, e, conn, "", seconds)
   end
   if ok then
     return first - 1.0 + #data, nil, nil
@@ -66,50 +83,48 @@ end
 local MOST = 262144
 
 -- Sends what is larger, in pieces, within the time of one call.
-local function send_pieces(self, data, first, to)
-  local seconds, conn = self.seconds, self.conn
-  local deadline = seconds > 0 and seconds < huge and now() + seconds
+local function send_pieces(self, data, first, to, seconds)
+  local deadline = now() + seconds
   local last, why, sent
   repeat
     local size = min(MOST, to - first + 1)
-    last, why, sent = send_one(self, sub(data, first, first + size - 1), first)
+    last, why, sent = send_one(self, sub(data, first, first + size - 1), first, max(deadline - now(), 0))
     first = first + size
-    if deadline and conn:is_open() then
-      set_patience(nil, conn, max(deadline - now(), 0))
-    end
   until not last or first > to
-  if deadline and conn:is_open() then
-    set_patience(nil, conn, seconds)
-  end
   return last, why, sent
 end
 
-local function send(self, data, from, to)
+-- Sends this part of a string. `seconds` as above.
+local function send(self, data, first, to, seconds)
+  if to - first >= MOST then
+    return send_pieces(self, data, first, to, seconds or self.seconds)
+  elseif first > 1 or to < #data then
+    data = sub(data, first, to)
+  end
+  return send_one(self, data, first, seconds)
+end
+
+function client.send(self, data, from, to)
   local first = 1
   if type(data) ~= "string" then
     data = tostring(object.check_text(data, 1, "send"))
   end
-  if from or to then
+  if from ~= nil or to ~= nil then
     first, to = part(data, from, to)
-    if first > to then
-      return first - 1.0, nil, nil
-    end
   else
     to = #data
   end
-  if to - first >= MOST then
-    return send_pieces(self, data, first, to)
-  elseif first > 1 or to < #data then
-    data = sub(data, first, to)
+  if first > to then
+    -- Nothing is to be sent, whatever the socket is like.
+    return first - 1.0, nil, nil
+  elseif self.conn == nil then
+    local left, why = dialing.finish(self)
+    if not left then
+      return nil, why, first - 1.0
+    end
+    return send(self, data, first, to, left)
   end
-  return send_one(self, data, first)
-end
-
-function client.send(self, data, from, to)
-  if self.conn == nil then
-    return nil, self.dialing and "timeout" or "closed", 0.0
-  end
-  return send(self, data, from, to)
+  return send(self, data, first, to)
 end
 
 return client

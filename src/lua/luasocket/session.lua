@@ -5,7 +5,7 @@ local native = ...
 local safe, face = native.safe, native.face
 local object, words, steps = native.part "object", native.part "words", native.part "steps"
 local client, context, x509 = object.client, native.part "context", native.part "x509"
-local cipher = native.part "cipher"
+local cipher, dialing, holder_of = native.part "cipher", native.part "dialing", native.part "names".holder_of
 
 local huge = math.huge
 local methods = {}
@@ -28,17 +28,35 @@ function session.wrap(sock, cfg)
       return nil, why
     end
   end
-  local conn = object.class(sock) == "client" and sock.conn
-  if not conn then
-    if object.class(sock) then
-      return nil, "closed"
-    end
-    error("bad argument #1 to 'wrap' (a socket of tcp.luasocket expected)", 2)
+  local given = sock
+  -- What stands for a socket has its descriptor.
+  if not object.class(sock) then
+    sock = holder_of(sock) or error("bad argument #1 to 'wrap' (a socket of tcp.luasocket expected)", 2)
   end
-  local self = { plain = conn, number = conn:is_open() and conn:fd() + 0.0 or -1.0, block = -1, total = -1,
-    seconds = huge, made = safe.now(), settings = its.settings, mode = its.mode, goes_on = its.goes_on, wanting = true }
-  sock.conn, sock.polled = nil, nil
-  return setmetatable(self, metatable)
+  if sock.dialing then
+    dialing.step(sock)
+  end
+  local conn = object.class(sock) == "client" and sock.conn
+  if not conn and not sock.dialing then
+    return nil, sock.failure and dialing.take_failure(sock) or "closed"
+  end
+  local self = setmetatable({ block = -1, total = -1, seconds = huge, made = safe.now(), number = -1.0,
+    settings = its.settings, mode = its.mode, goes_on = its.goes_on, wanting = true }, metatable)
+  if conn then
+    self:adopt(conn)
+  end
+  self.dialing = sock.dialing
+  sock.conn, sock.polled, sock.dialing = nil, nil, nil
+  if given ~= sock and given.setfd then
+    given:setfd(-1)
+  end
+  return self
+end
+
+-- Takes the connection that the handshake is to be made on.
+function methods.adopt(self, conn)
+  self.plain = conn
+  self.number = conn:is_open() and conn:fd() + 0.0 or -1.0
 end
 
 -- The handshake -----------------------------------------------------------------------------------
@@ -112,8 +130,16 @@ function methods.dohandshake(self)
   elseif self.failure then
     return false, self.failure
   end
+  local deadline = safe.now() + object.patience(self)
+  local is_connected = not self.dialing or dialing.go_on(self, deadline)
+  if is_connected == nil then
+    return false, "wantwrite"
+  elseif not is_connected then
+    self.failure = dialing.take_failure(self)
+    return false, self.failure
+  end
   self.steps = self.steps or begin(self)
-  local ok, value, code = steps.drive(self.steps, safe.now() + object.patience(self))
+  local ok, value, code = steps.drive(self.steps, deadline)
   if ok then
     self.conn, self.polled, self.plain, self.steps = value, value, nil, nil
     object.apply_timeout(self)
@@ -126,7 +152,9 @@ function methods.dohandshake(self)
 end
 
 function methods.want(self)
-  if self.steps then
+  if self.dialing then
+    return "write"
+  elseif self.steps then
     return self.steps.writes and "write" or "read"
   end
   return self.last or "nothing"
@@ -153,6 +181,7 @@ methods.getstats, methods.setstats = client.getstats, client.setstats
 methods.settimeout = object.any.settimeout
 
 function methods.close(self)
+  dialing.cancel(self)
   if self.steps then
     steps.cancel(self.steps)
     self.steps = nil
@@ -170,7 +199,7 @@ function methods.getfd(self)
   elseif self.conn then
     return self.conn:is_open() and self.conn:fd() + 0.0 or -1.0
   end
-  return self.failure and -1.0 or self.number
+  return self.failure and -1.0 or self.dialing and self.dialing.fd or self.number
 end
 
 function methods.dirty(self)

@@ -21,9 +21,19 @@ function steps.new(operation, one, two, three)
   return { operation = operation, one = one, two = two, three = three }
 end
 
--- Makes a step. Gives true and the operation's value; false, message, code and details where it
--- has failed; nil where it must wait: then `fd`, `writes` and `wake` say for what.
+-- Keeps the result: coroutines may make the steps of one operation in turn.
+local function finish(self, ok, value, code)
+  self.is_over, self.ok, self.value, self.code = true, ok, value, code
+  self.token, self.fd = nil, nil
+  return ok, value, code
+end
+
+-- Makes a step. Gives true and the operation's value; false, message and code where it has failed;
+-- nil where it must wait: then `fd`, `writes` and `wake` say for what.
 function steps.step(self)
+  if self.is_over then
+    return self.ok, self.value, self.code
+  end
   native.set_wait_mode(nil, true, false, true)
   local ok, a, b, c, d, e = leave(pcall(self.operation, self.token, self.one, self.two, self.three))
   if ok == nil then
@@ -32,14 +42,17 @@ function steps.step(self)
     if d and d >= 0 then
       self.fd, self.writes = d, e
     end
-    self.wake = c and safe.now() + c
+    -- Without a claim there is nothing to wait for: it wants its next step at once.
+    self.wake = b == nil and 0 or c and safe.now() + c
     return nil
   elseif ok then
-    return true, a
-  elseif a ~= "return" and c ~= "cancelled" and not (b and b:find "^bad argument") then
+    return finish(self, true, a)
+  end
+  finish(self, false, b, c)
+  if a ~= "return" and c ~= "cancelled" and not (b and b:find "^bad argument") then
     error(b or "not enough memory", 0)
   end
-  return false, b, c, d
+  return false, b, c
 end
 
 -- Gives up what has been begun, and closes what it has.
@@ -61,10 +74,10 @@ end
 -- Makes steps until one is the last, at most until `deadline`. Gives what `step` gives.
 function steps.drive(self, deadline)
   while true do
-    local ok, a, b, c = steps.step(self)
+    local ok, a, b = steps.step(self)
     local left = deadline - safe.now()
     if ok ~= nil or left <= 0 then
-      return ok, a, b, c
+      return ok, a, b
     end
     local seconds = steps.wait_of(self, left)
     local fds = { self.fd }
@@ -73,6 +86,7 @@ function steps.drive(self, deadline)
     end
     local ready, why, code = safe.poll(self.writes and {} or fds, self.writes and fds or nil, seconds)
     if not ready then
+      steps.cancel(self)
       return false, why, code
     end
   end

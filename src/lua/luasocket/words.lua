@@ -4,6 +4,7 @@ local words = {}
 
 -- What getaddrinfo says, in LuaSocket's words.
 local resolver = {
+  ["no address of the family asked for"] = "Address family for hostname not supported",
   ["name or service not known"] = "host or service not provided, or not known",
   ["no address associated with hostname"] = "host or service not provided, or not known",
   ["nodename nor servname provided, or not known"] = "host or service not provided, or not known",
@@ -42,6 +43,9 @@ function words.of(message, code)
     return "connection refused"
   elseif not message then
     return "unknown error"
+  elseif code == nil and message:find "^bad argument #1 to" then
+    -- Neither a name nor an address in its usual form.
+    return "host or service not provided, or not known"
   elseif code == "dns" then
     local text = detail(message, code)
     if text:find "^not a name" then
