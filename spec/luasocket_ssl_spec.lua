@@ -45,6 +45,7 @@ describe("a handshake", function()
     record(conn:send "hello\n")
     record(conn:receive())
     record(conn:dirty())
+    record((conn:getstats()))
     record(conn:receive "*a")
     record(conn:receive "*a")
     record(conn:want())
@@ -243,6 +244,55 @@ describe("a connection", function()
       record(conn:getpeercertificate(99))
       record(conn:getpeercertificate(0))
       record(#conn:getpeerchain())
+      helper.finish()
+    end
+  end)
+end)
+
+describe("keying material", function()
+  after_each(helper.finish)
+
+  -- LuaSec has it from 1.3 on.
+  it("is the same at both ends, by label, size and context", function()
+    local socket = faces.socket
+    local ssl = socket.ssl
+    for _, version in ipairs { "tlsv1_2", "tlsv1_3" } do
+      local server = helper.keep(socket.bind("127.0.0.1", 0))
+      local _, port = server:getsockname()
+      local client = helper.keep(socket.connect("127.0.0.1", port))
+      local ours = helper.keep(ssl.wrap(client, parameters { protocol = version, certificate = pem "client",
+        key = pem("client", "key") }))
+      local theirs = helper.keep(ssl.wrap(helper.keep(server:accept()), parameters { mode = "server",
+        certificate = pem "good", key = pem("good", "key") }))
+      assert.same({ nil, "closed" }, { ours:exportkeyingmaterial("EXPORTER-Channel-Binding", 32) })
+      ours:settimeout(0)
+      theirs:settimeout(0)
+      local one, other
+      for _ = 1, 50 do
+        one, other = one or ours:dohandshake(), other or theirs:dohandshake()
+      end
+      assert.is_true(one and other)
+      local seen = {}
+      for _, each in ipairs { { "EXPORTER-Channel-Binding", 32, "" }, { "EXPORTER-Channel-Binding", 32 },
+        { "EXPERIMENTAL-other", 20 }, { "EXPERIMENTAL-other", 20, "context" } } do
+        local bytes = ours:exportkeyingmaterial(each[1], each[2], each[3])
+        assert.equal(each[2], #bytes)
+        assert.equal(bytes, (theirs:exportkeyingmaterial(each[1], each[2], each[3])))
+        -- From TLS 1.3 on no context is an empty one.
+        assert.is_true(not seen[bytes] or version == "tlsv1_3" and each[3] == nil)
+        seen[bytes] = true
+      end
+      assert.equal(ours.conn:channel_binding "tls-exporter", (ours:exportkeyingmaterial("EXPORTER-Channel-Binding", 32, "")))
+      assert.same({ nil, "error exporting keying material" }, { ours:exportkeyingmaterial("x", 1e9) })
+      assert.has_error(function() ours:exportkeyingmaterial() end)
+      assert.has_error(function() ours:exportkeyingmaterial("x", {}) end)
+      -- Only a server's chain begins with its own certificate.
+      assert.equal("client.example", ours:getlocalcertificate():subject()[1].value)
+      local chain = theirs:getlocalchain()
+      assert.equal(theirs:getlocalcertificate():pem(), chain[1]:pem())
+      for _, certificate in ipairs(ours:getlocalchain()) do
+        assert.not_equal(ours:getlocalcertificate():pem(), certificate:pem())
+      end
       helper.finish()
     end
   end)

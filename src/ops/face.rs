@@ -15,10 +15,11 @@ use net::stream::Stream;
 use net::transport::tls::{self, Setup, Side};
 use socket2::{Domain, SockRef, Socket};
 
+use super::connect;
 use super::read::{closed, find, reads};
 use super::resolve::resolve;
+use super::tls::no_tls;
 use super::write::write_within;
-use super::connect;
 use crate::connection::Connection;
 use crate::ffi::call::{Body, Call, Operation, Result};
 use crate::ffi::reply::{Reply, Value};
@@ -32,7 +33,7 @@ const fn function(name: &'static str, body: fn(&mut Call<'_>) -> Result<Reply>) 
 }
 
 /// The messages name what scripts have called.
-pub static OPERATIONS: [Operation; 16] = [
+pub static OPERATIONS: [Operation; 17] = [
     function("check_tls", check_tls),
     function("dial", connect::dial),
     function("digest", digest),
@@ -40,6 +41,7 @@ pub static OPERATIONS: [Operation; 16] = [
     Operation { name: "give_up", body: Body::Connection(Sides::NONE, give_up) },
     Operation { name: "give_up_listener", body: Body::Listener(give_up_listener) },
     function("hostname", hostname),
+    Operation { name: "keying_material", body: Body::Connection(Sides::NONE, keying_material) },
     reads("line", line),
     function("listen", listener::listen),
     Operation { name: "patience", body: Body::Connection(Sides::NONE, patience) },
@@ -157,6 +159,19 @@ fn send_within(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     write_within(call, this, seconds, |call, this| {
         Ok(this.stream()?.queue_bytes(&[call.argument(1).bytes()?])?)
     })
+}
+
+/// The most bytes of keying material: more than OpenSSL has for any digest.
+const KEYING: usize = 255 * 64;
+
+/// So many bytes for a label, with a context or without.
+fn keying_material(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
+    let label = call.argument(1).text()?;
+    let size = call.argument(2).integer(0, KEYING)?;
+    let context = call.argument(3);
+    let context = if context.is_absent() { None } else { Some(context.bytes()?) };
+    let tls = this.stream()?.transport().as_tls().ok_or_else(no_tls)?;
+    Ok(tls.keying_material(label, size, context)?.into())
 }
 
 /// Closes the connection, and leaves its descriptor open for whoever has its number now.

@@ -38,7 +38,7 @@ pub fn channel_binding(call: &mut Call<'_>, this: &mut Connection) -> Result<Rep
     Ok(tls.channel_binding(kind)?.into())
 }
 
-fn no_tls() -> Error {
+pub fn no_tls() -> Error {
     Error::new(Code::Tls, "this connection has no TLS")
 }
 

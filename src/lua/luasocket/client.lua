@@ -107,7 +107,7 @@ local function receive_size(self, size, prefix)
     size = size - #prefix
   end
   -- Nothing asked for is had once something is there.
-  if not (size >= 1) then
+  if size ~= size or size < 1 then
     operation, size = peek, nil
   elseif size > MOST then
     size = MOST
@@ -253,7 +253,7 @@ function client.getstats(self)
   local info = self.conn and self.conn:info() or { bytes_read = 0, bytes_written = 0 }
   local base = self.base or { 0, 0 }
   -- What has come and was not received yet does not count.
-  local waiting = self.conn and not self.wanting and self.conn:is_open() and self.conn:pending() or 0
+  local waiting = self.conn and self.conn:is_open() and self.conn:pending() or 0
   return info.bytes_read - waiting + base[1] + 0.0, info.bytes_written + base[2] + 0.0,
     safe.now() - (self.made or safe.now())
 end

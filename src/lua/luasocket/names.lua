@@ -64,7 +64,7 @@ function any.setfd(self, fd)
   end
   self.conn, self.listener, self.polled, self.number = nil, nil, nil, nil
   if fd >= 0 then
-    its = take(self, fd)
+    local its = take(self, fd)
     if its then
       hold(self, its)
       object.apply_timeout(self)

@@ -263,7 +263,12 @@ function methods.getlocalchain(self)
   if not facts(self) then
     return nil, "closed"
   end
-  return local_chain(self)
+  local all = local_chain(self)
+  -- A client's begins with the issuer of its certificate, as LuaSec has it.
+  if self.mode == "client" then
+    table.remove(all, 1)
+  end
+  return all
 end
 
 function methods.getpeerverification(self)
@@ -305,15 +310,21 @@ function methods.info(self, field)
   return all
 end
 
--- Only what a channel binding is (RFC 9266).
+-- Keying material for a label (RFC 5705), with a context or without.
 function methods.exportkeyingmaterial(self, label, size, secret)
   if not facts(self) then
     return nil, "closed"
-  elseif label ~= "EXPORTER-Channel-Binding" or size ~= 32 or (secret or "") ~= "" or not self.conn.channel_binding then
-    return nil, "error exporting keying material: tcp.luasocket exports a channel binding alone"
   end
-  local bytes = self.conn:channel_binding "tls-exporter"
-  return bytes or nil, not bytes and "error exporting keying material" or nil
+  object.check_text(label, 1, "exportkeyingmaterial")
+  size = tonumber(size) or object.expected(2, "exportkeyingmaterial", "number", size)
+  if secret ~= nil then
+    secret = tostring(object.check_text(secret, 3, "exportkeyingmaterial"))
+  end
+  local ok, bytes = face.keying_material(nil, self.conn, tostring(label), size, secret)
+  if not ok then
+    return nil, "error exporting keying material"
+  end
+  return bytes
 end
 
 for _, name in ipairs { "getfinished", "getpeerfinished", "setdane", "settlsa" } do

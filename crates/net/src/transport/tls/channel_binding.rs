@@ -23,15 +23,35 @@ pub enum ChannelBinding {
 impl Tls {
     /// Returns the bytes of a channel binding, once the handshake has ended.
     pub fn channel_binding(&self, kind: ChannelBinding) -> Result<Vec<u8>> {
+        self.check_outcome()?;
+        match kind {
+            ChannelBinding::Exporter => self.exporter(),
+            ChannelBinding::ServerEndPoint => self.server_end_point(),
+        }
+    }
+
+    /// Returns keying material of this connection (RFC 5705), once the handshake has ended. Below
+    /// TLS 1.3 an empty context is another one than none.
+    pub fn keying_material(
+        &self,
+        label: &str,
+        size: usize,
+        context: Option<&[u8]>,
+    ) -> Result<Vec<u8>> {
+        self.check_outcome()?;
+        let mut bytes = vec![0; size];
+        let ssl = self.stream.ssl();
+        ssl.export_keying_material(&mut bytes, label, context).map_err(openssl_error)?;
+        Ok(bytes)
+    }
+
+    fn check_outcome(&self) -> Result<()> {
         match &self.outcome {
             Some(outcome) => outcome.clone()?,
             None => return Err(none("no channel binding before the handshake has been made")),
         }
         clear_errors();
-        match kind {
-            ChannelBinding::Exporter => self.exporter(),
-            ChannelBinding::ServerEndPoint => self.server_end_point(),
-        }
+        Ok(())
     }
 
     /// Without the extended master secret of RFC 7627, two connections of TLS 1.2 can be made to
