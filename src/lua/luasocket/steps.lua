@@ -71,6 +71,9 @@ function steps.wait_of(self, seconds)
   return seconds
 end
 
+-- Seconds after which a coroutine looks whether another one has made the step that it waits for.
+local LOOK = 0.1
+
 -- Makes steps until one is the last, at most until `deadline`. Gives what `step` gives.
 function steps.drive(self, deadline)
   while true do
@@ -81,7 +84,9 @@ function steps.drive(self, deadline)
     end
     local seconds = steps.wait_of(self, left)
     local fds = { self.fd }
-    if seconds == math.huge then
+    if native.innermost() then
+      seconds = math.min(seconds, LOOK)
+    elseif seconds == math.huge then
       seconds = nil
     end
     local ready, why, code = safe.poll(self.writes and {} or fds, self.writes and fds or nil, seconds)
