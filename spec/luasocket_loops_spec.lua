@@ -181,6 +181,98 @@ for _, loop in ipairs(loops) do
   end)
 end
 
+describe("a loop that waits in this module's select", function()
+  after_each(helper.finish)
+
+  -- As copas does: its sockets and the descriptor of this module's poller in one call.
+  it("has the connections of its coroutines there, too", function()
+    local peer = helper.listen [[ c.send(b"you said " + c.recv_line() + b"\n") ]]
+    local said = helper.run(([[
+      require("tcp.luasocket").install()
+      local socket, ready, waiting, sleeping = require "socket", {}, {}, {}
+      local copas = { _VERSION = "Copas 4.0.0", running = true }
+      function copas.addthread(body)
+        local thread = coroutine.create(body)
+        ready[#ready + 1] = thread
+        return thread
+      end
+      function copas.sleep(seconds)
+        sleeping[coroutine.running()] = seconds < 0 and math.huge or socket.gettime() + seconds
+        coroutine.yield()
+      end
+      function copas.wakeup(thread)
+        if sleeping[thread] then
+          sleeping[thread] = nil
+          ready[#ready + 1] = thread
+        end
+      end
+      function copas.receive(sock)
+        local data, why = sock:receive()
+        while why == "timeout" do
+          waiting[sock] = coroutine.running()
+          coroutine.yield()
+          data, why = sock:receive()
+        end
+        return data, why
+      end
+      package.loaded.copas = copas
+      require "tcp".use "copas"
+      local left = 3
+      for i = 1, 3 do
+        copas.addthread(function()
+          local client = assert(socket.connect("127.0.0.1", %d))
+          client:settimeout(3)
+          client:send(i .. "\n")
+          io.write(client:receive(), ";")
+          left = left - 1
+        end)
+      end
+      for _ = 1, 1000 do
+        while ready[1] do
+          assert(coroutine.resume(table.remove(ready, 1)))
+        end
+        if left == 0 then break end
+        local socks, now = {}, socket.gettime()
+        for sock in pairs(waiting) do socks[#socks + 1] = sock end
+        for _, sock in ipairs((socket.select(socks, nil, 0.01))) do
+          ready[#ready + 1], waiting[sock] = waiting[sock], nil
+        end
+        for thread, at in pairs(sleeping) do
+          if at <= now then copas.wakeup(thread) end
+        end
+      end
+    ]]):format(peer.port))
+    for i = 1, 3 do
+      assert.matches("you said " .. i .. ";", said, 1, true)
+    end
+  end)
+end)
+
+describe("a connect that two tasks wait for", function()
+  after_each(helper.finish)
+
+  it("is had by both", function()
+    local tcp = require "tcp"
+    local server = helper.keep(socket.bind("127.0.0.1", 0))
+    local _, port = server:getsockname()
+    local sent, line
+    local before = helper.clock()
+    tcp.run(function()
+      local client = helper.keep(socket.tcp())
+      client:settimeout(0)
+      client:connect("localhost", port)
+      client:settimeout(3)
+      tcp.spawn(function() sent = client:send "hello\n" end)
+      tcp.spawn(function() line = client:receive() end)
+      local accepted = helper.keep(server:accept())
+      assert.equal("hello", (accepted:receive()))
+      accepted:send "back\n"
+    end)
+    assert.same({ 6, "back" }, { sent, line })
+    assert.is_true(helper.clock() - before < 1.5)
+  end)
+end)
+
 describe("a task that is ended", function()
   after_each(helper.finish)
 

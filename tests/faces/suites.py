@@ -193,7 +193,11 @@ def copas(place):
     away = {"httpredirect", "request", "no_luasocket"}  # other machines; without LuaSocket
     scripts = sorted(path.stem for path in (place.repository / "tests").glob("*.lua"))
     place.environment["LUA_PATH"] = "src/?.lua;" + place.environment["LUA_PATH"]
-    return each(place, [f"tests/{name}.lua" for name in scripts if name not in away], timeout=120)
+    # Its certificate is not for the name that it asks for, which LuaSec does not look at.
+    other = {"tls-sni"}
+    outcome = each(place, [f"tests/{name}.lua" for name in scripts if name not in away | other], timeout=120)
+    more = each(place, [f"tests/{name}.lua" for name in other], timeout=120, VERIFY_NAMES="0")
+    return Outcome(outcome.passed + more.passed, outcome.failed + more.failed)
 
 
 def certificates(folder):

@@ -136,6 +136,21 @@ local function give(found, ready, objects)
   end
 end
 
+-- The loop in use may wait here itself, as copas does, and its poller's descriptor is among these:
+-- then this is an ordinary wait, and not one of the poller's.
+local function poll(readers, writers, seconds)
+  local loop = native.innermost()
+  local this, why
+  if loop then
+    this, why = loop.inside()
+  end
+  if not loop or this or why then
+    return safe.poll(readers, writers, seconds)
+  end
+  native.set_wait_mode(nil, false, false, false)
+  return steps.leave(pcall(safe.poll, readers, writers, seconds))
+end
+
 -- Waits once. Gives whether the wait was cut short by a connect that wants its next step.
 local function wait(state, seconds)
   local readers, writers, wake = step(state)
@@ -146,7 +161,7 @@ local function wait(state, seconds)
   if left == math.huge then
     left = nil
   end
-  local can_read, can_write = safe.poll(append(state.readers, readers),
+  local can_read, can_write = poll(append(state.readers, readers),
     append(state.writers, writers), left)
   if not can_read then
     error("select failed", 3)

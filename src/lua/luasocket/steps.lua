@@ -16,6 +16,8 @@ local function leave(ok, ...)
   return ...
 end
 
+steps.leave = leave
+
 -- Begins `operation` with these arguments; nothing is done yet.
 function steps.new(operation, one, two, three)
   return { operation = operation, one = one, two = two, three = three }
