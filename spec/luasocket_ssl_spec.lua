@@ -305,6 +305,9 @@ describe("newcontext", function()
     ["an option that is none"] = { options = "no_such_option" },
     ["a password that is none"] = { key = "x", password = {} },
     ["an ALPN that is none"] = { alpn = 5 },
+    ["a curve that is none"] = { curve = "no-such-curve" },
+    ["curves that are none"] = { curveslist = "P-256:no-such-curve" },
+    ["an empty list of curves"] = { curveslist = "" },
     ["an empty ALPN"] = { alpn = {} },
     ["an empty ALPN name"] = { alpn = { "" } },
   } do

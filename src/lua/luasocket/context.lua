@@ -167,9 +167,14 @@ local function check_rest(cfg)
 end
 
 -- The words of LuaSec for what was wrong with a file or a list.
-local function word(message)
-  local detail = message:match ": %l+: (.*)$" or message
-  if detail:find "^cannot read cert" then
+local function word(message, cfg)
+  -- A parameter that none of this module's options takes.
+  local option = message:match "^bad argument #1 to 'check_tls' %(option (.*)%)$"
+  local detail = option or message:match ": %l+: (.*)$" or message
+  if detail:find "^'?groups'?:" then
+    return cfg.curveslist and ('unknown elliptic curve in "%s"'):format(tostring(cfg.curveslist))
+      or ("elliptic curve '%s' not supported"):format(tostring(cfg.curve))
+  elseif detail:find "^cannot read cert" then
     return "error loading certificate (" .. (detail:match ": (.*)$" or detail) .. ")"
   elseif detail:find "^cannot read key" then
     return "error loading private key (" .. (detail:match ": (.*)$" or detail) .. ")"
@@ -210,7 +215,7 @@ function context.new(cfg)
     if not ok and how ~= "return" and not message:find "^bad argument" then
       error(message, 0)
     elseif not ok then
-      return nil, word(message)
+      return nil, word(message, cfg)
     end
   end
   local goes_on = cfg.verifyext ~= nil
