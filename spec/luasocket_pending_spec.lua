@@ -305,6 +305,42 @@ describe("a socket", function()
     assert.equal("still there", (again:receive()))
   end)
 
+  faces.same_ssl("may be waited for before the handshake", function(socket, ssl, record)
+    local server = helper.keep(socket.bind("127.0.0.1", 0))
+    local _, port = server:getsockname()
+    local client = helper.keep(socket.connect("127.0.0.1", port))
+    local accepted = helper.keep(server:accept())
+    local ours = helper.keep(ssl.wrap(client, { mode = "client", protocol = "any", verify = "none" }))
+    ours:settimeout(0)
+    record(ours:dohandshake())
+    record(#socket.select({ accepted }, nil, 3))
+    record(accepted:dirty())
+    local theirs = helper.keep(ssl.wrap(accepted, { mode = "server", protocol = "any",
+      certificate = helper.pem "good", key = helper.pem("good", "key") }))
+    theirs:settimeout(0)
+    local one, other
+    for _ = 1, 50 do
+      one, other = one or ours:dohandshake(), other or theirs:dohandshake()
+    end
+    record(one, other)
+  end)
+
+  faces.same("leaves what has come to whoever takes its descriptor", function(socket, _, record)
+    local server = helper.keep(socket.bind("127.0.0.1", 0))
+    local _, port = server:getsockname()
+    local client = helper.keep(socket.connect("127.0.0.1", port))
+    local accepted = server:accept()
+    client:send "hello\n"
+    record(#socket.select({ accepted, accepted }, nil, 3))
+    local number = accepted:getfd()
+    accepted:setfd(-1)
+    local other = helper.keep(socket.connect("127.0.0.1", port))
+    other:close()
+    other:setfd(number)
+    other:settimeout(3)
+    record(other:receive())
+  end)
+
   it("may be wrapped by what stands for it", function()
     local socket = faces.socket
     local peer = helper.listen([[ c.send(b"hello\n") ]], { tls = "good" })

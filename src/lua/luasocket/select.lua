@@ -31,8 +31,10 @@ end
 local function watch(each, at, fds, objects)
   local fd = descriptor(each)
   if fd and not objects[fd] then
-    -- A connection itself knows what a wait for its descriptor would not see.
-    fds[#fds + 1] = at == 1 and type(each) == "table" and rawget(each, "polled") or fd
+    -- Of TLS it is the connection that knows whether there is something to read. Of others nothing
+    -- is read here: whoever has the descriptor next must find all of it.
+    local is_tls = at == 1 and type(each) == "table" and rawget(each, "wanting")
+    fds[#fds + 1] = is_tls and rawget(each, "polled") or fd
     objects[fds[#fds]] = each
     objects[fd] = each
   end
