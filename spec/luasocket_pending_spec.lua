@@ -139,6 +139,24 @@ describe("a connect that has not waited", function()
     end
   end)
 
+  faces.same_ssl("is closed to who does not make the handshake, and to who has failed", function(socket, ssl, record)
+    local client, server = begin(socket)
+    local conn = helper.keep(ssl.wrap(client, { mode = "client", protocol = "any", verify = "none" }))
+    conn:settimeout(0)
+    record(conn:receive())
+    record(conn:send "x")
+    helper.keep(server:accept()):send "no TLS at all\n"
+    conn:settimeout(3)
+    record((conn:dohandshake()))
+    -- LuaSec would go on with the socket.
+    if socket == faces.socket then
+      assert.same({ nil, "closed", "" }, { conn:receive() })
+      assert.equal(-1, conn:getfd())
+    end
+    local readable, writable = socket.select({ conn }, { conn }, 3)
+    record(#readable, #writable)
+  end)
+
   it("is told as wantwrite by a handshake", function()
     local socket = faces.socket
     local peer = helper.listen("c.hold()", { full = true, delay = 0.3, tls = "good" })

@@ -17,7 +17,8 @@ end
 local session = {}
 
 -- The fields of an object: `plain`, the connection that the handshake is made on; `conn`, what it
--- has become; `name`, what `sni` was given; `settings`, those of its context.
+-- has become; `broken`, why there is no such; `name`, what `sni` was given; `settings`, those of
+-- its context.
 
 function session.wrap(sock, cfg)
   local its = cfg
@@ -127,16 +128,16 @@ function methods.dohandshake(self)
     return false, "closed"
   elseif self.conn then
     return true
-  elseif self.failure then
-    return false, self.failure
+  elseif self.broken then
+    return false, self.broken
   end
   local deadline = safe.now() + object.patience(self)
   local is_connected = not self.dialing or dialing.go_on(self, deadline)
   if is_connected == nil then
     return false, "wantwrite"
   elseif not is_connected then
-    self.failure = dialing.take_failure(self)
-    return false, self.failure
+    self.broken = dialing.take_failure(self)
+    return false, self.broken
   end
   self.steps = self.steps or begin(self)
   local ok, value, code = steps.drive(self.steps, deadline)
@@ -147,8 +148,8 @@ function methods.dohandshake(self)
   elseif ok == nil then
     return false, self.steps.writes and "wantwrite" or "wantread"
   end
-  self.failure, self.steps = reason(value, code), nil
-  return false, self.failure
+  self.broken, self.is_dead, self.steps = reason(value, code), true, nil
+  return false, self.broken
 end
 
 function methods.want(self)
@@ -170,10 +171,16 @@ local function note(self, ...)
 end
 
 function methods.receive(self, pattern, prefix)
+  if not self.conn then
+    return nil, "closed", prefix or ""
+  end
   return note(self, client.receive(self, pattern, prefix))
 end
 
 function methods.send(self, data, from, to)
+  if not self.conn then
+    return nil, "closed", (tonumber(from) or 1) - 1.0
+  end
   return note(self, client.send(self, data, from, to))
 end
 
@@ -199,7 +206,7 @@ function methods.getfd(self)
   elseif self.conn then
     return self.conn:is_open() and self.conn:fd() + 0.0 or -1.0
   end
-  return self.failure and -1.0 or self.dialing and self.dialing.fd or self.number
+  return self.broken and -1.0 or self.dialing and self.dialing.fd or self.number
 end
 
 function methods.dirty(self)
