@@ -282,7 +282,8 @@ describe("keying material", function()
         assert.is_true(not seen[bytes] or version == "tlsv1_3" and each[3] == nil)
         seen[bytes] = true
       end
-      assert.equal(ours.conn:channel_binding "tls-exporter", (ours:exportkeyingmaterial("EXPORTER-Channel-Binding", 32, "")))
+      assert.equal(ours.conn:channel_binding "tls-exporter",
+        (ours:exportkeyingmaterial("EXPORTER-Channel-Binding", 32, "")))
       assert.same({ nil, "error exporting keying material" }, { ours:exportkeyingmaterial("x", 1e9) })
       assert.has_error(function() ours:exportkeyingmaterial() end)
       assert.has_error(function() ours:exportkeyingmaterial("x", {}) end)

@@ -1,7 +1,7 @@
 -- Runs before each script of a suite (LUA_INIT). With TCP_FACE=1 `tcp.luasocket` takes the place of
 -- LuaSocket and LuaSec. With VERIFY_NAMES=0 it verifies no names, as LuaSec. With ELAPSED=1
--- `receive` and `send` give the time that they took as a fourth value, as LuaSocket does where it is
--- built with LUASOCKET_DEBUG, which its test suite asks for.
+-- `receive` and `send` give the time that they took as a fourth value, as LuaSocket does where it
+-- is built with LUASOCKET_DEBUG, which its test suite asks for.
 
 if os.getenv "TCP_FACE" == "1" then
   local face = require("tcp.luasocket").install()
