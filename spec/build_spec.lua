@@ -185,7 +185,8 @@ describe("a build", function()
   teardown(function() output("rm -r " .. folder) end)
 
   local function missing(lua, settings)
-    return output(("{ %s PATH=%s LUA=%s sh scripts/deps --check build lua 2>&1; echo $?; }"):format(settings or "", folder, lua))
+    return output(("{ %s PATH=%s LUA=%s sh scripts/deps --check build lua 2>&1; echo $?; }")
+      :format(settings or "", folder, lua))
   end
 
   it("names what it misses, and the packages that bring it", function()
