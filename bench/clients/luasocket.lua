@@ -1,5 +1,5 @@
--- The scenarios with LuaSocket, LuaSec and lua-cjson. LuaSec's context is made once. It checks no host
--- names: that is done here, in the alternative names of the certificate.
+-- The scenarios with LuaSocket, LuaSec and lua-cjson. LuaSec's context is made once. It checks no
+-- host names: that is done here, in the alternative names of the certificate.
 
 package.path = "bench/support/?.lua;" .. package.path
 

@@ -1,5 +1,6 @@
--- The scenarios with mah0x211's net (lua-net) and lua-cjson, as far as its sockets go: it receives chunks,
--- and what cuts them into packets and lines is by hand. Its TLS takes no file of trusted certificates.
+-- The scenarios with mah0x211's net (lua-net) and lua-cjson, as far as its sockets go: it receives
+-- chunks, and what cuts them into packets and lines is by hand. Its TLS takes no file of trusted
+-- certificates.
 
 package.path = "bench/support/?.lua;" .. package.path
 

@@ -1,12 +1,13 @@
---- JSON beside other libraries in one process: `lua bench/json/compare.lua [ROUNDS [FILE]]`, with tcp on
--- LUA_CPATH, and what it is compared with: lua-cjson, and lua-simdjson and lua-rapidjson where they are
--- installed. In each round all take their turn, in an order that shifts.
--- Each figure is the median, over the rounds, of a library's time by ours in the same round (over 1: we are
--- faster). Only such ratios mean something on a shared machine. "best" is the ratio to the fastest of the
--- others. The last column is lua-cjson against itself in the same way: how far from 1 a ratio is by chance.
--- Each library encodes what it has decoded itself. "floor" is bench/native/least.c, where `least.so` is on
--- LUA_CPATH: it makes the tables of a text that it does not read; it looks at each part of a value, and copies
--- its strings, but writes no JSON. FILE gets the figures as JSON, for bench/chart.py.
+--- JSON beside other libraries in one process: `lua bench/json/compare.lua [ROUNDS [FILE]]`, with
+-- tcp on LUA_CPATH, and what it is compared with: lua-cjson, and lua-simdjson and lua-rapidjson
+-- where they are installed. In each round all take their turn, in an order that shifts. Each figure
+-- is the median, over the rounds, of a library's time by ours in the same round (over 1: we are
+-- faster). Only such ratios mean something on a shared machine. "best" is the ratio to the fastest
+-- of the others. The last column is lua-cjson against itself in the same way: how far from 1 a
+-- ratio is by chance. Each library encodes what it has decoded itself. "floor" is
+-- bench/native/least.c, where `least.so` is on LUA_CPATH: it makes the tables of a text that it
+-- does not read; it looks at each part of a value, and copies its strings, but writes no JSON. FILE
+-- gets the figures as JSON, for bench/chart.py.
 
 local folder = arg[0]:match("^(.*)/") or "."
 package.path = folder .. "/?.lua;" .. package.path
@@ -83,7 +84,8 @@ local function compare(runs)
   return ratios, median(times)
 end
 
--- Decoding, or encoding, of one text by all libraries: ratios by name, and bytes per second of ours.
+-- Decoding, or encoding, of one text by all libraries: ratios by name, and bytes per second of
+-- ours.
 local function measure(action, text)
   local runs = {}
   for i, library in ipairs(libraries) do

@@ -177,8 +177,8 @@ end
 
 local function quoted_name() return '"' .. sentence(3) .. '"' end
 
---- The programme of a concert hall, about 2 MB: more blanks than anything else, then integers, and names
--- that come again and again.
+--- The programme of a concert hall, about 2 MB: more blanks than anything else, then integers, and
+-- names that come again and again.
 function documents.catalog()
   seed = 5
   local function concert()

@@ -1,5 +1,6 @@
---- The memory that a process needs which decodes, or encodes, one document over and over, with lua-cjson
--- and with tcp: `LUA bench/json/memory.lua`, with tcp on LUA_CPATH. Linux only: it reads VmHWM.
+--- The memory that a process needs which decodes, or encodes, one document over and over, with
+-- lua-cjson and with tcp: `LUA bench/json/memory.lua`, with tcp on LUA_CPATH. Linux only: it reads
+-- VmHWM.
 
 local folder = arg[0]:match "^(.*)/" or "."
 package.path = folder .. "/?.lua;" .. package.path

@@ -1,4 +1,5 @@
--- packets.lua: answers one client. packets.lua PORT: reads 20 JSON packets of 200 KB, and writes them.
+-- packets.lua: answers one client. packets.lua PORT: reads 20 JSON packets of 200 KB, and writes
+-- them.
 
 local tcp = require "tcp"
 

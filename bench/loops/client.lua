@@ -1,6 +1,7 @@
--- client.lua PEER PORT CONNECTIONS ROUNDS: opens so many connections at once and, when all are open,
--- exchanges ROUNDS packets of 300 bytes on each, every connection at its own pace. Prints the wall and
--- the CPU seconds of the exchange, and the bytes of memory of each connection when all are open.
+-- client.lua PEER PORT CONNECTIONS ROUNDS: opens so many connections at once and, when all are
+-- open, exchanges ROUNDS packets of 300 bytes on each, every connection at its own pace. Prints the
+-- wall and the CPU seconds of the exchange, and the bytes of memory of each connection when all are
+-- open.
 
 local peer, port, count, rounds = arg[1], tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4])
 local body = ("x"):rep(300)
@@ -87,11 +88,9 @@ peers.cqueues = function()
   assert(loop:loop())
 end
 
-peers["tcp+luv"] = function()
-  local uv = require "luv"
-  local tcp = require "tcp"
-  tcp.use "luv"
-  base = resident()
+-- For coroutines that luv resumes: one that waits until all connections are open, and what lets
+-- them go on.
+local function gate()
   local waiting = {}
   local function pause()
     waiting[#waiting + 1] = coroutine.running()
@@ -102,6 +101,15 @@ peers["tcp+luv"] = function()
       assert(coroutine.resume(each))
     end
   end
+  return pause, start
+end
+
+peers["tcp+luv"] = function()
+  local uv = require "luv"
+  local tcp = require "tcp"
+  tcp.use "luv"
+  base = resident()
+  local pause, start = gate()
   for _ = 1, count do
     coroutine.wrap(exchange)(tcp, pause, start)
   end
@@ -153,9 +161,9 @@ peers.luv = function()
   uv.run()
 end
 
--- The least for a coroutine in each loop: send, wait for the descriptor, receive a string, by the C functions
--- of bench/native/least.c. Without timeouts, buffers and checks, but for the size. `watch(fd)` gives the loop's
--- way to wait for a descriptor, and to forget it.
+-- The least for a coroutine in each loop: send, wait for the descriptor, receive a string, by the C
+-- functions of bench/native/least.c. Without timeouts, buffers and checks, but for the size.
+-- `watch(fd)` gives the loop's way to wait for a descriptor, and to forget it.
 local function least_exchange(pause, start, watch)
   local least = require "least"
   local packet = string.char(0, 0, #body / 256 - #body / 256 % 1, #body % 256) .. body
@@ -192,16 +200,7 @@ end
 peers["floor+luv"] = function()
   local uv = require "luv"
   base = resident()
-  local waiting = {}
-  local function pause()
-    waiting[#waiting + 1] = coroutine.running()
-    coroutine.yield()
-  end
-  local function start()
-    for _, each in ipairs(waiting) do
-      assert(coroutine.resume(each))
-    end
-  end
+  local pause, start = gate()
   local function watch(fd)
     local this, poll = coroutine.running(), uv.new_poll(fd)
     poll:start("r", function() assert(coroutine.resume(this)) end)
@@ -213,7 +212,8 @@ peers["floor+luv"] = function()
   uv.run()
 end
 
--- Connections alone, opened one by one without a loop, each after one packet: what an idle one costs.
+-- Connections alone, opened one by one without a loop, each after one packet: what an idle one
+-- costs.
 peers["tcp idle"] = function()
   local tcp = require "tcp"
   base = resident()
