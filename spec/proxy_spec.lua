@@ -520,9 +520,11 @@ assert c.recv_all() == b"quit"]]):format(dialogues[kind], send))
       url = proxy(kind, "c.hold()")
       local _, details = helper.fails_safely("timeout", "answer of the proxy", safe.connect("127.0.0.1", 80, {
         timeout = 0.5, proxy = option(kind, url) }))
-      -- `localhost` may have another address in front.
-      local tried = details.attempts[#details.attempts]
-      assert.same({ "127.0.0.1", "timeout" }, { tried.ip, tried.code })
+      local tried = {}
+      for i, attempt in ipairs(details.attempts) do tried[i] = attempt.ip .. " " .. attempt.code end
+      -- `localhost` may have that other address.
+      if tried[1] == "::1 refused" then table.remove(tried, 1) end
+      assert.same({ "127.0.0.1 timeout" }, tried)
     end
   end)
 

@@ -2,7 +2,6 @@
 -- agree upon. And the options of TLS that a side has not.
 
 local helper = require "spec.support.helper"
-local safe = require "tcp.safe"
 local tcp = require "tcp"
 
 local trusting = helper.trusting
@@ -267,18 +266,7 @@ describe("an option of TLS", function()
   it("is named where nothing is in common", function()
     local function both(server, client)
       server.cert_file, server.key_file = good, good_key
-      local listener = helper.keep(safe.listen("127.0.0.1", 0, { tls = server }))
-      local message, theirs
-      tcp.run(function()
-        tcp.spawn(function()
-          local conn = listener:accept(helper.timeout)
-          theirs = select(2, conn:read_str(helper.timeout))
-          conn:close()
-        end)
-        client.timeout = helper.timeout
-        message = select(2, safe.connect_tls("localhost", listener:port(), trusting(client)))
-      end)
-      return message, theirs
+      return helper.refusals(server, trusting(client))
     end
     local message = both({}, { groups = "brainpoolP256r1", min_version = "1.3" })
     assert.matches("%(none of groups is for these versions, see groups and min_version%)$", message)

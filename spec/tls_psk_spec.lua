@@ -125,17 +125,8 @@ for _, version in ipairs { "1.2", "1.3" } do
     end)
 
     it("tells a server with both that perhaps it does not know the client's identity", function()
-      local listener = helper.keep(safe.listen("127.0.0.1", 0, { tls = { psk = { other = mine.key },
-        cert_file = good, key_file = good_key, min_version = version, max_version = version } }))
-      local _, message
-      tcp.run(function()
-        tcp.spawn(function()
-          safe.connect_tls("127.0.0.1", listener:port(), { psk = mine, timeout = helper.timeout })
-        end)
-        local server = helper.keep(listener:accept(helper.timeout))
-        server:set_timeout(helper.timeout)
-        _, message = server:handshake()
-      end)
+      local _, message = helper.refusals({ psk = { other = mine.key }, cert_file = good, key_file = good_key,
+        min_version = version, max_version = version }, { psk = mine })
       assert.matches(version == "1.3"
         and "unknown ca %(the client refuses our certificate, perhaps it has an identity that is not in psk; "
           .. "the chain belongs into cert_file, too%)$"
@@ -317,18 +308,8 @@ describe("psk", function()
   end)
 
   it("needs a cipher suite with SHA-256 over TLS 1.3, and both sides say so", function()
-    local suites = { ciphersuites = "TLS_AES_256_GCM_SHA384", min_version = "1.3" }
-    local listener = helper.keep(safe.listen("127.0.0.1", 0, { tls = { psk = { monitor = key } } }))
-    local message, refused
-    tcp.run(function()
-      tcp.spawn(function()
-        local conn = listener:accept(helper.timeout)
-        refused = select(2, conn:read_str(helper.timeout))
-        conn:close()
-      end)
-      suites.psk, suites.timeout = mine, helper.timeout
-      message = select(2, safe.connect_tls("127.0.0.1", listener:port(), suites))
-    end)
+    local message, refused = helper.refusals({ psk = { monitor = key } },
+      { psk = mine, ciphersuites = "TLS_AES_256_GCM_SHA384", min_version = "1.3" })
     assert.matches("or no cipher suite with SHA%-256, see psk%)$", message)
     assert.matches("or no cipher suite with SHA%-256 in common, and there is no certificate, see cert_file%)$", refused)
   end)

@@ -217,6 +217,24 @@ function helper.connect(code, options, listener, module)
   return helper.keep((module or require "tcp").connect(host, peer.port, options)), peer
 end
 
+-- A handshake of a listener with these options of TLS and a client with those: what the client is
+-- told where it fails, and what the listener's end is.
+function helper.refusals(server, client)
+  local tcp, safe = require "tcp", require "tcp.safe"
+  local listener = helper.keep(safe.listen("127.0.0.1", 0, { tls = server }))
+  local ours, theirs
+  tcp.run(function()
+    tcp.spawn(function()
+      local conn = listener:accept(helper.timeout)
+      theirs = select(2, conn:read_str(helper.timeout))
+      conn:close()
+    end)
+    client.timeout = helper.timeout
+    ours = select(2, safe.connect_tls("localhost", listener:port(), client))
+  end)
+  return ours, theirs
+end
+
 -- The same over TLS. The peer has the certificate `good` unless `listener.tls` names another.
 function helper.connect_tls(code, options, listener, module)
   listener = with_defaults(listener, { tls = "good" })
