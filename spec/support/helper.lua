@@ -490,8 +490,7 @@ function helper.preload(source)
   local library = ".build/spec/" .. source:match "(%w+)%.c$" .. ".so"
   local compile = ("mkdir -p .build/spec && cc -shared -fPIC -o %s %s -ldl"):format(library, source)
   if output(compile .. " 2>/dev/null && echo yes") == "yes\n" then
-    -- A sanitizer that is there must come first.
-    return "env LD_PRELOAD=${LD_PRELOAD:+$LD_PRELOAD:}$PWD/" .. library
+    return "env LD_PRELOAD=$PWD/" .. library
   end
   helper.excuse("a C compiler, for " .. source)
 end

@@ -1,14 +1,28 @@
--- specs.lua FILE...: runs scripts/run_specs.lua under valgrind, for scripts/valgrind. The child
--- processes of specs run without valgrind, on the interpreter itself (TCP_LUA). A slow call is not
--- late, and resident memory is not checked, since most of it is valgrind's.
+-- specs.lua FILE...: runs scripts/run_specs.lua under valgrind or the address sanitizer, for
+-- tests/valgrind/each. The child processes of specs run without them, except for interpreters
+-- (TCP_LUA) with the sanitizer. A slow call is not late, and resident memory is not checked, since
+-- most of it is valgrind's.
+
+-- The sanitizer's library, which must not be loaded into other programs, nor after another library.
+local sanitized = os.getenv "LD_PRELOAD"
+if sanitized then
+  local popen, execute = io.popen, os.execute
+  function io.popen(command, ...) return popen("unset LD_PRELOAD; " .. command, ...) end
+  function os.execute(command) return execute(command and "unset LD_PRELOAD; " .. command) end
+end
 
 package.preload["spec.support.helper"] = function()
   local helper = assert(loadfile "spec/support/helper.lua")()
   local program = assert(os.getenv "TCP_LUA")
-  local memory = helper.memory
+  local memory, preload = helper.memory, helper.preload
   helper.timeout = 20
 
   function helper.interpreter() return program end
+
+  function helper.preload(source)
+    local command = preload(source)
+    return command and sanitized and command:gsub("LD_PRELOAD", "PRELOADED") or command
+  end
 
   function helper.memory(what) return what == "VmRSS" and 0 or memory(what) end
 
