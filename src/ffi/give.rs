@@ -20,6 +20,8 @@ const BLOCK: usize = 64 * 1024;
 
 /// How a call ended. It owns nothing any more.
 pub enum Ended {
+    /// With an item that was copied, which is to be pushed and consumed.
+    Small,
     /// With so many values, which are on the stack.
     Pushed(c_int),
     /// With an error, which is on the stack.

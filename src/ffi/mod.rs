@@ -18,6 +18,7 @@ pub mod object;
 pub mod ready;
 pub mod reply;
 pub mod sink;
+mod small;
 mod stop;
 mod tables;
 pub mod trampoline;

@@ -1,19 +1,17 @@
 //! What `receive` of `tcp.luasocket` finds in the buffer: a C function of its own, since to call an
 //! operation takes longer than the rest. It reads from no socket, and has no failures: where there
 //! is anything else to do than to cut a short item, it gives nothing, and the operation is called.
-//! Uses `ffi`, `connection`, `ops::face`.
+//! Uses `ffi`, `small`, `connection`, `ops::face`.
 
 use std::ffi::c_int;
 
 use mlua::{Function, Lua};
 
 use super::object::Kind;
+use super::small::{MOST, Small};
 use super::*;
 use crate::connection::Connection;
 use crate::ops::face::{Pattern, find_ready};
-
-/// The longest item, in bytes. What is longer costs more than the call of an operation.
-const LONGEST: usize = 512;
 
 // The upvalue.
 const KIND: c_int = 1;
@@ -29,15 +27,18 @@ pub fn function(lua: &Lua, kind: Kind<Connection>) -> mlua::Result<Function> {
 }
 
 unsafe extern "C-unwind" fn ready(state: *mut lua_State) -> c_int {
-    let mut room = [0; LONGEST];
+    let mut small = Small::new();
     // SAFETY: Lua calls this, with the kind for upvalue. Nothing is owned or borrowed while the
-    // bytes are pushed: memory may be collected for them, and a finalizer may read this connection.
+    // bytes are pushed.
     unsafe {
         lua_settop(state, PATTERN);
         let Some(pattern) = pattern(state) else { return 0 };
-        let Some((text, size, position)) = look(state, pattern, &mut room) else { return 0 };
-        push_bytes(state, text);
-        c_int::from(take(state, size, position))
+        let kind = Kind::from_upvalue(state, KIND);
+        if look(state, kind, pattern, &mut small).is_none() {
+            return 0;
+        }
+        small.push(state);
+        c_int::from(small.consume(state))
     }
 }
 
@@ -49,39 +50,23 @@ unsafe fn pattern(state: *mut lua_State) -> Option<Pattern> {
             LUA_TSTRING if bytes_at(state, PATTERN) == b"*l" => Some(Pattern::Line),
             LUA_TNUMBER => {
                 let size = usize::try_from(whole_at(state, PATTERN)?).ok()?;
-                (1..=LONGEST).contains(&size).then_some(Pattern::Size(size))
+                (1..=MOST).contains(&size).then_some(Pattern::Size(size))
             }
             _ => None,
         }
     }
 }
 
-/// A copy of the item, how many bytes are consumed with it, and where it stands.
 unsafe fn look(
     state: *mut lua_State,
+    kind: Kind<Connection>,
     pattern: Pattern,
-    room: &mut [u8; LONGEST],
-) -> Option<(&[u8], usize, u64)> {
+    small: &mut Small,
+) -> Option<()> {
     // SAFETY: as in `ready`; the connection stays on the stack.
-    let slot = unsafe { Kind::<Connection>::from_upvalue(state, KIND).at(state, CONNECTION)? };
+    let slot = unsafe { kind.at(state, CONNECTION)? };
     let mut object = slot.try_borrow_mut().ok()?;
     let stream = object.as_mut()?.idle_stream()?;
     let item = find_ready(stream, pattern)?;
-    let text = stream.text(&item);
-    let copy = room.get_mut(..text.len())?;
-    copy.copy_from_slice(text);
-    Some((copy, item.size, stream.position()))
-}
-
-/// Consumes the item; false where somebody has done so meanwhile.
-unsafe fn take(state: *mut lua_State, size: usize, position: u64) -> bool {
-    // SAFETY: as in `look`.
-    let slot = unsafe { Kind::<Connection>::from_upvalue(state, KIND).at(state, CONNECTION) };
-    let Some(Ok(mut object)) = slot.map(|slot| slot.try_borrow_mut()) else { return false };
-    let Some(stream) = object.as_mut().and_then(Connection::idle_stream) else { return false };
-    let is_there = stream.position() == position;
-    if is_there {
-        stream.consume(size);
-    }
-    is_there
+    small.copy(slot, CONNECTION, stream, &item).then_some(())
 }

@@ -18,6 +18,7 @@ use super::call::{Body, Call, Method, Operation, Result, SELF, Stop, TOKEN};
 use super::give::{Ended, give, give_up};
 use super::object::UserdataCell;
 use super::reply::{self, Reply};
+use super::small::Small;
 use super::stop::{finalized, in_use};
 use super::*;
 use crate::alloc;
@@ -55,21 +56,33 @@ pub(super) unsafe extern "C-unwind" fn trampoline(state: *mut lua_State) -> c_in
     unsafe {
         // The slots of token, self and first argument are there in any case.
         let count = lua_gettop(state);
-        lua_settop(state, count.max(SELF + 1));
-        let ended = catch_unwind(AssertUnwindSafe(|| operate(state, count)));
-        let ended = ended.unwrap_or_else(|panic| {
-            lua_settop(state, SELF);
-            give_up(state, &internal_error(&*panic))
-        });
-        match ended {
-            Ended::Pushed(count) => count,
-            Ended::Raised => lua_error(state),
+        let top = count.max(SELF + 1);
+        lua_settop(state, top);
+        let mut small = Small::new();
+        loop {
+            let ended = catch_unwind(AssertUnwindSafe(|| operate(state, count, &mut small)));
+            let ended = ended.unwrap_or_else(|panic| {
+                lua_settop(state, SELF);
+                give_up(state, &internal_error(&*panic))
+            });
+            match ended {
+                Ended::Pushed(count) => return count,
+                Ended::Raised => lua_error(state),
+                Ended::Small => {
+                    lua_pushboolean(state, 1);
+                    small.push(state);
+                    if small.consume(state) {
+                        return 2;
+                    }
+                    lua_settop(state, top);
+                }
+            }
         }
     }
 }
 
 /// Makes the call, and pushes its result.
-unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
+unsafe fn operate(state: *mut lua_State, count: c_int, small: &mut Small) -> Ended {
     // SAFETY: the upvalues are as `function` made them; the host lives as long as they do.
     let (host, operation) = unsafe {
         let host = lua_touserdata(state, lua_upvalueindex(HOST)).cast::<UserdataCell<Rc<Host>>>();
@@ -110,19 +123,24 @@ unsafe fn operate(state: *mut lua_State, count: c_int) -> Ended {
                 let result = result.map_err(|stop| stop.with_context(call.name, ""));
                 give(&call, result, None)
             }
-            Body::Connection(sides, body) => on_connection(&mut call, true, sides, body),
+            Body::Connection(sides, body) => on_connection(&mut call, small, true, sides, body),
             // Another connection may be the last one by now.
             Body::Last(sides, body) if call.deadline.is_some() => {
-                on_connection(&mut call, false, sides, body)
+                on_connection(&mut call, small, false, sides, body)
             }
             Body::Last(sides, body) => {
                 reply::push_last(state);
                 lua_insert(state, SELF);
                 call.last += 1;
                 let ended = match lua_type(state, SELF) {
-                    LUA_TUSERDATA => on_connection(&mut call, false, sides, body),
+                    LUA_TUSERDATA => on_connection(&mut call, small, false, sides, body),
                     _ => give(&call, Err(no_connection().with_context(call.name, "")), None),
                 };
+                if let Ended::Small = ended {
+                    // It must not be collected before the item is consumed.
+                    lua_pushvalue(state, SELF);
+                    small.move_to(lua_gettop(state) - 1);
+                }
                 lua_remove(state, SELF);
                 ended
             }
@@ -150,7 +168,13 @@ fn deadline(state: *mut lua_State, host: &Host) -> Option<Deadline> {
     }
 }
 
-unsafe fn on_connection(call: &mut Call<'_>, is_method: bool, sides: Sides, body: Method) -> Ended {
+unsafe fn on_connection(
+    call: &mut Call<'_>,
+    small: &mut Small,
+    is_method: bool,
+    sides: Sides,
+    body: Method,
+) -> Ended {
     let state = call.state;
     // SAFETY: `operate`'s; the self stays in its slot.
     unsafe {
@@ -170,6 +194,14 @@ unsafe fn on_connection(call: &mut Call<'_>, is_method: bool, sides: Sides, body
             let stop = Stop::Failed(this.explained(error)).with_context(call.name, &this.label());
             result = Err(stop.reported(|| this.report()));
             close_failed(call, this);
+        }
+        // The lines of a trace come before a finalizer may read.
+        if let Ok(Reply::Item(item)) = &result
+            && !call.host.tracer.has_lines()
+            && let Some(stream) = this.as_open()
+            && small.copy(slot, SELF, stream, item)
+        {
+            return Ended::Small;
         }
         give(call, result, Some(this))
     }
