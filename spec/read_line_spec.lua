@@ -132,6 +132,35 @@ for _, over in ipairs(helper.kinds) do
         helper.fails("too_large", "", function() conn:read_line(0) end)
       end)
 
+      -- A limit is another one in each call, the line before was read in whichever way.
+      it("holds for its own call alone, after whatever other reads", function()
+        local conn = connect [[
+          for i in range(3000): c.send(b"x" * (i % 7) + (b"\n", b"\r\n")[i % 2])
+          c.hold()
+        ]]
+        local kinds = {
+          function() return conn:read_line() end,
+          function(length) return conn:read_line(length) end,
+          function(length) return conn:read_line(tostring(length)) end,
+          function(length) return (conn:read_line(length, "keep"):gsub("\r?\n$", "")) end,
+          function(length)
+            if length > 0 then
+              helper.fails("too_large", "^read_line ", function() conn:read_line(length - 1) end)
+            end
+            return conn:read_line(1e6)
+          end,
+          function() return conn:read_line(2 ^ 40) end,
+          function() return conn:lines()() end,
+          function(length) return (conn:read_until "\n":sub(1, length)) end,
+        }
+        for i = 0, 2999 do
+          -- Each kind several times in a row, and each after each.
+          local kind = kinds[math.floor(i / (1 + math.floor(i / 600))) * 5 % #kinds + 1]
+          local length = i % 7
+          assert.equal(("x"):rep(length), kind(length))
+        end
+      end)
+
       it("is max_buffer at most", function()
         local conn = connect([[
           try: c.send(b"x" * 100000)
@@ -149,6 +178,19 @@ for _, over in ipairs(helper.kinds) do
       helper.misuse("bad argument #1 to 'read_line' (number expected, got table)", function() conn:read_line {} end)
       helper.misuse("bad argument #1 to 'read_line' (number expected, got string)",
         function() conn:read_line "*l" end)
+    end)
+
+    it("wants a whole number for its limit, also where lines were read before", function()
+      local conn = connect [[
+        c.send(b"a\n" * 100)
+        c.hold()
+      ]]
+      for _, wrong in ipairs { -1, 1.5, 0 / 0, math.huge, 2 ^ 70, {}, "x", false } do
+        for _ = 1, 3 do assert.equal("a", conn:read_line(10)) end
+        local before = conn:info().bytes_read
+        assert.is_false((pcall(conn.read_line, conn, wrong)))
+        assert.equal(before, conn:info().bytes_read)
+      end
     end)
   end)
 end

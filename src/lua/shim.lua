@@ -284,16 +284,19 @@ local function hand_out(lent, from, to)
   return false
 end
 
--- Returns the line at offset `taken` of the block. It is nil if no newline ends the line, or if
--- another call is about to return it.
+-- Returns the line at offset `taken` of the block. It is nil if no newline ends the line, if the
+-- line is longer than `max`, or if another call is about to return it.
 local byte, find, sub = string.byte, string.find, string.sub
-local function cut(lent, taken)
+local function cut(lent, taken, max)
   local block = lent[2]
   local newline = block and lent[3] ~= taken and find(block, "\n", taken + 1, true)
   if newline then
     local to = newline - 1
     if to > taken and byte(block, to) == 13 then
       to = to - 1
+    end
+    if max and to - taken > max then
+      return nil
     end
     local line = sub(block, taken + 1, to)
     -- The string may have started the collector, and a finalizer may have read this connection.
@@ -381,11 +384,11 @@ local function cutting(operation, plain)
 
   -- Calls the operation, and returns its answer with the next line in place of a block. A hook may
   -- use the connection at any step and end the loan. Then one line is read without a block.
-  local function read(self)
+  local function read(self, max)
     local plan = plans[self] or { size = 0, spared = 0, left = 0, is_tried = false }
     if decide(plan, lents[self]) then
       local lent = new_lent()
-      local ok, a, b, c, d = call(operation, self, plan.size, lent)
+      local ok, a, b, c, d = call(operation, self, plan.size, lent, max)
       if not ok then
         return ok, a, b, c, d
       end
@@ -395,19 +398,25 @@ local function cutting(operation, plain)
         return ok, line
       end
     end
-    return call(plain, self)
+    return call(plain, self, max)
+  end
+
+  -- Whether a limit is one that needs no look at its type, nor a failure.
+  local function is_plain(max)
+    return max == nil or type(max) == "number" and max % 1 == 0 and max >= 0 and max <= 2 ^ 53
   end
 
   return function(self, max, keep)
     local lent = lents[self]
-    local taken = max == nil and keep == nil and lent and lent[1]
-    local line = taken and cut(lent, taken)
+    local may_cut = keep == nil and is_plain(max)
+    local taken = may_cut and lent and lent[1]
+    local line = taken and cut(lent, taken, max)
     if line then
       return line
     end
     local ok, a, b, c, d, e
-    if max == nil and keep == nil then
-      ok, a, b, c, d = read(self)
+    if may_cut then
+      ok, a, b, c, d = read(self, max)
     else
       ok, a, b, c, d, e = plain(nil, self, max, keep)
       if ok == nil then

@@ -118,9 +118,9 @@ pub static CUTS: [Operation; 1] = [reads("read_line", line_block)];
 fn line_block(call: &mut Call<'_>, this: &mut Connection) -> Result<Reply> {
     let size = call.argument(1).integer(0, usize::MAX)?;
     call.argument(2).check_table()?;
-    let max = this.stream()?.limits().max_buffer;
+    let (limit, max) = (this.stream()?.limits().max_buffer, most(call.argument(3), this)?);
     match find(call, this, Request::Line { max, keep: false })? {
-        Some(item) => Ok(Reply::Lines(item, size.min(max))),
+        Some(item) => Ok(Reply::Lines(item, size.min(limit))),
         None => closed(),
     }
 }
