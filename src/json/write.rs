@@ -109,8 +109,26 @@ pub fn integer(out: &mut Vec<u8>, integer: i64) -> Result<(), Unwritable> {
 /// Appends the shortest digits that give `float` back.
 #[inline]
 pub fn float(out: &mut Vec<u8>, float: f64) -> Result<(), Unwritable> {
+    const SIZE: usize = size_of::<zmij::Buffer>();
+    const { assert!(align_of::<zmij::Buffer>() == 1) };
     if !float.is_finite() {
         return Err(Unwritable::NotFinite);
     }
-    raw(out, zmij::Buffer::new().format_finite(float).as_bytes())
+    let start = out.len();
+    if out.capacity() - start < SIZE {
+        grow(out, SIZE)?;
+    }
+    // SAFETY: there is room for a buffer, which any address is aligned for. The text is what was
+    // written of it; where it does not begin there, it is moved.
+    unsafe {
+        let to = out.as_mut_ptr().add(start);
+        to.cast::<zmij::Buffer>().write(zmij::Buffer::new());
+        let text = (*to.cast::<zmij::Buffer>()).format_finite(float);
+        let (from, size) = (text.as_ptr(), text.len());
+        if from != to {
+            from.copy_to(to, size);
+        }
+        out.set_len(start + size);
+    }
+    Ok(())
 }
