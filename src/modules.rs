@@ -165,6 +165,8 @@ fn load(lua: &Lua) -> mlua::Result<Table> {
         table.raw_set("direct", direct::function(lua)?)?;
         table.raw_set("lines", lines::function(lua, kinds.connections)?)?;
     }
+    #[cfg(any(feature = "lua51", feature = "luajit"))]
+    table.raw_set("blocks", loader::function(lua, &table, include_str!("lua/blocks.lua"))?)?;
     #[cfg(feature = "luajit")]
     table.raw_set("cuts", native.table(&ops::read::CUTS, false)?)?;
     let connection =
