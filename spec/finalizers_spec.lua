@@ -1,5 +1,5 @@
 -- Finalizers that use a connection from which an item is being read: the collector runs them where
--- memory is taken for that item. Each test has a process of its own, whose memory is soon collected.
+-- memory is taken for that item. Each test has a process of its own, which is small.
 
 local helper = require "spec.support.helper"
 
