@@ -7,8 +7,10 @@
 local sanitized = os.getenv "LD_PRELOAD"
 if sanitized then
   local popen, execute = io.popen, os.execute
+  -- luacheck: push ignore 122
   function io.popen(command, ...) return popen("unset LD_PRELOAD; " .. command, ...) end
   function os.execute(command) return execute(command and "unset LD_PRELOAD; " .. command) end
+  -- luacheck: pop
 end
 
 package.preload["spec.support.helper"] = function()
