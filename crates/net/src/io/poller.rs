@@ -143,10 +143,10 @@ impl Poller {
         let registration = slot.registration.next();
         let token = registration.token(fd as usize);
         let (registry, mut source) = (self.poll.registry(), SourceFd(&fd));
-        // Most are new. A connect that waited has left its own registration, which is replaced.
-        match registry.register(&mut source, token, BOTH) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                registry.reregister(&mut source, token, BOTH)?;
+        // The kernel has dropped the registration of a closed descriptor; another one is replaced.
+        match registry.reregister(&mut source, token, BOTH) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                registry.register(&mut source, token, BOTH)?;
             }
             result => result?,
         }
