@@ -5,10 +5,18 @@ use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mlua::{AnyUserData, LightUserData, Lua, Table, ffi};
 
 use super::*;
+
+/// How many objects were finalized, in all Lua states. While it stays the same, none is freed.
+static FINALIZED: AtomicUsize = AtomicUsize::new(0);
+
+pub fn count_finalized() -> usize {
+    FINALIZED.load(Ordering::Relaxed)
+}
 
 /// What a userdata holds: nothing once it is finalized.
 pub type UserdataCell<T> = RefCell<Option<T>>;
@@ -135,6 +143,7 @@ unsafe extern "C-unwind" fn collect<T: 'static>(state: *mut lua_State) -> c_int 
         lua_settop(state, 1);
         Kind::<T>::from_upvalue(state, 1).at(state, 1)
     };
+    FINALIZED.fetch_add(1, Ordering::Relaxed);
     let _ = catch_unwind(AssertUnwindSafe(|| {
         if let Some(mut object) = slot.and_then(|slot| slot.try_borrow_mut().ok()) {
             *object = None;

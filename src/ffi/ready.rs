@@ -38,7 +38,7 @@ unsafe extern "C-unwind" fn ready(state: *mut lua_State) -> c_int {
             return 0;
         }
         small.push(state);
-        c_int::from(small.consume(state))
+        c_int::from(small.consume())
     }
 }
 
@@ -57,6 +57,7 @@ unsafe fn pattern(state: *mut lua_State) -> Option<Pattern> {
     }
 }
 
+/// Copies the item that is asked for, if it is in the buffer.
 unsafe fn look(
     state: *mut lua_State,
     kind: Kind<Connection>,
@@ -68,5 +69,5 @@ unsafe fn look(
     let mut object = slot.try_borrow_mut().ok()?;
     let stream = object.as_mut()?.idle_stream()?;
     let item = find_ready(stream, pattern)?;
-    small.copy(slot, CONNECTION, stream, &item).then_some(())
+    small.copy(slot, stream, &item).then_some(())
 }

@@ -3,14 +3,13 @@
 //! that reads this connection. To copy it takes less time than a protected call. Uses `ffi`,
 //! `connection`.
 
-use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::slice;
 
 use net::framing::text::Item;
 use net::stream::Stream;
 
-use super::object::UserdataCell;
+use super::object::{UserdataCell, count_finalized};
 use super::*;
 use crate::connection::Connection;
 
@@ -25,9 +24,9 @@ pub struct Small {
 
 /// What was copied.
 struct Original {
-    /// The connection, and where it is on the stack.
+    /// The connection, and how many objects were finalized before.
     slot: *const UserdataCell<Connection>,
-    index: c_int,
+    finalized: usize,
     /// Where the item stands in its stream.
     position: u64,
     length: usize,
@@ -40,15 +39,9 @@ impl Small {
         Self { bytes: MaybeUninit::uninit(), original: None }
     }
 
-    /// Copies an item of the connection that is at `index`; false if it is not small.
+    /// Copies an item of this connection; false if it is not small.
     #[inline]
-    pub fn copy(
-        &mut self,
-        slot: &UserdataCell<Connection>,
-        index: c_int,
-        stream: &Stream,
-        item: &Item,
-    ) -> bool {
+    pub fn copy(&mut self, slot: &UserdataCell<Connection>, stream: &Stream, item: &Item) -> bool {
         let text = stream.text(item);
         let (length, position) = (text.len(), stream.position());
         if length > MOST {
@@ -56,15 +49,9 @@ impl Small {
         }
         // SAFETY: these bytes are no part of the stream, and there is room for so many.
         unsafe { text.as_ptr().copy_to_nonoverlapping(self.bytes.as_mut_ptr().cast(), length) };
-        self.original = Some(Original { slot, index, position, length, size: item.size });
+        let (size, finalized) = (item.size, count_finalized());
+        self.original = Some(Original { slot, finalized, position, length, size });
         true
-    }
-
-    /// The connection is at another index from now on.
-    pub fn move_to(&mut self, index: c_int) {
-        if let Some(original) = &mut self.original {
-            original.index = index;
-        }
     }
 
     /// Pushes it. May raise for want of memory.
@@ -81,21 +68,17 @@ impl Small {
     /// Consumes it; false where a finalizer has used the connection meanwhile.
     ///
     /// # Safety
-    /// In a C function.
+    /// In the C function in which it was copied.
     #[inline]
-    pub unsafe fn consume(&self, state: *mut lua_State) -> bool {
-        let Some(Original { slot, index, position, size, .. }) = self.original else {
+    pub unsafe fn consume(&self) -> bool {
+        let Some(Original { slot, finalized, position, size, .. }) = self.original else {
             return false;
         };
-        // SAFETY: the connection lives if it is on the stack. A script can replace it there with
-        // Lua's debug library.
-        let slot = unsafe {
-            if lua_touserdata(state, index).cast_const() != slot.cast() {
-                return false;
-            }
-            &*slot
-        };
-        let Ok(mut object) = slot.try_borrow_mut() else { return false };
+        if count_finalized() != finalized {
+            return false;
+        }
+        // SAFETY: the caller's. Lua frees no connection that it has not finalized.
+        let Ok(mut object) = (unsafe { &*slot }).try_borrow_mut() else { return false };
         let Some(stream) = object.as_mut().and_then(Connection::idle_stream) else { return false };
         let is_next = stream.position() == position;
         if is_next {

@@ -71,7 +71,7 @@ pub(super) unsafe extern "C-unwind" fn trampoline(state: *mut lua_State) -> c_in
                 Ended::Small => {
                     lua_pushboolean(state, 1);
                     small.push(state);
-                    if small.consume(state) {
+                    if small.consume() {
                         return 2;
                     }
                     lua_settop(state, top);
@@ -136,11 +136,6 @@ unsafe fn operate(state: *mut lua_State, count: c_int, small: &mut Small) -> End
                     LUA_TUSERDATA => on_connection(&mut call, small, false, sides, body),
                     _ => give(&call, Err(no_connection().with_context(call.name, "")), None),
                 };
-                if let Ended::Small = ended {
-                    // It must not be collected before the item is consumed.
-                    lua_pushvalue(state, SELF);
-                    small.move_to(lua_gettop(state) - 1);
-                }
                 lua_remove(state, SELF);
                 ended
             }
@@ -199,7 +194,7 @@ unsafe fn on_connection(
         if let Ok(Reply::Item(item)) = &result
             && !call.host.tracer.has_lines()
             && let Some(stream) = this.as_open()
-            && small.copy(slot, SELF, stream, item)
+            && small.copy(slot, stream, item)
         {
             return Ended::Small;
         }

@@ -118,8 +118,8 @@ pub fn float(out: &mut Vec<u8>, float: f64) -> Result<(), Unwritable> {
     if out.capacity() - start < SIZE {
         grow(out, SIZE)?;
     }
-    // SAFETY: there is room for a buffer, which any address is aligned for. The text is what was
-    // written of it; where it does not begin there, it is moved.
+    // SAFETY: there is room for a buffer, for which any address is aligned. The text is within it,
+    // and is moved to its front if it does not begin there.
     unsafe {
         let to = out.as_mut_ptr().add(start);
         to.cast::<zmij::Buffer>().write(zmij::Buffer::new());
