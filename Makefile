@@ -46,11 +46,11 @@ deps: ## install what `make check` needs: apt-get on Debian and Ubuntu, elsewher
 demo: ## build, install into .build/tree-$(FLAVOR), run the four examples against local servers
 	@MAKE='$(MAKE)' scripts/demo '$(LUA)'
 
-quick: ## within a minute: rules, rustfmt, cargo's tests, and the specs on $(LUA) with PROFILE=dev
+quick: ## within a minute: rules, rustfmt, cargo's tests, and the specs on $(LUA), by samples, with PROFILE=dev
 	@scripts/rules
 	@cargo fmt --check
 	@cargo test --quiet --workspace --locked --target-dir target/$(FLAVOR)
-	@'$(MAKE)' --no-print-directory spec PROFILE=dev
+	@TCP_SPEC_QUICK=1 '$(MAKE)' --no-print-directory spec PROFILE=dev
 
 test: ## everything on every Lua: cargo's tests, then the specs on 5.1 .. 5.5 and LuaJIT
 	@MAKE='$(MAKE)' scripts/test

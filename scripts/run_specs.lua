@@ -191,4 +191,4 @@ end
 io.write(("\n%d successes / %d failures / %d errors / %d pending : %d seconds\n"):format(
   counts.success, counts.failure, counts.error, counts.pending, os.time() - started))
 for _, text in ipairs(reports) do io.write("\n", text) end
-os.exit((filter or counts.success > 0) and counts.failure + counts.error == 0 and 0 or 1, true)
+os.exit((filter or counts.success + counts.pending > 0) and counts.failure + counts.error == 0 and 0 or 1, true)

@@ -248,7 +248,7 @@ places["log.example.com:601"] = dialogue [[
 
 -- It takes clients and lets them go, in one thread: there are ten thousand of them.
 places["many.example.com:7"] = function()
-  return helper.program([[python3 -c '
+  return helper.program(helper.python .. [[ -c '
 import socket
 listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
 print("port", listener.getsockname()[1], flush=True)
@@ -650,13 +650,21 @@ for path in io.popen("find src crates/net/src -name '*.rs' -o -name '*.lua' | so
   source = source .. helper.contents(path):gsub(path:find "%.rs$" and "//[^\n]*" or "%-%-[^\n]*", "")
 end
 
+-- All matches of a pattern in the source, as a set.
+local function found(pattern)
+  local set = {}
+  for name in source:gmatch(pattern) do set[name] = true end
+  return set
+end
+local words, functions = found "[%a_][%w_]*", found "fn ([%w_]+)"
+
 -- The first word of this code that the source does not have, but for its comments.
 local function unknown_word(code)
   for name in code:gmatch "%u%w*::(%l[%w_]*)" do
-    if not source:find("fn " .. name .. "%f[^%w_]") then return name end
+    if not functions[name] then return name end
   end
   for word in code:gmatch "[%a_][%w_]*" do
-    if not source:find("%f[%w_]" .. word .. "%f[^%w_]") then return word end
+    if not words[word] then return word end
   end
 end
 

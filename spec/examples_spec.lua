@@ -185,14 +185,8 @@ describe("the example", function()
 
   describe("smtp_starttls", function()
     it("looks at a server that offers TLS", function()
-      local python
-      for _, each in ipairs { os.getenv "PYTHON" or "python3", "/usr/bin/python3" } do
-        if output(each .. " -c 'import aiosmtpd' 2>&1 && echo there") == "there\n" then python = python or each end
-      end
-      if not python then
-        helper.excuse "aiosmtpd"
-        return pending "there is no aiosmtpd here"
-      end
+      local python = helper.python_with "aiosmtpd"
+      if not python then return pending "there is no aiosmtpd here" end
       local server = helper.program(("%s -m aiosmtpd -n -l 127.0.0.1:{port} --tlscert %s --tlskey %s"):format(
         python, helper.pem "good", helper.pem("good", "key")))
       local said, status = run("smtp_starttls", "localhost", server.port)

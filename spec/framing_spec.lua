@@ -321,14 +321,8 @@ describe("other people's packets:", function()
   end
 
   it("protobuf's, by its own library for Python", function()
-    local python
-    for _, name in ipairs { os.getenv "PYTHON" or "python3", "/usr/bin/python3" } do
-      if helper.output(name .. " -c 'import google.protobuf' 2>&1") == "" then python = name end
-    end
-    if not python then
-      helper.excuse "Python's protobuf"
-      return pending "there is no protobuf for Python here"
-    end
+    local python = helper.python_with "google.protobuf"
+    if not python then return pending "there is no protobuf for Python here" end
     local server = helper.program(python .. " spec/support/protobuf_peer.py", { ready = "^port ([0-9]+)" })
     local conn = helper.keep(tcp.connect("127.0.0.1", server.port, { framing = "varint", timeout = 10 }))
     -- A string in the first field: its tag, its length, its bytes.

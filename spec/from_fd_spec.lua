@@ -10,7 +10,7 @@ local function given(what, code)
   local said = helper.run_well([[
     local tcp, safe, helper = require "tcp", require "tcp.safe", require "spec.support.helper"
     assert(os.getenv "LISTEN_FDS" == "1")
-  ]] .. code, nil, "python3 spec/support/hand_over.py " .. what)
+  ]] .. code, nil, helper.python .. " spec/support/hand_over.py " .. what)
   return said
 end
 

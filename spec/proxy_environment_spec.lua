@@ -94,7 +94,7 @@ while True: threading.Thread(target=serve, args=listener.accept()[:1], daemon=Tr
     until [ -s $path.port ]; do sleep 0.01; done
     read -r PROXY <$path.port
     ask() { timeout 20 %s $path.lua "$@"; }
-  ]]):format(path, os.getenv "PYTHON" or "python3", helper.interpreter()) .. script)
+  ]]):format(path, helper.python, helper.interpreter()) .. script)
   local said = helper.output(helper.namespace { "127.0.0.1=localhost", "127.0.0.1=example.com",
     "127.0.0.1=a.example.com", "127.0.0.1=a.b.example.com", "127.0.0.1=nonexample.com", "127.0.0.1=com",
     "127.0.0.1=xn--bcher-kva.example", "127.0.0.1=p.example", "192.0.2.7=x.example" }

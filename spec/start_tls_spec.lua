@@ -19,18 +19,11 @@ end
 describe("start_tls with SMTP", function()
   after_each(helper.finish)
 
-  -- Where Debian's aiosmtpd is, if anywhere.
-  local python
-  for _, each in ipairs { os.getenv "PYTHON" or "python3", "/usr/bin/python3" } do
-    if output(each .. " -c 'import aiosmtpd' 2>&1 && echo there") == "there\n" then python = python or each end
-  end
+  local python = helper.python_with "aiosmtpd"
 
   -- A server (aiosmtpd) that wants TLS, and puts its mail into a folder.
   local function server(certificate, folder)
-    if not python then
-      helper.excuse "aiosmtpd"
-      pending "there is no aiosmtpd here"
-    end
+    if not python then pending "there is no aiosmtpd here" end
     return helper.program(("%s -m aiosmtpd -n -l 127.0.0.1:{port} --tlscert %s --tlskey %s"
       .. " -c aiosmtpd.handlers.Mailbox %s"):format(python, helper.pem(certificate),
       helper.pem(certificate, "key"), folder))

@@ -510,16 +510,8 @@ end)
 describe("starttls with a server of others:", function()
   after_each(helper.finish)
 
-  -- Where Debian's aiosmtpd is, if anywhere.
-  local function aiosmtpd()
-    for _, each in ipairs { os.getenv "PYTHON" or "python3", "/usr/bin/python3" } do
-      if helper.output(each .. " -c 'import aiosmtpd' 2>&1 && echo there") == "there\n" then return each end
-    end
-    helper.excuse "aiosmtpd"
-  end
-
   it("aiosmtpd", function()
-    local python = aiosmtpd()
+    local python = helper.python_with "aiosmtpd"
     if not python then return pending "there is no aiosmtpd here" end
     local peer = helper.program(("%s -m aiosmtpd -n -l 127.0.0.1:{port} --tlscert %s --tlskey %s "
       .. "-c aiosmtpd.handlers.Sink"):format(python, helper.pem "good", helper.pem("good", "key")))
@@ -531,7 +523,7 @@ describe("starttls with a server of others:", function()
   end)
 
   it("aiosmtpd without TLS", function()
-    local python = aiosmtpd()
+    local python = helper.python_with "aiosmtpd"
     if not python then return pending "there is no aiosmtpd here" end
     local peer = helper.program(("%s -m aiosmtpd -n -l 127.0.0.1:{port} -c aiosmtpd.handlers.Sink"):format(python))
     helper.fails_safely("unexpected", "the server does not offer STARTTLS, it said \"250%-",

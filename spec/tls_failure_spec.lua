@@ -29,8 +29,9 @@ end
 -- OUT.key.
 local function forged()
   return make(table.concat({
-    "openssl req -x509 -newkey rsa:2048 -nodes -subj '/CN=Broker CA' -keyout OUT.ca.key -out OUT.ca",
-    "openssl req -new -newkey rsa:2048 -nodes -subj /CN=broker -keyout OUT.key -out OUT.csr",
+    "new='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'",
+    "openssl req -x509 $new -subj '/CN=Broker CA' -keyout OUT.ca.key -out OUT.ca",
+    "openssl req -new $new -subj /CN=broker -keyout OUT.key -out OUT.csr",
     "printf 'subjectAltName=DNS:localhost' >OUT.ext",
     "openssl x509 -req -in OUT.csr -CA OUT.ca -CAkey OUT.ca.key -set_serial 7 -extfile OUT.ext -outform DER"
       .. " -out OUT.der",
@@ -124,7 +125,7 @@ describe("a certificate", function()
   end
 
   it("with malformed alternative names is refused as one", function()
-    local name = make("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout OUT.key -out OUT.pem"
+    local name = make("openssl req -x509 -key " .. helper.pem("rsa", "key") .. " -subj /CN=localhost -out OUT.pem"
       .. " -addext subjectAltName=DER:30:03:82:05:61 && openssl x509 -in OUT.pem -outform DER -out OUT.der")
     local peer = raw_server(helper.contents(name .. ".der"))
     local _, details = helper.fails_safely("certificate",

@@ -95,7 +95,7 @@ end
 local nameless = "no name at all (the subject, 'localhost', does not count)"
 
 -- {what, certificate, what is wrong with it for `localhost`, and for `127.0.0.1`}; false: nothing.
-local matrix = {
+local matrix = helper.some {
   { "good", "good", false, false },
   { "good, without an intermediate", "direct", false, false },
   { "good, with an RSA key", "rsa", false, false },

@@ -539,6 +539,7 @@ describe("what is dear is kept:", function()
   local function soon(expected, peer, options)
     local till = helper.clock() + 2
     repeat
+      tcp.sleep(0.02)
       local trusted = trusts(peer, options)
       if trusted == expected then return end
     until helper.clock() > till
@@ -571,6 +572,7 @@ describe("what is dear is kept:", function()
       local function wait(expected)
         local till, got = clock() + 3
         repeat
+          tcp.sleep(0.02)
           got = trusts()
         until got == expected or clock() > till
         io.write(got, " ")

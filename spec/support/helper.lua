@@ -14,7 +14,23 @@ helper.timeout = 3
 
 helper.certificates = ".build/spec/certificates"
 
+-- Whether what takes long is left out, for `make quick`.
+helper.is_quick = os.getenv "TCP_SPEC_QUICK" == "1"
+
+-- Whether a sample is enough of many cases that differ below Lua alone. Lua 5.4 tries them all, but
+-- not under valgrind.
+helper.is_sample = helper.is_quick or _VERSION ~= "Lua 5.4" or os.getenv "TCP_LUA" ~= nil
+
+-- Returns these cases; where `helper.is_sample`, the first and each third after it.
+function helper.some(cases)
+  if not helper.is_sample then return cases end
+  local some = {}
+  for i = 1, #cases, 3 do some[#some + 1] = cases[i] end
+  return some
+end
+
 local python = os.getenv "PYTHON" or "python3"
+helper.python = python
 
 function helper.contents(path)
   local file = assert(io.open(path, "rb"))
@@ -414,14 +430,25 @@ end
 -- The same for the library of an event loop, which `tcp.use` may refuse, too. Another process tries
 -- it, so that the loop in use here stays.
 function helper.loop(name)
+  if helper.is_quick and name ~= "cqueues" then return nil, name .. " is left out of `make quick`" end
   local said = helper.run(("io.write(tostring(select(2, pcall(require('tcp').use, %q))))"):format(name))
   if said ~= "nil" then return nil, reason(name, said) end
   return helper.library(name)
 end
 
+local interpreter = output "readlink /proc/$PPID/exe":gsub("\n", "")
+
 -- Returns the program of the Lua under test.
 function helper.interpreter()
-  return (output "readlink /proc/$PPID/exe":gsub("\n", ""))
+  return interpreter
+end
+
+-- Returns a Python that has this module, or nil.
+function helper.python_with(module)
+  for _, each in ipairs { python, "python3", "/usr/bin/python3" } do
+    if output(("%s -c 'import %s' 2>&1 && echo there"):format(each, module)) == "there\n" then return each end
+  end
+  helper.excuse(module .. " for Python")
 end
 
 -- Returns the number of open sockets of this process.

@@ -70,8 +70,13 @@ local function xor(one, two)
   return string.pack(">I8I8I8I8", a ~ e, b ~ f, c ~ g, d ~ h)
 end
 
+-- The last key, which takes long to make.
+local last_of, last_key
+
 -- The first 32 bytes of PBKDF2 (RFC 8018).
 local function pbkdf2(password, salt, iterations)
+  local of = ("%d %d %s%s"):format(iterations, #salt, salt, password)
+  if of == last_of then return last_key end
   local of_password = hmac(password)
   local last = of_password(salt .. "\0\0\0\1")
   local result = last
@@ -79,6 +84,7 @@ local function pbkdf2(password, salt, iterations)
     last = of_password(last)
     result = xor(result, last)
   end
+  last_of, last_key = of, result
   return result
 end
 
