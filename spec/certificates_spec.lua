@@ -179,7 +179,8 @@ describe("a certificate's fields agree with openssl x509 -text", function()
     it("where they are random, seed " .. seed, function()
       local folder = os.tmpname()
       os.remove(folder)
-      local said = helper.output(("%s spec/support/certificates.py random %d %d %s 2>&1"):format(python, seed, count, folder))
+      local said = helper.output(("%s spec/support/certificates.py random %d %d %s 2>&1"):format(
+        python, seed, count, folder))
       assert.equal("", said)
       local expected = tcp.json.decode(helper.contents(folder .. "/random.json"))
       local given = tcp.certificates { file = folder .. "/random.pem" }

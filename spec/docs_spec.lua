@@ -656,7 +656,7 @@ local function found(pattern)
   for name in source:gmatch(pattern) do set[name] = true end
   return set
 end
-local words, functions = found "[%a_][%w_]*", found "fn ([%w_]+)"
+local names, functions = found "[%a_][%w_]*", found "fn ([%w_]+)"
 
 -- The first word of this code that the source does not have, but for its comments.
 local function unknown_word(code)
@@ -664,7 +664,7 @@ local function unknown_word(code)
     if not functions[name] then return name end
   end
   for word in code:gmatch "[%a_][%w_]*" do
-    if not words[word] then return word end
+    if not names[word] then return word end
   end
 end
 
