@@ -1,5 +1,6 @@
 //! Text for people, of what the system, a script or a peer has given. Uses no other module.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 
@@ -53,6 +54,10 @@ pub fn printable(text: &str) -> String {
 }
 
 /// The same of bytes, however many there are.
-pub fn excerpt(bytes: &[u8]) -> String {
-    printable(&String::from_utf8_lossy(&bytes[..bytes.len().min(255)]))
+pub fn excerpt(bytes: &[u8]) -> Cow<'_, str> {
+    let bytes = &bytes[..bytes.len().min(255)];
+    match str::from_utf8(bytes) {
+        Ok(text) if bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) => text.into(),
+        _ => printable(&String::from_utf8_lossy(bytes)).into(),
+    }
 }
