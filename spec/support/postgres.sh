@@ -3,16 +3,17 @@
 #
 # With SOCKETS, a folder that its user may write, it listens at a Unix socket in it, too.
 #
-# Its data are in a folder of their own, which is removed with it. They are copied from
-# .build/spec/postgres, since to make them takes longer, and stand in memory where there is enough. PostgreSQL refuses to run as
-# root, so the user `nobody` runs it then. It ends with a signal, or with its parent.
+# Its data are in a folder of their own, which is removed with it. They are copied from a template
+# in .build/spec, since to make them takes longer, and stand in memory where there is enough.
+# PostgreSQL refuses to run as root, so the user `nobody` runs it then. It ends with a signal, or
+# with its parent.
 set -eu
 port=$1 certificate=$2 key=$3 sockets=${4-}
 
 bin=$(for each in /usr/lib/postgresql/*/bin; do echo "$each"; done | tail -n 1)
 if [ -x "$bin/postgres" ]; then PATH=$bin:$PATH; fi
 
-template=$PWD/.build/spec/postgres
+template=$PWD/.build/spec/postgres-$(initdb --version | tr -dc 0-9.)
 available=$(df --output=avail /dev/shm 2>/dev/null | tail -n 1) # in KiB
 if [ "${available:-0}" -gt 500000 ] && [ -w /dev/shm ]; then TMPDIR=/dev/shm; export TMPDIR; fi
 folder=$(mktemp -d)
@@ -30,12 +31,12 @@ if [ "$(id -u)" = 0 ]; then
 fi
 
 cd "$folder"
-if [ "$template/PG_VERSION" -nt "$(command -v initdb)" ]; then
+if [ -d "$template" ]; then
   cp -a "$template" data
 else
   $as initdb -D "$folder/data" -U specs --auth=trust --no-sync --no-instructions --locale=C \
     --wal-segsize=1 >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
-  rm -rf "$template"
+  # Somebody else may have made it meanwhile.
   { cp -a data "$template.$$" && mv -T "$template.$$" "$template"; } || rm -rf "$template.$$"
 fi
 # One user has to know a password.
