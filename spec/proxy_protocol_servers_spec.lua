@@ -77,7 +77,7 @@ end
 -- The body of an answer to a request.
 local function get(conn)
   conn:send("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
-  local answer = conn:read_str()
+  local answer = assert(conn:read_str())
   assert.matches("^HTTP/1.[01] 200 ", answer)
   return answer:match "\r\n\r\n(.-)%s*$"
 end
@@ -164,11 +164,13 @@ backend ours
   server ours 127.0.0.1:{ours} {way}
 ]], { path = path, ours = listener:port(), way = way })
       local peer = helper.listen(([[
+        # HAProxy may have opened its port already, and not its path.
+        while not os.path.exists(%q): time.sleep(0.01)
         with socket.socket(socket.AF_UNIX) as s:
           s.connect(%q)
           s.sendall(b"by a path\n")
           c.hold()
-      ]]):format(path))
+      ]]):format(path, path))
       connect(peer.port)
       local conn = helper.keep(listener:accept(helper.timeout))
       assert.equal("by a path", conn:read_line())
