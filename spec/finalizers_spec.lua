@@ -4,10 +4,9 @@
 local helper = require "spec.support.helper"
 
 -- The numbers from 1 on come in lines of five bytes. `readers` are the ways to read one of them.
-local SETUP = [[
+local SETUP = helper.finalizing .. [[
   local COUNT = 400
   local tcp = require "tcp"
-  local newproxy = newproxy
   if _VERSION == "Lua 5.5" then
     collectgarbage("param", "pause", 1)
     collectgarbage("param", "stepmul", 1000)
@@ -20,17 +19,12 @@ local SETUP = [[
   local function at_each_collection(act)
     local is_over = false
     local function arm()
-      local function finalize()
+      finalized(function()
         if not is_over then
           act()
           arm()
         end
-      end
-      if newproxy then
-        getmetatable(newproxy(true)).__gc = finalize
-      else
-        setmetatable({}, { __gc = finalize })
-      end
+      end)
     end
     arm()
     return function() is_over = true end

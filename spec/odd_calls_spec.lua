@@ -150,24 +150,19 @@ describe("a hook or a finalizer that uses the module while an operation runs", f
   end
 
   it("gets its answers in finalizers", function()
-    survives [[
+    survives(helper.finalizing .. [[
       local tcp = require "tcp"
       local listener = tcp.listen("127.0.0.1", 0)
       local conn = tcp.connect("127.0.0.1", listener:port(), 1)
       local peer, runs = listener:accept(1), 0
       local function arm()
-        local function finalize()
+        finalized(function()
           runs = runs + 1
           tostring(listener)
           tcp.json.decode(tcp.json.encode { a = { 1 } })
           pcall(conn.pending, conn)
           if runs < 2000 then arm() end
-        end
-        if newproxy then
-          getmetatable(newproxy(true)).__gc = finalize
-        else
-          setmetatable({}, { __gc = finalize })
-        end
+        end)
       end
       arm()
       if _VERSION == "Lua 5.5" then collectgarbage("param", "pause", 1) else collectgarbage("setpause", 1) end
@@ -180,7 +175,7 @@ describe("a hook or a finalizer that uses the module while an operation runs", f
         tcp.listen("127.0.0.1", 0):close()
       end
       assert(runs > 10)
-    ]]
+    ]])
   end)
 
   -- Calls `act` in the first call, or at the first return, of a C function that a C function calls:

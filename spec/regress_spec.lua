@@ -129,16 +129,8 @@ describe("it does not happen again that", function()
 
   it("a finalizer that closes a connection fails, because the collector was there before", function()
     local port = helper.listen([[ c.hold() ]]).port
-    local said, status = helper.run(([[
+    local said, status = helper.run((helper.finalizing .. [[
       local tcp = require "tcp"
-      local function finalized(body)
-        if newproxy then
-          local proxy = newproxy(true)
-          getmetatable(proxy).__gc = body
-          return proxy
-        end
-        return setmetatable({}, { __gc = body })
-      end
       for _ = 1, 3 do
         local holder = {}
         holder.guard = finalized(function()

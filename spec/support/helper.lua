@@ -499,6 +499,16 @@ function helper.forking()
     :format(library, library)
 end
 
+-- Lua source that gives a process `finalized(act)`: an object whose finalizer calls `act`.
+helper.finalizing = [[
+  local function finalized(act)
+    if not newproxy then return setmetatable({}, { __gc = act }) end
+    local proxy = newproxy(true)
+    getmetatable(proxy).__gc = act
+    return proxy
+  end
+]]
+
 -- Returns a function that gives the value of a socket's option (see sockopt.c).
 function helper.sockopt()
   return assert(package.loadlib(compiled "sockopt", "spec_sockopt"))
