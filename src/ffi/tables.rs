@@ -13,7 +13,7 @@ impl Argument<'_> {
         self.each(|key, value| {
             let name = match key.value_type() {
                 Type::String => excerpt(key.bytes()?),
-                _ => format!("[{}]", key.type_name()).into(),
+                _ => format!("[{}]", key.type_name()),
             };
             let at = match self.at {
                 Place::Argument(at) | Place::Option(at, _) => Place::Option(at, &name),

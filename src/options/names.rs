@@ -36,7 +36,7 @@ fn name(option: Argument<'_>, key: Argument<'_>) -> Result<String> {
 }
 
 fn excerpt(key: Argument<'_>) -> String {
-    net::text::excerpt(key.bytes().unwrap_or_default()).into_owned()
+    net::text::excerpt(key.bytes().unwrap_or_default())
 }
 
 /// All else is said once, for all names.

@@ -1,6 +1,5 @@
 //! Text for people, of what the system, a script or a peer has given. Uses no other module.
 
-use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 
@@ -54,10 +53,11 @@ pub fn printable(text: &str) -> String {
 }
 
 /// The same of bytes, however many there are.
-pub fn excerpt(bytes: &[u8]) -> Cow<'_, str> {
+pub fn excerpt(bytes: &[u8]) -> String {
     let bytes = &bytes[..bytes.len().min(255)];
     match str::from_utf8(bytes) {
-        Ok(text) if bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) => text.into(),
-        _ => printable(&String::from_utf8_lossy(bytes)).into(),
+        // Most are short and plain, such as the name of an option.
+        Ok(text) if bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) => text.to_owned(),
+        _ => printable(&String::from_utf8_lossy(bytes)),
     }
 }

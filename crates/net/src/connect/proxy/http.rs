@@ -118,7 +118,7 @@ impl Http {
     /// The words of the proxy, unless they repeat what is ours alone.
     fn shown(&self, words: &[u8]) -> String {
         let has = |secret: &Vec<u8>| stands_in(words, secret);
-        if self.secrets.iter().any(has) { "...".to_owned() } else { excerpt(words).into_owned() }
+        if self.secrets.iter().any(has) { "...".to_owned() } else { excerpt(words) }
     }
 }
 
