@@ -480,7 +480,7 @@ describe("reload_tls", function()
     end
     local before, opened = reload(10), files()
     assert.is_true(reload(40) - before < 2 * 2^20)
-    assert.equal(opened, files())
+    assert.is_true(files() <= opened)
   end)
 
   it("waits for a pipe within the timeout, and a loop goes on meanwhile", function()
