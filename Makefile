@@ -47,9 +47,8 @@ demo: ## build, install into .build/tree-$(FLAVOR), run the four examples agains
 	@MAKE='$(MAKE)' scripts/demo '$(LUA)'
 
 quick: ## within a minute: rules, rustfmt, cargo's tests, and the specs on $(LUA), by samples, with PROFILE=dev
-	@scripts/rules
-	@cargo fmt --check
-	@cargo test --quiet --workspace --locked --target-dir target/$(FLAVOR)
+	@{ scripts/rules && cargo fmt --check; } & checks=$$!; \
+	cargo test --quiet --workspace --locked --target-dir target/$(FLAVOR) && wait $$checks
 	@TCP_SPEC_QUICK=1 '$(MAKE)' --no-print-directory spec PROFILE=dev
 
 test: ## everything on every Lua: cargo's tests, then the specs on 5.1 .. 5.5 and LuaJIT
