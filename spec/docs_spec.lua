@@ -656,7 +656,7 @@ local function found(pattern)
   for name in source:gmatch(pattern) do set[name] = true end
   return set
 end
-local names, functions = found "[%a_][%w_]*", found "fn ([%w_]+)"
+local names, functions = found "[%w_]+", found "fn ([%w_]+)"
 
 -- The first word of this code that the source does not have, but for its comments.
 local function unknown_word(code)

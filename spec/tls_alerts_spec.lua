@@ -26,10 +26,17 @@ local NAMES = {
   [117] = "general_error", [120] = "no_application_protocol", [121] = "ech_required",
 }
 
--- All numbers, or those that mean something to OpenSSL, one beside them, and one without a name.
-local numbers = { 0, 40, 90, 100, 112, 200 }
-if not helper.is_sample then
-  for number = 0, 255 do numbers[number + 1] = number end
+-- All numbers, on Lua 5.4 and LuaJIT; elsewhere, and under valgrind, those that have a name, and one
+-- that has none: the others differ below Lua alone. `make quick` takes those that OpenSSL treats in
+-- a way of their own, and one beside them.
+local takes_all = (_VERSION == "Lua 5.4" or rawget(_G, "jit")) and not os.getenv "TCP_LUA"
+local numbers = {}
+if helper.is_quick then
+  numbers = { 0, 40, 90, 100, 112, 200 }
+else
+  for number = 0, 255 do
+    if NAMES[number] or number == 200 or takes_all then numbers[#numbers + 1] = number end
+  end
 end
 
 -- What the details say of the alert.
@@ -280,7 +287,7 @@ describe("an alert of Python's ssl", function()
           helper.fails_safely("closed", "", nil, message, code)
         end
       end
-      assert(seen >= (helper.is_sample and 3 or 20), seen)
+      assert(seen >= (helper.is_quick and 3 or 20), seen)
     end)
   end
 end)

@@ -734,7 +734,7 @@ describe("the file of a listener", function()
         end
       ]]):format(place .. "/start", path))
       file:close()
-      for _ = 1, helper.is_sample and 3 or 10 do
+      for _ = 1, helper.is_quick and 3 or 10 do
         leave_stale(path)
         output(([[
           cd %s; mkfifo start; : >said

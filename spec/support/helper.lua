@@ -17,13 +17,9 @@ helper.certificates = ".build/spec/certificates"
 -- Whether what takes long is left out, for `make quick`.
 helper.is_quick = os.getenv "TCP_SPEC_QUICK" == "1"
 
--- Whether a sample is enough of many cases that differ below Lua alone. Lua 5.4 tries them all, but
--- not under valgrind.
-helper.is_sample = helper.is_quick or _VERSION ~= "Lua 5.4" or os.getenv "TCP_LUA" ~= nil
-
--- Returns these cases; where `helper.is_sample`, the first and each third after it.
+-- Returns these cases; where `helper.is_quick`, the first and each third after it.
 function helper.some(cases)
-  if not helper.is_sample then return cases end
+  if not helper.is_quick then return cases end
   local some = {}
   for i = 1, #cases, 3 do some[#some + 1] = cases[i] end
   return some
