@@ -26,9 +26,9 @@ local NAMES = {
   [117] = "general_error", [120] = "no_application_protocol", [121] = "ech_required",
 }
 
--- All numbers, on Lua 5.4 and LuaJIT; elsewhere, and under valgrind, those that have a name, and one
--- that has none: the others differ below Lua alone. `make quick` takes those that OpenSSL treats in
--- a way of their own, and one beside them.
+-- All numbers, on Lua 5.4 and LuaJIT. Elsewhere, and under valgrind, those that have a name, and
+-- one that has none: the others differ below Lua alone. `make quick` takes those that OpenSSL
+-- treats in a way of their own, and one beside them.
 local takes_all = (_VERSION == "Lua 5.4" or rawget(_G, "jit")) and not os.getenv "TCP_LUA"
 local numbers = {}
 if helper.is_quick then
