@@ -1,4 +1,5 @@
--- Timeouts: a total for each call, never less, hardly more, whatever the peer does.
+-- Timeouts: a total for each call, never less, hardly more, whatever the peer does. Those that take
+-- seconds are in timeout_long_spec.lua.
 
 local helper = require "spec.support.helper"
 local tcp = require "tcp"
@@ -58,14 +59,6 @@ for _, over in ipairs(helper.kinds) do
       end)
     end)
 
-    it("begins anew with each call", function()
-      local conn = connect([[
-        for i in range(1, 7): c.drip(packet(i), 0.05)
-      ]], 1)
-      -- 1.5 s in all; each call has its own second, and needs a quarter of it.
-      for i = 1, 6 do assert.equal(i, conn:read_json_packet()) end
-    end)
-
     it("asks for no time where the bytes are there", function()
       local conn, peer = over.connect([[
         c.send(packet(1) + packet(2))
@@ -85,19 +78,6 @@ for _, over in ipairs(helper.kinds) do
     end)
   end)
 end
-
-describe("a long timeout", function()
-  after_each(helper.finish)
-
-  it("is 2 s for a read and for a write", function()
-    helper.takes(2, function() return helper.connect([[ c.hold() ]], 2) end, function(conn)
-      helper.fails("timeout", "^recv ", function() conn:recv() end)
-    end)
-    helper.takes(2, function() return helper.connect_tls([[ c.hold() ]], 2) end, function(conn)
-      helper.fails("timeout", "^send ", function() conn:send(much) end)
-    end)
-  end)
-end)
 
 describe("a timeout in the midst of TLS", function()
   after_each(helper.finish)
