@@ -10,6 +10,7 @@ code returns, the spec can ask for. Everything ends when the spec's process does
 import ctypes
 import json
 import os
+import random
 import re
 import select
 import signal
@@ -391,9 +392,7 @@ class Program:
     in it is the port."""
 
     def __init__(self, command, _file, _line, options):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = self.free_port()
         command = "exec " + command.replace("{port}", str(self.port))
         self.process = subprocess.Popen(
             command, shell=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -404,6 +403,18 @@ class Program:
             self.wait_until_open()
         # Its later output is read, too, so that it does not block on a full pipe.
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
+
+    @staticmethod
+    def free_port():
+        """A port that nobody has at the moment, below those that the system chooses for others."""
+        for _ in range(100):
+            with socket.socket() as free:
+                try:
+                    free.bind(("127.0.0.1", random.randrange(10000, 30000)))
+                    return free.getsockname()[1]
+                except OSError:
+                    pass
+        raise OSError("no port is free")
 
     @staticmethod
     def die_with_its_parent():
