@@ -6,7 +6,7 @@
 
 use std::collections::TryReserveError;
 
-use net::json_scan::{self, Invalid};
+use net::json_scan::{self, Invalid, run};
 
 use super::MAX_DEPTH;
 use super::tape::{Entry, Tape};
@@ -235,13 +235,21 @@ impl Parser<'_> {
     }
 
     /// Skips white space, and returns the byte behind it.
+    #[inline(always)]
     fn token(&mut self) -> Option<u8> {
-        loop {
-            match self.peek() {
-                Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
-                other => return other,
+        if self.peek().is_some_and(run::is_space) {
+            self.at += 1;
+            if self.peek().is_some_and(run::is_space) {
+                self.skip_spaces();
             }
         }
+        self.peek()
+    }
+
+    /// Skips more white space. It is not inlined, since most texts have none.
+    #[inline(never)]
+    fn skip_spaces(&mut self) {
+        self.at += run::spaces(&self.bytes[self.at..]);
     }
 
     /// Stops at a text that is not JSON; `json_scan` gives the reason.

@@ -12,7 +12,7 @@ mod grammar;
 mod invalid;
 mod nest;
 mod number;
-mod run;
+pub mod run;
 pub mod skip;
 
 use std::ops::Range;

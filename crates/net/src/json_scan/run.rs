@@ -1,16 +1,32 @@
 //! Counts the bytes of one sort at the front of a slice, eight or more at a time. Pure.
 
-/// Counts white space.
+/// Counts white space. Its steps are constants, not counts of bytes: the processor predicts them
+/// where lines are indented alike, and need not wait for a count.
 #[inline(always)]
 pub fn spaces(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
-        at += 1;
-        if bytes.get(at) == Some(&b' ') {
-            at += before(&bytes[at..], |word| word ^ each(b' '));
+    let mut rest = bytes;
+    loop {
+        while let Some((word, behind)) = rest.split_first_chunk()
+            && u64::from_le_bytes(*word) == each(b' ')
+        {
+            rest = behind;
+        }
+        if let Some((word, behind)) = rest.split_first_chunk()
+            && *word == [b' '; 4]
+        {
+            rest = behind;
+        }
+        match rest.split_first() {
+            Some((&byte, behind)) if is_space(byte) => rest = behind,
+            _ => return bytes.len() - rest.len(),
         }
     }
-    at
+}
+
+/// Whether this byte is white space.
+#[inline(always)]
+pub fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// Counts the digits `0` to `9`.
