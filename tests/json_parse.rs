@@ -554,6 +554,28 @@ fn floats_come_back_to_the_bit() {
 }
 
 #[test]
+fn fractions_are_rounded_once() {
+    let mut random = Random(3);
+    let rounds = if cfg!(miri) { 200 } else { 400_000 };
+    for round in 0..rounds {
+        let (mantissa, places) = if round % 2 == 0 {
+            (random.next() >> (random.next() % 64), random.next() as usize % 20)
+        } else {
+            // An odd integer of 54 bits is the middle of two floats; so it is by a power of two.
+            let (middle, halvings) = (1 << 53 | random.next() >> 11 | 1, random.next() % 4);
+            (middle * 5_u64.pow(halvings as u32) + random.next() % 3 - 1, halvings as usize)
+        };
+        let mut text = format!("{mantissa:0width$}", width = places + 1);
+        text.insert(text.len() - places, '.');
+        let text =
+            format!("{}{text}{}", ["", "-"][round / 2 % 2], ["", "0"][usize::from(places == 0)]);
+        let float: f64 = text.parse().unwrap();
+        let parsed = parse(text.as_bytes(), BigInt::Error);
+        assert_eq!(parsed, Ok(vec![Item::Float(float.to_bits())]), "{text}");
+    }
+}
+
+#[test]
 fn integers_come_back() {
     for integer in [0, 1, -1, 1 << 53, -(1 << 53), i64::MAX, i64::MIN] {
         let mut out = Vec::new();

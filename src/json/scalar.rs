@@ -22,12 +22,8 @@ struct Digits {
     count: usize,
 }
 
-/// The most digits of an integer that any float holds exactly.
-const EXACT_DIGITS: usize = 15;
-
-/// Powers that a float holds exactly.
-const POWERS_OF_TEN: [f64; EXACT_DIGITS + 1] =
-    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+/// The most digits that a mantissa of 64 bits holds, whatever they are.
+const MANTISSA_DIGITS: usize = 19;
 
 impl Parser<'_> {
     #[inline(never)]
@@ -81,14 +77,11 @@ impl Parser<'_> {
             self.digits(&mut Digits::default())?;
             return self.float(start);
         }
-        match POWERS_OF_TEN.get(number.count - whole) {
-            // Both operands are exact, so the quotient is correctly rounded.
-            Some(power) if number.count <= EXACT_DIGITS => {
-                let float = number.mantissa as f64 / power;
-                self.push(Entry::Float(if negative { -float } else { float }))
-            }
-            _ => self.float(start),
+        if number.count > MANTISSA_DIGITS {
+            return self.float(start);
         }
+        let float = quotient(number.mantissa, 10u64.pow((number.count - whole) as u32));
+        self.push(Entry::Float(if negative { -float } else { float }))
     }
 
     fn float(&mut self, start: usize) -> Parsed {
@@ -188,4 +181,19 @@ impl Parser<'_> {
             _ => self.refuse(),
         }
     }
+}
+
+/// Divides, and rounds once, to the nearest float: the integer quotient has at least 63 bits, and
+/// its last one stands for the rest.
+fn quotient(dividend: u64, divisor: u64) -> f64 {
+    if dividend == 0 {
+        return 0.0;
+    }
+    let (up, down) = (dividend.leading_zeros(), divisor.leading_zeros());
+    let (high, low) = (u128::from(dividend << up) << 63, u128::from(divisor << down));
+    let quotient = high / low;
+    let bits = quotient as u64 | u64::from(quotient * low != high);
+    // A power of two, which is exact.
+    let scale = f64::from_bits(u64::from(1023 - 63 + down - up) << 52);
+    bits as f64 * scale
 }
