@@ -141,9 +141,9 @@ impl Parser<'_> {
             Some(b'{') => self.object(depth + 1),
             Some(b'[') => self.array(depth + 1),
             Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word("true", Entry::Bool(true)),
-            Some(b'f') => self.word("false", Entry::Bool(false)),
-            Some(b'n') => self.word("null", Entry::Null),
+            Some(b't') => self.word(b"true", Entry::Bool(true)),
+            Some(b'f') => self.word(b"false", Entry::Bool(false)),
+            Some(b'n') => self.word(b"null", Entry::Null),
             _ => self.refuse(),
         }
     }
@@ -222,11 +222,11 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn word(&mut self, word: &str, entry: Entry) -> Parsed {
-        if !self.bytes[self.at..].starts_with(word.as_bytes()) {
+    fn word<const N: usize>(&mut self, word: &[u8; N], entry: Entry) -> Parsed {
+        if self.bytes[self.at..].first_chunk() != Some(word) {
             return self.refuse();
         }
-        self.at += word.len();
+        self.at += N;
         self.push(entry)
     }
 

@@ -127,7 +127,11 @@ impl Parser<'_> {
             self.tape.unescaped(&self.bytes[run..self.at])?;
             match self.peek() {
                 Some(b'"') => break self.at += 1,
-                Some(b'\\') => self.escape()?,
+                Some(b'\\') => {
+                    while self.peek() == Some(b'\\') {
+                        self.escape()?;
+                    }
+                }
                 _ => return self.refuse(),
             }
             run = self.at;
@@ -140,17 +144,20 @@ impl Parser<'_> {
     fn escape(&mut self) -> Parsed {
         let escape = self.bytes.get(self.at + 1).copied();
         self.at += 2;
-        let char = match escape {
-            Some(char @ (b'"' | b'\\' | b'/')) => char::from(char),
-            Some(b'b') => '\x08',
-            Some(b'f') => '\x0C',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => self.scalar()?,
+        let byte = match escape {
+            Some(byte @ (b'"' | b'\\' | b'/')) => byte,
+            Some(b'b') => 0x08,
+            Some(b'f') => 0x0C,
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
+            Some(b'u') => {
+                let char = self.scalar()?;
+                return Ok(self.tape.unescaped(char.encode_utf8(&mut [0; 4]).as_bytes())?);
+            }
             _ => return self.refuse(),
         };
-        Ok(self.tape.unescaped(char.encode_utf8(&mut [0; 4]).as_bytes())?)
+        Ok(self.tape.unescaped(&[byte])?)
     }
 
     /// Returns the character of `\uXXXX`, or of a surrogate pair.
@@ -171,17 +178,28 @@ impl Parser<'_> {
     }
 
     fn hex4(&mut self) -> Parsed<u32> {
-        let digits = self.bytes.get(self.at..self.at + 4).unwrap_or_default();
-        self.at += 4;
-        let value = digits
-            .iter()
-            .try_fold(0, |value, &digit| Some(value << 4 | char::from(digit).to_digit(16)?));
-        match value {
-            Some(value) if digits.len() == 4 => Ok(value),
-            _ => self.refuse(),
+        let Some(digits) = self.bytes[self.at..].first_chunk::<4>() else { return self.refuse() };
+        let [a, b, c, d] = digits.map(|digit| u32::from(HEX_VALUES[usize::from(digit)]));
+        if (a | b | c | d) > 0xF {
+            return self.refuse();
         }
+        self.at += 4;
+        Ok(a << 12 | b << 8 | c << 4 | d)
     }
 }
+
+/// The value of each byte as a hexadecimal digit, 0xFF for no digit.
+const HEX_VALUES: [u8; 256] = {
+    let mut values = [0xFF; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = b"0123456789abcdef"[value as usize];
+        values[digit as usize] = value;
+        values[digit.to_ascii_uppercase() as usize] = value;
+        value += 1;
+    }
+    values
+};
 
 /// Divides, and rounds once, to the nearest float: the integer quotient has at least 63 bits, and
 /// its last one stands for the rest.
