@@ -41,11 +41,11 @@ pub fn parse(text: &[u8], bigint: BigInt, tape: &mut Tape) -> Result<(), Failure
     let Ok(checked) = simdutf8::basic::from_utf8(text) else {
         return Err(refused(text, Invalid { at: 0, what: "not UTF-8" }));
     };
-    let mut parser = Parser::new(checked, 0, bigint, tape);
+    let mut parser = Parser::new(checked, bigint, tape);
     match (parser.document(), parser.fault) {
         (Ok(()), _) => Ok(()),
-        (Err(Stop), Fault::Memory) => Err(Failure::Memory),
-        (Err(Stop), Fault::Text(what)) => Err(refused(text, Invalid { at: parser.at, what })),
+        (Err(Stop), None) => Err(Failure::Memory),
+        (Err(Stop), Some(fault)) => Err(refused(text, fault)),
     }
 }
 
@@ -58,11 +58,10 @@ pub fn parse_at(
     bigint: BigInt,
     tape: &mut Tape,
 ) -> Result<(), Option<Invalid>> {
-    let mut parser = Parser::new(text, at, bigint, tape);
-    match (parser.value(depth), parser.fault) {
-        (Ok(()), _) => Ok(()),
-        (Err(Stop), Fault::Memory) => Err(None),
-        (Err(Stop), Fault::Text(what)) => Err(Some(Invalid { at: parser.at, what })),
+    let mut parser = Parser::new(text, bigint, tape);
+    match parser.value(at, depth) {
+        Ok(_) => Ok(()),
+        Err(Stop) => Err(parser.fault),
     }
 }
 
@@ -71,8 +70,8 @@ pub fn parse_at(
 pub fn unescape(rest: &[u8], tape: &mut Tape) -> Parsed {
     let kept = tape.entries.len();
     let plain = rest.iter().take_while(|&&byte| byte != b'\\').count();
-    let mut parser = Parser { bytes: rest, ..Parser::new("", plain, BigInt::Float, tape) };
-    let done = parser.escaped_string(0);
+    let mut parser = Parser { bytes: rest, ..Parser::new("", BigInt::Float, tape) };
+    let done = parser.escaped_string(0, plain);
     tape.entries.truncate(kept);
     done
 }
@@ -99,168 +98,167 @@ impl From<TryReserveError> for Stop {
     }
 }
 
-/// Why parsing stopped.
-#[derive(Clone, Copy)]
-enum Fault {
-    /// No memory, unless the text is invalid, too.
-    Memory,
-    /// An error at the parser's offset.
-    Text(&'static str),
-}
+/// The offset behind what was parsed.
+pub(super) type Parsed<T = usize> = Result<T, Stop>;
 
-pub(super) type Parsed<T = ()> = Result<T, Stop>;
-
+/// Each function takes the offset where it begins, and returns the one behind, so that it stays in
+/// a register: from one function to the next, memory takes longer than most of them.
 pub(super) struct Parser<'a> {
     pub text: &'a str,
     /// The bytes of `text`.
     pub bytes: &'a [u8],
-    pub at: usize,
     pub bigint: BigInt,
     pub tape: &'a mut Tape,
-    fault: Fault,
+    /// Why parsing stopped; none for want of memory, unless the text is invalid, too.
+    fault: Option<Invalid>,
 }
 
 impl<'a> Parser<'a> {
-    fn new(text: &'a str, at: usize, bigint: BigInt, tape: &'a mut Tape) -> Self {
-        Self { text, bytes: text.as_bytes(), at, bigint, tape, fault: Fault::Memory }
+    fn new(text: &'a str, bigint: BigInt, tape: &'a mut Tape) -> Self {
+        Self { text, bytes: text.as_bytes(), bigint, tape, fault: None }
     }
 }
 
 impl Parser<'_> {
-    fn document(&mut self) -> Parsed {
-        self.value(0)?;
-        if self.token().is_some() { self.refuse() } else { Ok(()) }
+    fn document(&mut self) -> Parsed<()> {
+        let end = self.value(0, 0)?;
+        match self.token(end) {
+            (_, None) => Ok(()),
+            (at, Some(_)) => self.refuse(at),
+        }
     }
 
     /// Parses the value at the next token, within `depth` containers. Each type has a function of
     /// its own, so that short strings, the most common values, need to save few registers.
     #[inline(always)]
-    fn value(&mut self, depth: usize) -> Parsed {
-        match self.token() {
-            Some(b'"') => self.string(),
-            Some(b'{') => self.object(depth + 1),
-            Some(b'[') => self.array(depth + 1),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word(b"true", Entry::Bool(true)),
-            Some(b'f') => self.word(b"false", Entry::Bool(false)),
-            Some(b'n') => self.word(b"null", Entry::Null),
-            _ => self.refuse(),
+    fn value(&mut self, at: usize, depth: usize) -> Parsed {
+        let (at, first) = self.token(at);
+        match first {
+            Some(b'"') => self.string(at),
+            Some(b'{') => self.object(at, depth + 1),
+            Some(b'[') => self.array(at, depth + 1),
+            Some(b'-' | b'0'..=b'9') => self.number(at),
+            Some(b't') => self.word(at, b"true", Entry::Bool(true)),
+            Some(b'f') => self.word(at, b"false", Entry::Bool(false)),
+            Some(b'n') => self.word(at, b"null", Entry::Null),
+            _ => self.refuse(at),
         }
     }
 
+    /// Appends what ends at `end`.
     #[inline]
-    pub fn push(&mut self, entry: Entry) -> Parsed {
-        Ok(self.tape.push(entry)?)
+    pub fn push(&mut self, entry: Entry, end: usize) -> Parsed {
+        self.tape.push(entry)?;
+        Ok(end)
     }
 
     #[inline(never)]
-    fn array(&mut self, depth: usize) -> Parsed {
-        let header = self.open(depth)?;
+    fn array(&mut self, at: usize, depth: usize) -> Parsed {
+        let header = self.open(at, depth)?;
         self.tape.has_arrays = true;
         let mut len = 0;
-        if self.token() == Some(b']') {
-            self.at += 1;
-        } else {
+        let (mut at, first) = self.token(at + 1);
+        if first != Some(b']') {
             loop {
-                self.value(depth)?;
+                let end = self.value(at, depth)?;
                 len += 1;
-                match self.token() {
-                    Some(b',') => self.at += 1,
-                    Some(b']') => break self.at += 1,
-                    _ => return self.refuse(),
+                let (mark, byte) = self.token(end);
+                at = mark;
+                match byte {
+                    Some(b',') => at += 1,
+                    Some(b']') => break,
+                    _ => return self.refuse(at),
                 }
             }
         }
         self.tape.entries[header] = Entry::Array { len };
-        Ok(())
+        Ok(at + 1)
     }
 
     #[inline(never)]
-    fn object(&mut self, depth: usize) -> Parsed {
-        let header = self.open(depth)?;
+    fn object(&mut self, at: usize, depth: usize) -> Parsed {
+        let header = self.open(at, depth)?;
         let mut len = 0;
-        if self.token() == Some(b'}') {
-            self.at += 1;
-        } else {
+        let (mut at, first) = self.token(at + 1);
+        if first != Some(b'}') {
             loop {
-                self.name()?;
-                self.value(depth)?;
+                let colon = self.name(at)?;
+                let end = self.value(colon + 1, depth)?;
                 len += 1;
-                match self.token() {
-                    Some(b',') => self.at += 1,
-                    Some(b'}') => break self.at += 1,
-                    _ => return self.refuse(),
+                let (mark, byte) = self.token(end);
+                at = mark;
+                match byte {
+                    Some(b',') => at += 1,
+                    Some(b'}') => break,
+                    _ => return self.refuse(at),
                 }
             }
         }
         self.tape.entries[header] = Entry::Object { len };
-        Ok(())
+        Ok(at + 1)
     }
 
-    /// Takes a container's opening bracket; returns the index of its header on the tape.
-    fn open(&mut self, depth: usize) -> Parsed<usize> {
+    /// Begins the container whose bracket is at `at`; returns the index of its header on the tape.
+    fn open(&mut self, at: usize, depth: usize) -> Parsed<usize> {
         if depth > MAX_DEPTH {
-            return self.refuse();
+            return self.refuse(at);
         }
-        self.at += 1;
         self.tape.depth = self.tape.depth.max(depth);
         let header = self.tape.entries.len();
         self.tape.push(Entry::Null)?;
         Ok(header)
     }
 
-    /// Takes a member's name and the colon.
-    fn name(&mut self) -> Parsed {
-        if self.token() != Some(b'"') {
-            return self.refuse();
-        }
-        self.string()?;
-        if self.token() != Some(b':') {
-            return self.refuse();
-        }
-        self.at += 1;
-        Ok(())
-    }
-
-    fn word<const N: usize>(&mut self, word: &[u8; N], entry: Entry) -> Parsed {
-        if self.bytes[self.at..].first_chunk() != Some(word) {
-            return self.refuse();
-        }
-        self.at += N;
-        self.push(entry)
-    }
-
-    pub fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    /// Skips white space, and returns the byte behind it.
+    /// Parses a member's name; returns the offset of the colon.
     #[inline(always)]
-    fn token(&mut self) -> Option<u8> {
-        if self.peek().is_some_and(run::is_space) {
-            self.at += 1;
-            if self.peek().is_some_and(run::is_space) {
-                self.skip_spaces();
-            }
+    fn name(&mut self, at: usize) -> Parsed {
+        let (at, quote) = self.token(at);
+        if quote != Some(b'"') {
+            return self.refuse(at);
         }
-        self.peek()
+        let end = self.string(at)?;
+        let (at, colon) = self.token(end);
+        if colon == Some(b':') { Ok(at) } else { self.refuse(at) }
+    }
+
+    fn word<const N: usize>(&mut self, at: usize, word: &[u8; N], entry: Entry) -> Parsed {
+        if self.bytes[at..].first_chunk() != Some(word) {
+            return self.refuse(at);
+        }
+        self.push(entry, at + N)
+    }
+
+    #[inline(always)]
+    pub fn peek(&self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
+    }
+
+    /// Skips white space; returns the offset and the byte behind it.
+    #[inline(always)]
+    fn token(&self, at: usize) -> (usize, Option<u8>) {
+        let is_space = |at| self.peek(at).is_some_and(run::is_space);
+        let at = match is_space(at) {
+            true if is_space(at + 1) => self.skip_spaces(at + 1),
+            true => at + 1,
+            false => at,
+        };
+        (at, self.peek(at))
     }
 
     /// Skips more white space. It is not inlined, since most texts have none.
     #[inline(never)]
-    fn skip_spaces(&mut self) {
-        self.at += run::spaces(&self.bytes[self.at..]);
+    fn skip_spaces(&self, at: usize) -> usize {
+        at + run::spaces(&self.bytes[at..])
     }
 
     /// Stops at a text that is not JSON; `json_scan` gives the reason.
-    pub fn refuse<T>(&mut self) -> Parsed<T> {
-        self.fault_at(self.at, "not JSON")
+    pub fn refuse<T>(&mut self, at: usize) -> Parsed<T> {
+        self.fault_at(at, "not JSON")
     }
 
     #[cold]
-    pub fn fault_at<T>(&mut self, at: usize, reason: &'static str) -> Parsed<T> {
-        self.at = at;
-        self.fault = Fault::Text(reason);
+    pub fn fault_at<T>(&mut self, at: usize, what: &'static str) -> Parsed<T> {
+        self.fault = Some(Invalid { at, what });
         Err(Stop)
     }
 }

@@ -27,163 +27,151 @@ const MANTISSA_DIGITS: usize = 19;
 
 impl Parser<'_> {
     #[inline(never)]
-    pub fn number(&mut self) -> Parsed {
-        let start = self.at;
-        let negative = self.peek() == Some(b'-');
-        self.at += usize::from(negative);
-        let first = self.at;
+    pub fn number(&mut self, start: usize) -> Parsed {
+        let negative = self.peek(start) == Some(b'-');
+        let first = start + usize::from(negative);
         let mut number = Digits::default();
-        self.digits(&mut number)?;
-        if self.bytes[first] == b'0' && number.count > 1 {
-            return self.refuse();
+        let end = self.digits(first, &mut number)?;
+        let is_zero = self.bytes[first] == b'0';
+        if is_zero && number.count > 1 {
+            return self.refuse(end);
         }
-        match self.peek() {
-            Some(b'.' | b'e' | b'E') => self.fraction(start, negative, number),
-            _ if negative && self.bytes[first] == b'0' => self.push(Entry::Float(-0.0)),
-            _ => self.integer(start, negative, number),
+        match self.peek(end) {
+            Some(b'.' | b'e' | b'E') => self.fraction(start, end, negative, number),
+            _ if negative && is_zero => self.push(Entry::Float(-0.0), end),
+            _ => self.integer(start, end, negative, number),
         }
     }
 
-    fn integer(&mut self, start: usize, negative: bool, number: Digits) -> Parsed {
+    fn integer(&mut self, start: usize, end: usize, negative: bool, number: Digits) -> Parsed {
         let integer = if number.count <= 18 {
             let magnitude = number.mantissa as i64;
             Ok(if negative { -magnitude } else { magnitude })
         } else {
-            self.text[start..self.at].parse()
+            self.text[start..end].parse()
         };
         match (integer, self.bigint) {
-            (Ok(integer), _) if EXACT.contains(&integer) => self.push(Entry::Integer(integer)),
-            (Ok(integer), BigInt::Integer) => self.push(Entry::Integer(integer)),
-            (_, BigInt::Float | BigInt::Integer) => self.float(start),
+            (Ok(integer), _) if EXACT.contains(&integer) => self.push(Entry::Integer(integer), end),
+            (Ok(integer), BigInt::Integer) => self.push(Entry::Integer(integer), end),
+            (_, BigInt::Float | BigInt::Integer) => self.float(start, end),
             (_, BigInt::String) => {
-                self.push(Entry::Text { len: (self.at - start) as u32, at: start })
+                self.push(Entry::Text { len: (end - start) as u32, at: start }, end)
             }
             (_, BigInt::Error) => self.fault_at(start, "integer too large to be exact"),
         }
     }
 
-    /// Parses a number from its fraction or exponent on.
-    fn fraction(&mut self, start: usize, negative: bool, mut number: Digits) -> Parsed {
-        let whole = number.count;
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits(&mut number)?;
+    /// Parses a number from its fraction or exponent, at `at`, on.
+    fn fraction(&mut self, start: usize, at: usize, negative: bool, mut number: Digits) -> Parsed {
+        let (whole, mut end) = (number.count, at);
+        if self.peek(end) == Some(b'.') {
+            end = self.digits(end + 1, &mut number)?;
         }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.at += 1;
-            }
-            self.digits(&mut Digits::default())?;
-            return self.float(start);
+        if let Some(b'e' | b'E') = self.peek(end) {
+            let signed = matches!(self.peek(end + 1), Some(b'+' | b'-'));
+            end = self.digits(end + 1 + usize::from(signed), &mut Digits::default())?;
+            return self.float(start, end);
         }
         if number.count > MANTISSA_DIGITS {
-            return self.float(start);
+            return self.float(start, end);
         }
         let float = quotient(number.mantissa, 10u64.pow((number.count - whole) as u32));
-        self.push(Entry::Float(if negative { -float } else { float }))
+        self.push(Entry::Float(if negative { -float } else { float }), end)
     }
 
-    fn float(&mut self, start: usize) -> Parsed {
-        match self.text[start..self.at].parse::<f64>() {
-            Ok(float) if float.is_finite() => self.push(Entry::Float(float)),
+    fn float(&mut self, start: usize, end: usize) -> Parsed {
+        match self.text[start..end].parse::<f64>() {
+            Ok(float) if float.is_finite() => self.push(Entry::Float(float), end),
             _ => self.fault_at(start, "number out of range"),
         }
     }
 
     /// Takes at least one digit, and adds them to `number`.
-    fn digits(&mut self, number: &mut Digits) -> Parsed {
-        let start = self.at;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
+    #[inline(always)]
+    fn digits(&mut self, start: usize, number: &mut Digits) -> Parsed {
+        let mut at = start;
+        while let Some(digit @ b'0'..=b'9') = self.peek(at) {
             let digit = u64::from(digit - b'0');
             number.mantissa = number.mantissa.wrapping_mul(10).wrapping_add(digit);
-            self.at += 1;
+            at += 1;
         }
-        number.count += self.at - start;
-        if self.at == start { self.refuse() } else { Ok(()) }
+        number.count += at - start;
+        if at == start { self.refuse(at) } else { Ok(at) }
     }
 
-    pub fn string(&mut self) -> Parsed {
-        let start = self.at + 1;
+    /// Parses the string whose first quote is at `at`.
+    pub fn string(&mut self, at: usize) -> Parsed {
+        let start = at + 1;
         let rest = &self.bytes[start..];
         let len = plain::run(rest);
-        self.at = start + len;
+        let end = start + len;
         match rest.get(len) {
-            Some(b'"') => {
-                self.at += 1;
-                self.push(Entry::Text { len: len as u32, at: start })
-            }
-            Some(b'\\') => self.escaped_string(start),
-            _ => self.refuse(),
+            Some(b'"') => self.push(Entry::Text { len: len as u32, at: start }, end + 1),
+            Some(b'\\') => self.escaped_string(start, end),
+            _ => self.refuse(end),
         }
     }
 
-    /// Parses the string from `start` on. All before the present offset is plain.
+    /// Parses the string whose characters begin at `start`. All of them before `at` are plain.
     #[inline(never)]
-    pub fn escaped_string(&mut self, start: usize) -> Parsed {
-        let at = self.tape.arena.len();
-        let mut run = start;
+    pub fn escaped_string(&mut self, start: usize, at: usize) -> Parsed {
+        let arena = self.tape.arena.len();
+        let (mut run, mut at) = (start, at);
         loop {
-            self.tape.unescaped(&self.bytes[run..self.at])?;
-            match self.peek() {
-                Some(b'"') => break self.at += 1,
+            self.tape.unescaped(&self.bytes[run..at])?;
+            match self.peek(at) {
+                Some(b'"') => break,
                 Some(b'\\') => {
-                    while self.peek() == Some(b'\\') {
-                        self.escape()?;
+                    while self.peek(at) == Some(b'\\') {
+                        at = self.escape(at)?;
                     }
                 }
-                _ => return self.refuse(),
+                _ => return self.refuse(at),
             }
-            run = self.at;
-            self.at += plain::run(&self.bytes[run..]);
+            run = at;
+            at += plain::run(&self.bytes[run..]);
         }
-        let len = (self.tape.arena.len() - at) as u32;
-        self.push(Entry::Unescaped { len, at })
+        let len = (self.tape.arena.len() - arena) as u32;
+        self.push(Entry::Unescaped { len, at: arena }, at + 1)
     }
 
-    fn escape(&mut self) -> Parsed {
-        let escape = self.bytes.get(self.at + 1).copied();
-        self.at += 2;
-        let byte = match escape {
+    fn escape(&mut self, at: usize) -> Parsed {
+        let byte = match self.peek(at + 1) {
             Some(byte @ (b'"' | b'\\' | b'/')) => byte,
             Some(b'b') => 0x08,
             Some(b'f') => 0x0C,
             Some(b'n') => b'\n',
             Some(b'r') => b'\r',
             Some(b't') => b'\t',
-            Some(b'u') => {
-                let char = self.scalar()?;
-                return Ok(self.tape.unescaped(char.encode_utf8(&mut [0; 4]).as_bytes())?);
-            }
-            _ => return self.refuse(),
+            Some(b'u') => return self.scalar(at),
+            _ => return self.refuse(at),
         };
-        Ok(self.tape.unescaped(&[byte])?)
+        self.tape.unescaped(&[byte])?;
+        Ok(at + 2)
     }
 
-    /// Returns the character of `\uXXXX`, or of a surrogate pair.
-    fn scalar(&mut self) -> Parsed<char> {
-        let mut code = self.hex4()?;
+    /// Appends the character of `\uXXXX`, or of a surrogate pair.
+    fn scalar(&mut self, at: usize) -> Parsed {
+        let (mut code, mut end) = (self.hex4(at + 2)?, at + 6);
         if let 0xD800..0xDC00 = code
-            && self.bytes[self.at..].starts_with(b"\\u")
+            && self.bytes[end..].starts_with(b"\\u")
         {
-            self.at += 2;
-            if let low @ 0xDC00..0xE000 = self.hex4()? {
+            if let low @ 0xDC00..0xE000 = self.hex4(end + 2)? {
                 code = 0x10000 + ((code - 0xD800) << 10 | (low - 0xDC00));
             }
+            end += 6;
         }
-        match char::from_u32(code) {
-            Some(char) => Ok(char),
-            None => self.refuse(),
-        }
+        let Some(char) = char::from_u32(code) else { return self.refuse(at) };
+        self.tape.unescaped(char.encode_utf8(&mut [0; 4]).as_bytes())?;
+        Ok(end)
     }
 
-    fn hex4(&mut self) -> Parsed<u32> {
-        let Some(digits) = self.bytes[self.at..].first_chunk::<4>() else { return self.refuse() };
+    fn hex4(&mut self, at: usize) -> Parsed<u32> {
+        let Some(digits) = self.bytes[at..].first_chunk::<4>() else { return self.refuse(at) };
         let [a, b, c, d] = digits.map(|digit| u32::from(HEX_VALUES[usize::from(digit)]));
         if (a | b | c | d) > 0xF {
-            return self.refuse();
+            return self.refuse(at);
         }
-        self.at += 4;
         Ok(a << 12 | b << 8 | c << 4 | d)
     }
 }
