@@ -189,12 +189,13 @@ const HEX_VALUES: [u8; 256] = {
     values
 };
 
-/// Divides, and rounds once, to the nearest float: the integer quotient has at least 63 bits, and
-/// its last one stands for the rest.
+/// Divides by a power of ten of up to eighteen zeros, and rounds once, to the nearest float.
 fn quotient(dividend: u64, divisor: u64) -> f64 {
-    if dividend == 0 {
-        return 0.0;
+    // Floats hold both exactly.
+    if dividend < 1 << 53 {
+        return dividend as f64 / divisor as f64;
     }
+    // The integer quotient has at least 63 bits, and its last one stands for the rest.
     let (up, down) = (dividend.leading_zeros(), divisor.leading_zeros());
     let (high, low) = (u128::from(dividend << up) << 63, u128::from(divisor << down));
     let quotient = high / low;
