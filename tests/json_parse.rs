@@ -561,7 +561,7 @@ fn fractions_are_rounded_once() {
         let (mantissa, places) = if round % 2 == 0 {
             (random.next() >> (random.next() % 64), random.next() as usize % 20)
         } else {
-            // An odd integer of 54 bits is the middle of two floats; so it is by a power of two.
+            // An odd integer of 54 bits is the middle of two floats, also if it is halved.
             let (middle, halvings) = (1 << 53 | random.next() >> 11 | 1, random.next() % 4);
             (middle * 5_u64.pow(halvings as u32) + random.next() % 3 - 1, halvings as usize)
         };

@@ -67,13 +67,13 @@ pub fn parse_at(
 
 /// Appends the characters of a string to the tape's arena. `rest` is the string, known to be JSON,
 /// without its first quote.
-pub fn unescape(rest: &[u8], tape: &mut Tape) -> Parsed {
+pub fn unescape(rest: &[u8], tape: &mut Tape) -> Parsed<()> {
     let kept = tape.entries.len();
     let plain = rest.iter().take_while(|&&byte| byte != b'\\').count();
     let mut parser = Parser { bytes: rest, ..Parser::new("", BigInt::Float, tape) };
     let done = parser.escaped_string(0, plain);
     tape.entries.truncate(kept);
-    done
+    done.map(|_| ())
 }
 
 /// Returns the first error of the grammar, or else the one that only the parser finds.
@@ -98,18 +98,18 @@ impl From<TryReserveError> for Stop {
     }
 }
 
-/// The offset behind what was parsed.
+/// Mostly the offset behind what was parsed.
 pub(super) type Parsed<T = usize> = Result<T, Stop>;
 
-/// Each function takes the offset where it begins, and returns the one behind, so that it stays in
-/// a register: from one function to the next, memory takes longer than most of them.
+/// The functions take an offset and return the next one. So it stays in a register, since a store
+/// that is loaded again takes longer than most of them.
 pub(super) struct Parser<'a> {
     pub text: &'a str,
     /// The bytes of `text`.
     pub bytes: &'a [u8],
     pub bigint: BigInt,
     pub tape: &'a mut Tape,
-    /// Why parsing stopped; none for want of memory, unless the text is invalid, too.
+    /// Why parsing stopped; none for want of memory.
     fault: Option<Invalid>,
 }
 

@@ -195,7 +195,8 @@ fn quotient(dividend: u64, divisor: u64) -> f64 {
     if dividend < 1 << 53 {
         return dividend as f64 / divisor as f64;
     }
-    // The integer quotient has at least 63 bits, and its last one stands for the rest.
+    // The quotient has at least 63 bits, more than a float. Its last bit is set, too, if there is a
+    // remainder, so that a quotient just over the middle of two floats is not taken for it.
     let (up, down) = (dividend.leading_zeros(), divisor.leading_zeros());
     let (high, low) = (u128::from(dividend << up) << 63, u128::from(divisor << down));
     let quotient = high / low;

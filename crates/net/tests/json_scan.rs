@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use net::json_scan::skip::Cursor;
-use net::json_scan::{Invalid, MAX_DEPTH, Scan, Scanned};
+use net::json_scan::{Invalid, MAX_DEPTH, Scan, Scanned, run};
 
 type Verdict = Result<Scanned, Invalid>;
 
@@ -195,6 +195,22 @@ const INCOMPLETE: &[&[u8]] = &[
     b"{\"a\":1,",
     b"{\"a\":{}",
 ];
+
+#[test]
+fn white_space_is_counted_at_each_length() {
+    for kind in [&b" "[..], b"\n", b"\t", b"\r", b"\n        ", b"        \n", b" \r\n    \t"] {
+        for len in 0..40 {
+            let spaces: Vec<u8> = kind.iter().copied().cycle().take(len).collect();
+            assert_eq!(run::spaces(&spaces), len, "{kind:?}");
+            for other in (0..=255).filter(|byte| !b" \n\t\r".contains(byte)) {
+                for behind in [&b""[..], b" ", b"                "] {
+                    let text = [&spaces, &[other][..], behind].concat();
+                    assert_eq!(run::spaces(&text), len, "{kind:?} before {other}");
+                }
+            }
+        }
+    }
+}
 
 #[test]
 fn a_value_is_found_with_its_last_byte() {

@@ -1,7 +1,7 @@
-//! Counts the bytes of one sort at the front of a slice, eight or more at a time. Pure.
+//! Counts the bytes of one sort at the front of a slice, in words or blocks where it can. Pure.
 
-/// Counts white space. Its steps are constants, not counts of bytes: the processor predicts them
-/// where lines are indented alike, and need not wait for a count.
+/// Counts white space, by steps of eight, four or one byte. The processor predicts which step comes
+/// next where lines are indented alike, so it need not wait for a count of blanks.
 #[inline(always)]
 pub fn spaces(bytes: &[u8]) -> usize {
     let mut rest = bytes;
