@@ -162,9 +162,9 @@ impl Parser<'_> {
             loop {
                 let end = self.value(at, depth)?;
                 len += 1;
-                let (mark, byte) = self.token(end);
-                at = mark;
-                match byte {
+                let mark;
+                (at, mark) = self.token(end);
+                match mark {
                     Some(b',') => at += 1,
                     Some(b']') => break,
                     _ => return self.refuse(at),
@@ -185,9 +185,9 @@ impl Parser<'_> {
                 let colon = self.name(at)?;
                 let end = self.value(colon + 1, depth)?;
                 len += 1;
-                let (mark, byte) = self.token(end);
-                at = mark;
-                match byte {
+                let mark;
+                (at, mark) = self.token(end);
+                match mark {
                     Some(b',') => at += 1,
                     Some(b'}') => break,
                     _ => return self.refuse(at),

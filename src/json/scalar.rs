@@ -121,6 +121,7 @@ impl Parser<'_> {
             self.tape.unescaped(&self.bytes[run..at])?;
             match self.peek(at) {
                 Some(b'"') => break,
+                // Nothing stands between escapes that follow each other.
                 Some(b'\\') => {
                     while self.peek(at) == Some(b'\\') {
                         at = self.escape(at)?;
